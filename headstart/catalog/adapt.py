@@ -1,0 +1,73 @@
+"""Settings of the commands that look at data and adapt a network to it; torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How images are read."""
+
+    path_column: str | None = None
+    """column of a CSV manifest that names the image file; none: found by its name or content"""
+    label_column: str | None = None
+    """column that holds the label"""
+    group_column: str | None = None
+    """column whose equal values (a patient, a video) never go to different splits"""
+    split_column: str | None = None
+    """column that holds train, val or test"""
+    fit: Literal["squash", "pad", "crop"] = "squash"
+    """how an image is brought to a square: squeezed, padded, or its centre cut out"""
+    test_fraction: float = 0.2
+    """share of the images set aside for the test when the data brings no test split"""
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """Which network, and where its weights come from."""
+
+    backbone: str | None = None
+    """`timm:NAME`, `torchvision:NAME`, a saved model's folder, or `embedded`; none: chosen by image size"""
+    weights: Path | None = None
+    """local weight file to load into the named network"""
+    backbone_args: tuple[str, ...] = ()
+    """builder options as key=value, e.g. pad_type=same"""
+    size: int | None = None
+    """side of the network's input in pixels; none: as the library or the file says"""
+    mean: tuple[float, ...] | None = None
+    """mean per channel of the input, in units of 0 to 1"""
+    std: tuple[float, ...] | None = None
+    """standard deviation per channel of the input, in units of 0 to 1"""
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Adapt a pretrained network to a folder of images, and verify that it was done the best way."""
+
+    data: str
+    """image folder with one sub-folder per class (train/ val/ test/ respected), or a CSV manifest"""
+    out: Path = Path("runs/adapt")
+    """run folder to write"""
+    network: BackboneConfig = BackboneConfig()
+    images: DataConfig = DataConfig()
+    budget: str = "10m"
+    """time to spend on verifying rivals, e.g. 45s, 10m, 2h"""
+    strategies: tuple[str, ...] = ()
+    """arms to race, by name; none: those that make sense for the quadrant"""
+    folds: int = 5
+    """folds of the cross-validation that compares the arms"""
+    seed: int = 0
+    """everything random follows from it"""
+    mirror: bool = True
+    """mirroring keeps the class (switch off for digits, letters, signs)"""
+    class_weights: bool = False
+    """weigh classes by the inverse of their size"""
+    device: str = "auto"
+    """cpu, cuda, or auto"""
+    resume: bool = False
+    """go on with an interrupted run in the same folder"""
+    json: bool = False
+    """print the summary as JSON and nothing else"""

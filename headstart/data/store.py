@@ -1,0 +1,46 @@
+"""Samples held as one array: in memory, or memory-mapped so that its size is bounded by the disk and not by memory."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """All samples of a data set, decoded once.
+
+    array        `[N, H, W, C]` uint8 images at the working size, or `[N, D]` float32 vectors; may be a `numpy.memmap`
+    fingerprint  hash of the content; two stores with equal fingerprints hold equal samples in equal order
+    """
+
+    array: NDArray[Any]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def is_image(self) -> bool:
+        return self.array.ndim == 4 and self.array.dtype == np.uint8
+
+    def gather(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """The samples of `rows` as a tensor `[B, H, W, C]` (uint8) or `[B, D]` (float32): one copy, no per-sample work."""
+        return torch.from_numpy(np.ascontiguousarray(self.array[rows]))
+
+
+def store_of(array: NDArray[Any]) -> Store:
+    """A store around an array already in memory: uint8 `[N, H, W]`, `[N, H, W, C]`, or float `[N, D]`."""
+    if array.ndim == 3 and array.dtype == np.uint8:
+        array = np.repeat(array[..., None], 3, axis=-1)
+    if array.dtype != np.uint8:
+        array = np.ascontiguousarray(array, dtype=np.float32)
+    digest = hashlib.blake2b(repr((array.shape, array.dtype.str)).encode(), digest_size=16)
+    for start in range(0, len(array), 4096):
+        digest.update(np.ascontiguousarray(array[start : start + 4096]).data)
+    return Store(array, digest.hexdigest())

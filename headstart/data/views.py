@@ -1,0 +1,171 @@
+"""Views: one augmented or plain rendering of a batch of samples, drawn on the device with parameters of its own per sample.
+
+Random parameters come from a counter-based generator: a hash of (stream seed, draw, sample id, parameter number). A
+sample's augmentation therefore does not depend on its batch, its process or on what was drawn before, which makes resume
+exact, two processes equal to one, and a fixed number of draws cacheable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_MASK32 = 0xFFFFFFFF
+
+
+def _mix(x: Tensor) -> Tensor:
+    """A bijective 32-bit finaliser (murmur3's) on int64 tensors that hold 32-bit values."""
+    x = ((x ^ (x >> 16)) * 0x85EBCA6B) & _MASK32
+    x = ((x ^ (x >> 13)) * 0xC2B2AE35) & _MASK32
+    return x ^ (x >> 16)
+
+
+def uniform(seed: int, draw: int, ids: Tensor, count: int) -> Tensor:
+    """`[B, count]` numbers in [0, 1), a pure function of its arguments; `ids` `[B]` are sample ids.
+
+    Three rounds of a 32-bit finaliser over (seed, draw, id, column); 24 bits are kept, so float32 holds them exactly.
+    """
+    column = torch.arange(count, device=ids.device, dtype=torch.int64)
+    x = _mix((ids.to(torch.int64)[:, None] * 0x9E3779B1 + column * 0x7FEB352D + (seed & _MASK32)) & _MASK32)
+    x = _mix((x + draw * 0x27D4EB2F + (seed >> 32)) & _MASK32)
+    x = _mix((x ^ (column * 0x165667B1 + (ids.to(torch.int64)[:, None] >> 32))) & _MASK32)
+    return (x >> 8).to(torch.float32) / (1 << 24)
+
+
+class Op(Protocol):
+    """One step of a view. `params` is how many uniform numbers it takes per sample."""
+
+    @property
+    def params(self) -> int: ...
+
+    def __call__(self, x: Tensor, u: Tensor) -> Tensor:
+        """Map `[B, H, W, C]` uint8 to the same, with `u` `[B, params]` in [0, 1)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Mirror left and right with probability `p`."""
+
+    p: float = 0.5
+    params: int = 1
+
+    def __call__(self, x: Tensor, u: Tensor) -> Tensor:
+        return torch.where((u[:, 0] < self.p)[:, None, None, None], x.flip(2), x)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Move the image by up to `fraction` of its side in both directions; what enters repeats the border's pixels.
+
+    Gathered on uint8 by index, which is exact and faster than interpolating.
+    """
+
+    fraction: float = 0.125
+    params: int = 2
+
+    def __call__(self, x: Tensor, u: Tensor) -> Tensor:
+        rows, columns = (self._index(x.shape[d], u[:, i]) for i, d in enumerate((1, 2)))
+        batch = torch.arange(len(x), device=x.device)[:, None, None]
+        return x[batch, rows[:, :, None], columns[:, None, :]]
+
+    def _index(self, side: int, u: Tensor) -> Tensor:
+        reach = round(side * self.fraction)
+        offset = (u * (2 * reach + 1)).floor().long() - reach
+        return (torch.arange(side, device=u.device)[None] + offset[:, None]).clamp(0, side - 1)
+
+
+@dataclass(frozen=True)
+class ResizedCrop:
+    """Random area and aspect ratio, resampled bilinearly to the full size (Szegedy et al. 2015; torchvision's defaults)."""
+
+    scale: tuple[float, float] = (0.35, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    params: int = 4
+
+    def __call__(self, x: Tensor, u: Tensor) -> Tensor:
+        area = self.scale[0] + u[:, 0] * (self.scale[1] - self.scale[0])
+        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
+        aspect = torch.exp(low + u[:, 1] * (high - low))
+        width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
+        theta = torch.zeros(len(x), 2, 3, device=x.device)
+        theta[:, 0, 0], theta[:, 1, 1] = width, height
+        theta[:, 0, 2] = (u[:, 2] * 2 - 1) * (1 - width)
+        theta[:, 1, 2] = (u[:, 3] * 2 - 1) * (1 - height)
+        image = x.permute(0, 3, 1, 2).float()
+        grid = F.affine_grid(theta, list(image.shape), align_corners=False)
+        out = F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        return out.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class Erase:
+    """Grey out a square of `fraction` of the side at a random place with probability `p` (DeVries & Taylor 2017, cutout)."""
+
+    fraction: float = 0.4
+    p: float = 0.5
+    params: int = 3
+
+    def __call__(self, x: Tensor, u: Tensor) -> Tensor:
+        inside = [self._band(x.shape[d], u[:, i]) for i, d in enumerate((1, 2))]
+        hole = inside[0][:, :, None] & inside[1][:, None, :] & (u[:, 2] < self.p)[:, None, None]
+        return torch.where(hole[..., None], torch.full_like(x, 128), x)
+
+    def _band(self, side: int, u: Tensor) -> Tensor:
+        centre, half = u * side, side * self.fraction / 2
+        place = torch.arange(side, device=u.device)[None] + 0.5
+        return (place - centre[:, None]).abs() < half
+
+
+@dataclass(frozen=True)
+class View:
+    """A named way of rendering samples.
+
+    ops    applied in order; none means plain
+    draws  None: drawn anew every epoch. K: the same K renderings for ever, epoch e showing number e mod K, which makes
+           the frozen part of a network cacheable
+    """
+
+    ops: tuple[Op, ...] = ()
+    draws: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        return not self.ops
+
+    @property
+    def fixed_draws(self) -> int | None:
+        """How many distinct renderings of a sample exist: 1 when plain, K when fixed, None when unlimited."""
+        return 1 if self.is_plain else self.draws
+
+    def draw_at(self, epoch: int) -> int:
+        """Which rendering epoch number `epoch` shows."""
+        return epoch if self.fixed_draws is None else epoch % self.fixed_draws
+
+    def render(self, x: Tensor, ids: Tensor, *, seed: int, draw: int) -> Tensor:
+        """Render `[B, H, W, C]` uint8 samples with sample ids `[B]`; the result has the same shape and type."""
+        for place, op in enumerate(self.ops):
+            x = op(x, uniform(seed + 0x5851F42D * (place + 1), draw, ids, op.params))
+        return x
+
+
+PLAIN = View()
+
+
+def standard_view(size: int, *, mirror: bool = True, draws: int | None = None) -> View:
+    """The usual augmentation for training: shifts up to 40 px, resized crops above, and mirroring when allowed."""
+    move: Op = Shift() if size <= 40 else ResizedCrop()
+    return View((move, Flip()) if mirror else (move,), draws)
+
+
+def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """`[B, H, W, C]` uint8 to float32 `[B, C, H, W]` in channels-last memory, `(x / 255 - mean) / std` per channel."""
+    shift = torch.tensor(mean, device=x.device, dtype=torch.float32) * 255
+    scale = 1 / (torch.tensor(std, device=x.device, dtype=torch.float32) * 255)
+    return ((x.to(torch.float32) - shift) * scale).permute(0, 3, 1, 2)

@@ -1,0 +1,66 @@
+"""Heads: what turns taps of a backbone into the answers of one task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def pool(activation: Tensor, layout: str) -> Tensor:
+    """Average an activation over its places: `[N, C]`.
+
+    layout: `nchw` maps, `nhwc` maps with channels last as dimension, `nlc` tokens, `nc` already pooled.
+    """
+    if layout == "nchw":
+        return activation.mean((2, 3))
+    if layout == "nhwc":
+        return activation.mean((1, 2))
+    return activation.mean(1) if layout == "nlc" else activation
+
+
+class LinearHead(nn.Module):
+    """A linear map from the pooled taps it reads (concatenated in order) to one logit per class.
+
+    `calibration` `[2]` (scale, shift) multiplies and shifts logits before the softmax that gives probabilities; a head
+    learned by gradient steps or by logistic regression keeps the neutral (1, 0).
+    """
+
+    def __init__(self, reads: tuple[str, ...], in_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.reads = reads
+        self.linear = nn.Linear(in_features, num_classes)
+        self.calibration: Tensor
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    @property
+    def num_classes(self) -> int:
+        return self.linear.out_features
+
+    def forward(self, pooled: Mapping[str, Tensor]) -> Tensor:
+        """Logits `[N, num_classes]` from pooled taps `{name: [N, C]}`."""
+        read = [pooled[name] for name in self.reads]
+        logits: Tensor = self.linear(read[0] if len(read) == 1 else torch.cat(read, 1))
+        return logits
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Calibrated class probabilities `[N, num_classes]`."""
+        return torch.softmax(logits.float() * self.calibration[0] + self.calibration[1], 1)
+
+    def spec(self) -> dict[str, Any]:
+        """What is needed to build an equal, empty head."""
+        return {
+            "kind": "linear",
+            "reads": list(self.reads),
+            "in_features": self.linear.in_features,
+            "num_classes": self.num_classes,
+        }
+
+
+def head_from(spec: Mapping[str, Any]) -> LinearHead:
+    """An empty head as described by `LinearHead.spec`."""
+    return LinearHead(tuple(spec["reads"]), int(spec["in_features"]), int(spec["num_classes"]))

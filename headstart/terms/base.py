@@ -1,0 +1,59 @@
+"""What a term is, and what it may ask of a step."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor, nn
+
+
+class StepLike(Protocol):
+    """What the engine shows a term at every step. The engine's `Step` is the one implementation."""
+
+    @property
+    def ids(self) -> Tensor:
+        """`[B]` store rows of this batch."""
+        ...
+
+    def logits(self, head: str, view: str = "main") -> Tensor:
+        """`[B, C]` answers of a head on a view of the batch, computed once per step."""
+        ...
+
+    def taps(self, view: str = "main") -> Mapping[str, Tensor]:
+        """Activations this stage's heads and terms read, by block name, computed once per view."""
+        ...
+
+    def labels(self, task: str) -> Tensor:
+        """`[B]` int64 labels, or `[B, C]` probabilities where images were mixed."""
+        ...
+
+    def valid(self, task: str) -> Tensor:
+        """`[B]` bool: where the label is known."""
+        ...
+
+    def mean(self, per_sample: Tensor, task: str) -> Tensor:
+        """Sum of `per_sample` `[B]` over valid samples, divided by the valid count over all processes."""
+        ...
+
+
+class Term(nn.Module):
+    """A loss with a memory: its state (teachers, queues, importances) are its buffers and sub-modules.
+
+    `forward` returns a scalar and changes no memory; memory changes in `after_step` only. `reads` names the blocks whose
+    activations it taps, which ends the frozen prefix there.
+    """
+
+    reads: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
+
+    @abstractmethod
+    def forward(self, step: StepLike) -> Tensor: ...
+
+    def after_backward(self, step: StepLike) -> None:
+        """Gradients are there, parameters have not moved."""
+
+    def after_step(self, step: StepLike) -> None:
+        """The optimiser has stepped; once per step."""
