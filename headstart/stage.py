@@ -41,14 +41,6 @@ class Adapt:
 
 
 @dataclass(frozen=True)
-class Mix:
-    """Several tasks trained together (contract 16)."""
-
-    tasks: Mapping[str, Task]
-    sampling: Literal["proportional", "sqrt", "round_robin"] = "proportional"
-
-
-@dataclass(frozen=True)
 class Optimizer:
     """The rule that moves parameters. `schedule` runs from `lr` to zero over the stage's budget.
 
@@ -99,7 +91,7 @@ class Stage:
     """One call of the loop.
 
     name      unique within a strategy; names its seed streams, log lines and checkpoint
-    data      a Task, or a Mix of several
+    data      the task whose samples and labels it sees
     trains    name prefix -> Train, a bare number (the scale), or Adapt. Everything unnamed is frozen
     terms     named losses
     views     named renderings of the batch; `main` is what heads answer on
@@ -110,7 +102,7 @@ class Stage:
     """
 
     name: str
-    data: Task | Mix
+    data: Task
     trains: Mapping[str, float | Train | Adapt]
     terms: Mapping[str, Term]
     budget: Budget

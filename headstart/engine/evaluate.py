@@ -1,0 +1,44 @@
+"""Looking at a net without changing it, and its answers on a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from headstart.data.task import Task
+from headstart.engine.step import present
+from headstart.nets.net import Net
+
+
+@contextmanager
+def looking(module: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradient inside; every sub-module's mode and the random streams are as before afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(range(torch.cuda.device_count())):
+            module.eval()
+            yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def answers(net: Net, task: Task, head: str | None = None, *, batch_size: int = 256) -> NDArray[np.float32]:
+    """Logits `[N, C]` of a head on the plain view of every sample of `task`, in the task's order."""
+    name = head or task.name
+    parts = []
+    with looking(net):
+        for start in range(0, len(task), batch_size):
+            samples = task.store.gather(task.rows[start : start + batch_size]).to(net.device)
+            parts.append(net(present(samples, net.input), name).float().cpu().numpy())
+    return np.concatenate(parts) if parts else np.empty((0, net.head(name).num_classes), np.float32)
+
+
+def accuracy(net: Net, task: Task, head: str | None = None) -> float:
+    """Share of the task's samples answered rightly."""
+    return float((answers(net, task, head).argmax(1) == task.targets).mean())

@@ -1,0 +1,196 @@
+"""The one training loop. It fits any stage and knows no method's name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from headstart.engine import distributed, interrupt
+from headstart.engine.checkpoint import Checkpoints
+from headstart.engine.course import Course
+from headstart.engine.inputs import Inputs
+from headstart.engine.log import SILENT, RunLog
+from headstart.engine.optim import OptimizerState, factor, make_optimizer, restore, set_rate, state_of
+from headstart.engine.sampler import Plan, plan_for
+from headstart.engine.trained import Trained, digest, frozen_state, release, resolve, restore_masked, set_modes
+from headstart.errors import FrozenChanged, Interrupted
+from headstart.nets.net import Net
+from headstart.seeding import seed_for
+from headstart.stage import Stage
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How a stage is carried out, as opposed to what it does.
+
+    device            `cpu`, `cuda`, ...
+    precision         `auto` is bf16 autocast on CUDA and float32 elsewhere
+    cache             folder for cached prefixes; None: none are cached
+    cache_limit       bytes one cached prefix may take
+    checkpoint_every  seconds between checkpoints within a stage
+    """
+
+    device: str = "cpu"
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    cache: Path | None = None
+    cache_limit: int = 8_000_000_000
+    checkpoint_every: float = 30.0
+
+    @property
+    def autocast(self) -> torch.dtype | None:
+        """The type that autocast computes in, None for float32 throughout."""
+        wanted = self.precision == "bf16" or (self.precision == "auto" and self.device.startswith("cuda"))
+        return torch.bfloat16 if wanted else None
+
+
+@dataclass
+class FitResult:
+    """What a stage left behind.
+
+    steps, epochs  done (fewer than planned after an early stop)
+    seconds        of this process since the stage began or was resumed
+    optimizer      its memory by parameter name, for a next stage that carries it on
+    trained        number of trained parameters
+    """
+
+    steps: int
+    epochs: int
+    seconds: float
+    trained: int
+    stopped_early: bool = False
+    optimizer: OptimizerState = field(default_factory=dict, repr=False)
+
+
+def fit(
+    net: Net,
+    stage: Stage,
+    *,
+    seed: int = 0,
+    machine: Machine | None = None,
+    log: RunLog = SILENT,
+    checkpoints: Checkpoints | None = None,
+    carried: OptimizerState | None = None,
+) -> FitResult:
+    """Train `net` in place as `stage` says.
+
+    seed         everything random in the stage follows from it and the stage's name
+    checkpoints  where to save and look for an interrupted stage; None: nowhere
+    carried      optimiser memory of the stage before, used when `stage.carry`
+
+    Raises NonFiniteLoss naming stage, step and term; Interrupted after saving; ConfigError for a stage that cannot be.
+    """
+    machine = machine or Machine(device=str(net.device))
+    seed = seed_for(seed, "stage", stage.name)
+    began = time.monotonic()
+    trained = resolve(net, stage)
+    plan = plan_for(stage, seed)
+    with _prepared(net, stage, trained, machine, seed):
+        frozen = digest(frozen_state(net, stage, trained))
+        optimizer = make_optimizer(stage.optimizer, trained)
+        restore(optimizer, trained.parameters, carried or {} if stage.carry else {})
+        inputs = Inputs.of(net, stage, trained, plan, machine, seed, log)
+        course = Course(net, stage, trained, plan, optimizer, log)
+        first = course.resume(checkpoints)
+        _loop(net, stage, trained, plan, optimizer, inputs, course, first, machine, checkpoints, seed, log)
+        course.finish()
+        moved = [name for name, mark in digest(frozen_state(net, stage, trained)).items() if frozen.get(name) != mark]
+        if moved:
+            raise FrozenChanged(f"stage {stage.name!r} moved what it declared frozen: {moved[:5]}")
+    memory = state_of(optimizer, trained.parameters)
+    size = sum(parameter.numel() for parameter in trained.parameters.values())
+    epochs = -(-course.done // plan.per_epoch)
+    return FitResult(course.done, epochs, time.monotonic() - began, size, course.stopped, memory)
+
+
+def _loop(
+    net: Net,
+    stage: Stage,
+    trained: Trained,
+    plan: Plan,
+    optimizer: torch.optim.Optimizer,
+    inputs: Inputs,
+    course: Course,
+    first: int,
+    machine: Machine,
+    checkpoints: Checkpoints | None,
+    seed: int,
+    log: RunLog,
+) -> None:
+    """From step `first` to the end of the plan. This is the only place where a step is taken."""
+    groups = _groups(trained)
+    gradients = list(trained.parameters.values())
+    masked = _masked_values(trained)
+    dtype, kind = machine.autocast, torch.device(machine.device).type
+    saved_at = time.monotonic()
+    for index in range(first, plan.steps):
+        torch.manual_seed(seed_for(seed, "step", index, distributed.rank()))
+        set_rate(optimizer, stage.optimizer.lr * factor(stage.optimizer, index, plan.steps))
+        with torch.autocast(kind, dtype) if dtype is not None else nullcontext():
+            step = inputs.step(index)
+            losses = {name: term(step) for name, term in stage.terms.items()}
+        course.watch(index, losses)
+        weights = stage.balance.backward(losses, groups, index)
+        distributed.sum_over_processes([p.grad for p in gradients if p.grad is not None])
+        if stage.optimizer.clip is not None:
+            nn.utils.clip_grad_norm_(gradients, stage.optimizer.clip, foreach=False)
+        for term in stage.terms.values():
+            term.after_backward(step)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        restore_masked(trained, masked)
+        for term in stage.terms.values():
+            term.after_step(step)
+        course.after(index, losses, weights, optimizer)
+        over = course.stopped or index + 1 == plan.steps
+        stop = bool(distributed.share(interrupt.STOP.requested))
+        if checkpoints is not None and not over and (stop or _due(saved_at, machine)):
+            course.save(checkpoints)
+            saved_at = time.monotonic()
+        if stop and not over:
+            raise Interrupted(f"stopped in stage {stage.name!r} after step {index + 1} of {plan.steps}")
+        if over:
+            break
+
+
+def _due(saved_at: float, machine: Machine) -> bool:
+    """Whether it is time for a checkpoint; processes must agree, so the first one's clock counts."""
+    return bool(distributed.share(time.monotonic() - saved_at >= machine.checkpoint_every))
+
+
+@contextmanager
+def _prepared(net: Net, stage: Stage, trained: Trained, machine: Machine, seed: int) -> Iterator[None]:
+    """Place, modes and seeds for a stage, and the net released afterwards whatever happens."""
+    device = torch.device(machine.device)
+    for module in (net, stage.balance, *stage.terms.values()):
+        module.to(device)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    set_modes(net, stage, trained)
+    devices = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        release(net)
+
+
+def _groups(trained: Trained) -> dict[str, list[nn.Parameter]]:
+    """Trained parameters by role, as balances want them."""
+    role = {"blocks": "shared", "heads": "heads", "terms": "terms", "balance": "balance"}
+    groups: dict[str, list[nn.Parameter]] = {name: [] for name in role.values()}
+    for name, parameter in trained.parameters.items():
+        groups[role[name.split(".")[0]]].append(parameter)
+    return groups
+
+
+def _masked_values(trained: Trained) -> dict[str, Tensor]:
+    """Present values of the parameters some of whose elements must stay."""
+    named = {name for name, rule in trained.rules.items() if name in (rule.mask or {})}
+    return {name: trained.parameters[name].detach().clone() for name in named}

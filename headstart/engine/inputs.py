@@ -1,0 +1,130 @@
+"""What the trained part of a stage sees: images, or the frozen prefix's output, computed or from its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.data.views import View
+from headstart.engine import distributed, interrupt
+from headstart.engine.log import RunLog
+from headstart.engine.prefix_cache import CachedPrefix, Prefix, Worth, open_cache, worthwhile
+from headstart.engine.sampler import Plan
+from headstart.engine.step import Batch, Step, batch_of, present, render
+from headstart.engine.trained import Trained
+from headstart.nets.cost import activation_elements, block_flops
+from headstart.nets.net import Net
+from headstart.seeding import generator, seed_for
+from headstart.stage import Stage
+
+if TYPE_CHECKING:
+    from headstart.engine.fit import Machine
+
+
+@dataclass
+class Inputs:
+    """Builds the `Step` of any index."""
+
+    net: Net
+    stage: Stage
+    plan: Plan
+    prefix: Prefix
+    caches: Mapping[str, CachedPrefix]
+    wanted: tuple[str, ...]
+    device: torch.device
+    seed: int
+
+    @staticmethod
+    def of(net: Net, stage: Stage, trained: Trained, plan: Plan, machine: Machine, seed: int, log: RunLog) -> Inputs:
+        """Decide what is cached, compute it if need be, and say so."""
+        width = -(-plan.widest // distributed.world_size())
+        prefix = Prefix(net, trained.first, width)
+        wanted = {tap for term in stage.terms.values() for tap in term.reads}
+        wanted |= {tap for term in stage.terms.values() for head in term.heads for tap in net.head(head).reads}
+        caches = {}
+        for name, view in stage.views.items():
+            worth = decide(net, stage, view, prefix, plan, machine)
+            log.event("cache", view=name, cached=worth.cached, bound=worth.bound, bytes=worth.bytes, reason=worth.reason)
+            if worth.cached and machine.cache is not None:
+                draw_seed = seed_for(seed, "view", name)
+                with torch.autocast(
+                    torch.device(machine.device).type, machine.autocast, enabled=machine.autocast is not None
+                ):
+                    caches[name] = open_cache(
+                        machine.cache,
+                        prefix,
+                        stage.data,
+                        view,
+                        seed=draw_seed,
+                        autocast=machine.autocast,
+                        guard=interrupt.check,
+                        log=log,
+                    )
+        order = tuple(name for name in net.block_names if name in wanted)
+        return Inputs(net, stage, plan, prefix, caches, order, torch.device(machine.device), seed)
+
+    def step(self, index: int) -> Step:
+        """Step number `index`: the same whenever, and in whatever order, it is asked for."""
+        epoch = self.plan.epoch(index)
+        places = self.plan.order(epoch)[self.plan.span(index)]
+        mine = distributed.my_slice(len(places))
+        batch = batch_of(self.stage.data, places, mine, self.device)
+        mixing = self._mixing(index, len(batch.rows))
+
+        def activations(view: str) -> Tensor:
+            return self._activations(view, batch, epoch, mixing)
+
+        return Step(self.net, self.stage.data, batch, epoch, self.prefix.end, self.wanted, activations, mixing)
+
+    def _activations(self, name: str, batch: Batch, epoch: int, mixing: tuple[Tensor, Tensor] | None) -> Tensor:
+        view = self.stage.views[name]
+        draw = view.draw_at(epoch)
+        if name in self.caches:
+            return self.caches[name].gather(draw, batch.places).to(self.device, non_blocking=True)
+        seed = seed_for(self.seed, "view", name)
+        samples = render(self.stage.data, batch, view, seed=seed, draw=draw, device=self.device)
+        if mixing is not None:
+            samples = _blend(samples, *mixing)
+        return self.prefix(samples) if self.prefix.end is not None else present(samples, self.net.input)
+
+    def _mixing(self, index: int, count: int) -> tuple[Tensor, Tensor] | None:
+        """Each sample's share and partner (mixup), or None."""
+        if not self.stage.mixup:
+            return None
+        draw = generator(self.seed, "mixup", index, distributed.rank())
+        share = torch.from_numpy(draw.beta(self.stage.mixup, self.stage.mixup, count).astype(np.float32))
+        return share.to(self.device), torch.from_numpy(draw.permutation(count)).to(self.device)
+
+
+def _blend(samples: Tensor, share: Tensor, partner: Tensor) -> Tensor:
+    """Mix each sample with its partner; images are rounded back to uint8."""
+    weight = share.view(-1, *[1] * (samples.ndim - 1))
+    mixed = weight * samples.float() + (1 - weight) * samples[partner].float()
+    return mixed.round_().to(samples.dtype) if samples.dtype == torch.uint8 else mixed
+
+
+def decide(net: Net, stage: Stage, view: View, prefix: Prefix, plan: Plan, machine: Machine) -> Worth:
+    """Whether one view's prefix is cached: by the stage's own wish, or by counting."""
+    draws = None if stage.mixup else view.fixed_draws
+    if prefix.end is None:
+        return Worth(False, 1.0, 0, "nothing is frozen before the first trained block")
+    if stage.cache == "off" or machine.cache is None:
+        return Worth(False, 1.0, 0, "caching is switched off" if stage.cache == "off" else "no cache folder was given")
+    flops = block_flops(net)
+    worth = worthwhile(
+        prefix_flops=sum(flops[name] for name in prefix.names),
+        total_flops=sum(flops.values()),
+        activation_bytes=4 * activation_elements(net, prefix.end),
+        samples=len(stage.data),
+        epochs=plan.epochs,
+        draws=draws,
+        limit=machine.cache_limit,
+    )
+    if stage.cache == "on" and draws is not None:
+        return Worth(True, worth.bound, worth.bytes, "asked for")
+    return worth

@@ -1,0 +1,57 @@
+"""What happens in a run, told to a file (`log.jsonl`) and to whoever listens (a progress display)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headstart.engine import distributed
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+class RunLog:
+    """Events as JSON lines. Only the first process writes; `context` fields are added to every event.
+
+    Events called `tick` go to listeners only: they are many, and say nothing a reader of the log would miss.
+    """
+
+    def __init__(self, path: Path | None = None, listeners: tuple[Listener, ...] = (), **context: Any) -> None:
+        self.path = path
+        self.listeners = listeners
+        self.context = context
+
+    def within(self, **context: Any) -> RunLog:
+        """The same log with more context."""
+        return RunLog(self.path, self.listeners, **{**self.context, **context})
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Record one event."""
+        if not distributed.is_first():
+            return
+        line = {"event": kind, **self.context, **fields}
+        for listener in self.listeners:
+            listener(line)
+        if self.path is not None and kind != "tick":
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False, default=float) + "\n")
+
+    def tick(self, done: int, total: int, what: str) -> None:
+        """Progress within something."""
+        if self.listeners and distributed.is_first():
+            self.event("tick", done=done, total=total, what=what)
+
+    def size(self) -> int:
+        """Bytes written so far: where a resumed run continues."""
+        return self.path.stat().st_size if self.path is not None and self.path.exists() else 0
+
+    def rewind(self, size: int) -> None:
+        """Forget what was written after `size` bytes, because it will be done again."""
+        if distributed.is_first() and self.path is not None and self.size() > size:
+            with self.path.open("r+b") as file:
+                file.truncate(size)
+
+
+SILENT = RunLog()

@@ -1,0 +1,107 @@
+"""One step as a term sees it: a batch, its views, and the net's answers, each computed once and only if asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headstart.data.task import UNKNOWN, Task
+from headstart.data.views import View, normalise
+from headstart.nets.net import InputSpec, Net
+
+
+@dataclass
+class Batch:
+    """This process's part of a batch.
+
+    rows      `[B]` store rows; they are the sample ids
+    places    `[B]` positions within the task
+    targets   `[B]` labels, `UNKNOWN` where missing
+    counted   samples with a known label in the whole batch, over all processes
+    """
+
+    rows: NDArray[np.int64]
+    places: NDArray[np.int64]
+    targets: Tensor
+    counted: int
+
+
+def batch_of(task: Task, places: NDArray[np.int64], mine: slice, device: torch.device) -> Batch:
+    """The part `mine` of the batch of `places`; every process can count the whole batch without asking the others."""
+    targets = task.targets[places]
+    own = places[mine]
+    return Batch(task.rows[own], own, torch.from_numpy(targets[mine]).to(device), int((targets != UNKNOWN).sum()))
+
+
+def present(samples: Tensor, spec: InputSpec) -> Tensor:
+    """Samples as the network wants to see them: images normalised `[B, C, H, W]`, vectors as they are."""
+    return normalise(samples, spec.mean, spec.std) if spec.kind == "image" else samples
+
+
+@dataclass
+class Step:
+    """What the engine shows terms; see `terms.base.StepLike`.
+
+    activations  a function from a view's name to the input of the trained part (the prefix's output, cached or computed)
+    start        the block whose output that is; None when it is the network's input
+    wanted       blocks whose outputs heads and terms read
+    """
+
+    net: Net
+    task: Task
+    batch: Batch
+    epoch: int
+    start: str | None
+    wanted: tuple[str, ...]
+    activations: Callable[[str], Tensor]
+    mixing: tuple[Tensor, Tensor] | None = None
+    _taps: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    _logits: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> Tensor:
+        return torch.from_numpy(self.batch.rows)
+
+    def taps(self, view: str = "main") -> Mapping[str, Tensor]:
+        if view not in self._taps:
+            until = max(self.wanted, key=self.net.block_names.index, default=None)
+            self._taps[view] = self.net.run(self.activations(view), start=self.start, until=until, taps=self.wanted)
+        return self._taps[view]
+
+    def logits(self, head: str, view: str = "main") -> Tensor:
+        if (head, view) not in self._logits:
+            self._logits[head, view] = self.net.answer(self.taps(view), head)
+        return self._logits[head, view]
+
+    def labels(self, task: str) -> Tensor:
+        self._check(task)
+        if self.mixing is None:
+            return self.batch.targets
+        share, partner = self.mixing
+        own = torch.nn.functional.one_hot(self.batch.targets.clamp(min=0), self.task.num_classes).float()
+        return share[:, None] * own + (1 - share[:, None]) * own[partner]
+
+    def valid(self, task: str) -> Tensor:
+        self._check(task)
+        known = self.batch.targets != UNKNOWN
+        return known & known[self.mixing[1]] if self.mixing is not None else known
+
+    def mean(self, per_sample: Tensor, task: str) -> Tensor:
+        return (per_sample * self.valid(task)).sum() / max(self.batch.counted, 1)
+
+    def _check(self, task: str) -> None:
+        if task != self.task.name:
+            raise KeyError(f"this stage's task is {self.task.name!r}, a term asked for {task!r}")
+
+
+def render(task: Task, batch: Batch, view: View, *, seed: int, draw: int, device: torch.device) -> Tensor:
+    """The batch's samples in one view, still uint8 for images."""
+    samples = task.store.gather(batch.rows).to(device, non_blocking=True)
+    if view.is_plain or not task.store.is_image:
+        return samples
+    return view.render(samples, torch.from_numpy(batch.rows).to(device), seed=seed, draw=draw)
