@@ -1,0 +1,164 @@
+"""The data section: what was found, class by class, and what needs a person's eye."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from headstart.report import words
+from headstart.report.charts import bar
+from headstart.report.folder import RunFolder, number, rows_of, table_of
+from headstart.report.pictures import Pictures
+from headstart.report.tables import flatten, text_of
+
+SPLITS = ("train", "val", "valid", "test", "all")
+KINDS = {"train": "learn", "val": "valid", "valid": "valid", "test": "test", "all": "learn"}
+PICTURED = 40
+"""Most classes shown with pictures; the others are listed with their numbers."""
+LISTED = 25
+"""Most entries of one list of files."""
+
+ISSUES = {
+    "leaks": ("Leaks", "the same picture, or one group, stands in two splits"),
+    "conflicts": ("Conflicting labels", "the same picture stands in two classes"),
+    "duplicates": ("Exact duplicates", "files with the same pixels"),
+    "near_duplicates": ("Near duplicates", "pictures that can hardly be told apart"),
+    "ignored": ("Ignored", "files that are not images, left alone"),
+}
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class: its counts as text and as a bar, and a few of its pictures."""
+
+    name: str
+    counts: str
+    bar: Markup
+    pictures: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One kind of finding with (some of) the files concerned; `more` tells how many are not listed."""
+
+    title: str
+    meaning: str
+    number: int
+    items: Sequence[str]
+    more: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the data section shows."""
+
+    lead: str
+    warnings: Sequence[str]
+    rows: Sequence[ClassRow]
+    others: Sequence[ClassRow]
+    splits: Sequence[tuple[str, str]]
+    set_aside: Sequence[tuple[str, str]]
+    set_aside_more: int
+    issues: Sequence[Issue]
+    details: Sequence[tuple[str, str]]
+    small: bool
+
+
+def found(run: RunFolder, pictures: Pictures) -> Found | None:
+    """What was found in the data, or None when neither the summary nor the inspection was written."""
+    data, seen = table_of(run.summary.get("data")), run.inspection
+    if not data and not seen:
+        return None
+    counts = class_counts(seen.get("counts"), [str(name) for name in run.summary.get("classes") or ()])
+    aside = rows_of(data.get("set_aside")) or rows_of(seen.get("set_aside"))
+    rows = _class_rows(counts, pictures)
+    splits = sorted({split for row in counts.values() for split in row}, key=SPLITS.index)
+    return Found(
+        lead=_lead(data, seen, counts, len(aside)),
+        warnings=[words.sentence(_item(one)) for one in seen.get("warnings") or ()],
+        rows=rows[:PICTURED],
+        others=rows[PICTURED:],
+        splits=[(KINDS[split], split) for split in splits if split != "all"],
+        set_aside=[(str(row.get("path", "")), str(row.get("reason", ""))) for row in aside[:LISTED]],
+        set_aside_more=max(0, len(aside) - LISTED),
+        issues=[issue for key in ISSUES if (issue := _issue(key, seen.get(key)))],
+        details=_details(seen),
+        small=max(pictures.images.shape[1:3]) <= 40,
+    )
+
+
+def class_counts(value: Any, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Images per class and split, `{class: {split: n}}`, from `{split: {class: n}}`, the reverse, or `{class: n}`.
+
+    Classes come in the order of `classes`, others after them in their own order.
+    """
+    counts: dict[str, dict[str, int]] = {name: {} for name in classes}
+    for outer, inner in table_of(value).items():
+        if not isinstance(inner, dict):
+            counts.setdefault(outer, {})["all"] = int(number(inner) or 0)
+            continue
+        by_split = outer in SPLITS and (outer not in classes or not set(inner) <= set(SPLITS))
+        for key, n in inner.items():
+            name, split = (key, outer) if by_split else (outer, key)
+            if split in SPLITS:
+                counts.setdefault(name, {})[split] = int(number(n) or 0)
+    return {name: row for name, row in counts.items() if row}
+
+
+def _lead(data: Mapping[str, Any], seen: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]], aside: int) -> str:
+    images = number(data.get("num_images")) or number(seen.get("num_images"))
+    classes = number(data.get("num_classes")) or number(seen.get("num_classes")) or len(counts)
+    text = f"{words.plural(images, 'image')} in {words.plural(classes, 'class', 'classes')}."
+    totals = {name: sum(row.values()) for name, row in counts.items()}
+    if len(totals) > 1:
+        least, most = min(totals, key=lambda c: totals[c]), max(totals, key=lambda c: totals[c])
+        text += (
+            f" All classes have {words.count(totals[most])}."
+            if totals[least] == totals[most]
+            else f" The smallest class, {least}, has {words.count(totals[least])}; the largest, {most}, {words.count(totals[most])}."
+        )
+    parts = [f"{words.count(number(n))} for {split}" for split, n in table_of(data.get("splits")).items() if n]
+    text += f" Split into {words.listed(parts)}." if len(parts) > 1 else ""
+    verb = "was" if aside == 1 else "were"
+    return text + (f" {words.plural(aside, 'file')} {verb} set aside." if aside else " No file had to be set aside.")
+
+
+def _class_rows(counts: Mapping[str, Mapping[str, int]], pictures: Pictures) -> list[ClassRow]:
+    largest = max((sum(row.values()) for row in counts.values()), default=1) or 1
+    names = [*counts, *(name for name in pictures.classes if name not in counts)]
+    rows = []
+    for place, name in enumerate(names):
+        splits = sorted(counts.get(name, {}).items(), key=lambda pair: SPLITS.index(pair[0]))
+        shares = [(n / largest, KINDS[split]) for split, n in splits]
+        said = words.count(splits[0][1]) if len(splits) == 1 else " + ".join(words.count(n) for _, n in splits)
+        rows.append(ClassRow(name, said, bar(shares), pictures.strip(name) if place < PICTURED else ()))
+    return rows
+
+
+def _item(value: Any) -> str:
+    """One finding as text: a path, several paths, or an object with them and a reason."""
+    if isinstance(value, dict):
+        named = [key for key in ("text", "message", "path", "paths", "files", "first", "second") if key in value]
+        text = "; ".join(_item(value[key]) for key in named)
+        rest = {key: one for key, one in value.items() if key not in named}
+        more = ", ".join(f"{words.human(str(key))} {text_of(str(key), one)}" for key, one in rest.items())
+        return f"{text} ({more})" if text and more else text or more
+    if isinstance(value, (list, tuple)):
+        return " = ".join(_item(one) for one in value)
+    return str(value)
+
+
+def _issue(key: str, value: Any) -> Issue | None:
+    title, meaning = ISSUES[key]
+    items = [f"{k}: {_item(v)}" for k, v in value.items()] if isinstance(value, dict) else value
+    if not isinstance(items, list) or not items:
+        return None
+    return Issue(title, meaning, len(items), [_item(one) for one in items[:LISTED]], max(0, len(items) - LISTED))
+
+
+def _details(seen: Mapping[str, Any]) -> list[tuple[str, str]]:
+    known = {"counts", "set_aside", "warnings", "num_images", "num_classes", "classes", "path", "fingerprint", *ISSUES}
+    return flatten({key: value for key, value in seen.items() if key not in known})

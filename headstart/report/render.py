@@ -1,0 +1,77 @@
+"""From a run folder to `report.html`. Reads what a run wrote, trains nothing, and gives the same bytes for the same folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from headstart.errors import DiskFull
+from headstart.report import adapt, generic
+from headstart.report.folder import RunFolder, read_run
+
+PAGES: dict[str, tuple[str, Callable[[RunFolder], dict[str, Any]]]] = {
+    "adapt": (adapt.TEMPLATE, adapt.context),
+}
+"""Template and context of each command that has its own page; others get the generic one."""
+
+
+def render(run_folder: Path) -> Path:
+    """Write `report.html` in `run_folder` and return its path; what stood there is replaced only by a whole new page.
+
+    Parts that an interrupted run did not write are left out and named on the page. Raises `RunError` when the folder is
+    no run folder, `DiskFull` when the page does not fit on the disk.
+    """
+    target = Path(run_folder) / "report.html"
+    _write(target, page_of(Path(run_folder)))
+    return target
+
+
+def page_of(run_folder: Path) -> str:
+    """The page as text, without writing it."""
+    run = read_run(run_folder)
+    template, context = PAGES.get(run.command, (generic.TEMPLATE, generic.context))
+    shown = {"command": run.command, "style": _style(), **context(run)}
+    return _environment().get_template(template).render(shown)
+
+
+@cache
+def _environment() -> Environment:
+    """Class and file names are somebody else's text, so everything is escaped unless our own code made it `Markup`."""
+    return Environment(
+        loader=PackageLoader("headstart", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+@cache
+def _style() -> Markup:
+    return Markup((Path(__file__).parent / "style.css").read_text("utf-8"))
+
+
+def _write(target: Path, text: str) -> None:
+    """Temporary file, fsync, rename: a reader sees the old page or the new one, never half of one."""
+    handle, name = tempfile.mkstemp(prefix=".report-", suffix=".html", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, target)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"{target}: no space left to write the report; free some and render it again") from error
+        raise

@@ -1,0 +1,69 @@
+"""Whatever a run measured, as pairs of a name and a text: for parts of a run whose fields a page does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.report import words
+from headstart.report.folder import interval, number
+
+NAMES = {
+    "knn": "nearest neighbours",
+    "logme": "LogME (exact evidence per sample)",
+    "images_per_class": "images per class",
+    "num_images": "images",
+    "num_classes": "classes",
+    "p_value": "p",
+    "probe": "linear probe",
+    "python": "Python",
+    "torch": "PyTorch",
+    "numpy": "NumPy",
+    "cpu": "processor",
+    "k": "neighbours",
+}
+"""Names that would read badly with underscores merely removed."""
+
+FRACTIONS = ("accuracy", "fraction", "share", "precision", "recall")
+"""Words in a field's name that make its number a percentage."""
+
+
+def name_of(key: str) -> str:
+    """A field's name as a person reads it."""
+    return NAMES.get(key, words.human(key))
+
+
+def flatten(found: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Every leaf of nested objects as `(name, text)`; an accuracy and its interval become one text."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in found.items():
+        name = f"{prefix}{name_of(str(key))}"
+        if isinstance(value, dict):
+            pairs += flatten(value, f"{name}, ")
+        elif key == "interval" and "accuracy" in found:
+            continue
+        else:
+            pairs.append((name, text_of(str(key), value, interval(found.get("interval")))))
+    return pairs
+
+
+def text_of(key: str, value: Any, span: tuple[float, float] | None = None) -> str:
+    """One value as text; `key` tells what it is measured in."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return words.UNKNOWN
+    if isinstance(value, (list, tuple)):
+        return ", ".join(text_of(key, one) for one in value) or "none"
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {text}" for name, text in flatten(value)) or "none"
+    plain = number(value)
+    if plain is None:
+        return str(value)
+    if any(word in key for word in FRACTIONS) and 0 <= plain <= 1:
+        return words.percent(plain) + (f" ({words.percent_range(span)})" if span and key == "accuracy" else "")
+    if key == "seconds" or key.endswith("_seconds"):
+        return words.duration(plain)
+    if key.startswith("bytes") or key.endswith("bytes"):
+        return words.size(plain)
+    return words.figures(plain)

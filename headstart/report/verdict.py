@@ -1,0 +1,139 @@
+"""The first thing a reader sees: one sentence that says what was found, how sure that is, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.report import words
+from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One large figure under the verdict."""
+
+    value: str
+    name: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`tone` is `decided`, `undecided` or `unfinished`; it is said in `kicker` too, never by colour alone."""
+
+    tone: str
+    kicker: str
+    sentence: str
+    after: tuple[str, ...]
+    facts: tuple[Fact, ...]
+
+
+def labels_of(summary: Mapping[str, Any]) -> dict[str, str]:
+    """What a person calls each arm, by its name."""
+    return {str(arm.get("name")): str(arm.get("label") or arm.get("name")) for arm in rows_of(summary.get("arms"))}
+
+
+def verdict(run: RunFolder) -> Verdict:
+    """The verdict of an adaptation run, also of one that was stopped."""
+    if not run.finished or not run.summary.get("chosen"):
+        return _unfinished(run)
+    labels = labels_of(run.summary)
+    chosen = labels.get(str(run.summary["chosen"]), str(run.summary["chosen"]))
+    rival, comparison = _rival(run.summary, labels)
+    decided = bool(run.summary.get("decided"))
+    tests = _test_words(table_of(run.summary.get("test")))
+    if rival is None:
+        kicker, opening = "Only one way tried", f"{chosen} was the only way tried"
+        sentence = f"{opening}; {tests}"
+    elif decided:
+        kicker = "Decided"
+        sentence = f"{chosen} is the best of the {_how_many(run.summary)} ways tried; {tests}"
+    else:
+        kicker = "Not decided"
+        sentence = f"Whether {chosen} or {rival} is better cannot be decided, so the cheaper, {chosen}, was taken; {tests}"
+    after = tuple(filter(None, [_margin(comparison, chosen, rival, decided), _advice(run.summary, labels)]))
+    return Verdict("decided" if decided or rival is None else "undecided", kicker, sentence, after, _facts(run.summary))
+
+
+def _how_many(summary: Mapping[str, Any]) -> str:
+    return words.count(sum(number(arm.get("accuracy_mean")) is not None for arm in rows_of(summary.get("arms"))))
+
+
+def _rival(summary: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[str | None, Mapping[str, Any]]:
+    comparison = table_of(summary.get("comparison"))
+    against = comparison.get("against")
+    return (None if against is None else labels.get(str(against), str(against))), comparison
+
+
+def _test_words(test: Mapping[str, Any]) -> str:
+    accuracy, images = number(test.get("accuracy")), number(test.get("num_images"))
+    if accuracy is None:
+        return "the test images have not been looked at."
+    of = f"the {words.count(images)} test images" if images is not None else "the test images"
+    span = interval(test.get("interval"))
+    sure = f" (95{words.NARROW}% interval {words.percent_range(span)})" if span else ""
+    return f"it gets {words.percent(accuracy)} of {of} right{sure}."
+
+
+def _margin(comparison: Mapping[str, Any], chosen: str, rival: str | None, decided: bool) -> str:
+    difference, span = number(comparison.get("difference")), interval(comparison.get("interval"))
+    if rival is None or difference is None:
+        return ""
+    side = "ahead of" if difference >= 0 else "behind"
+    sure = f" (95{words.NARROW}% interval {words.points_range(span)}" if span else " ("
+    p = number(comparison.get("p_value"))
+    tail = f"{sure}{', ' if span and p is not None else ''}{words.p_value(p) if p is not None else ''})"
+    text = f"On shared folds of the training data {chosen} is {words.points(abs(difference))} {side} {rival}"
+    text += tail if span or p is not None else ""
+    least = number(comparison.get("detectable"))
+    if decided or least is None:
+        return text + "."
+    return f"{text}; with so many images only a difference of about {words.points(least)} or more could have been seen."
+
+
+def _advice(summary: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    advised = table_of(summary.get("advice")).get("strategy")
+    if not advised:
+        return ""
+    name, regret = labels.get(str(advised), str(advised)), number(summary.get("regret"))
+    if advised == summary.get("chosen"):
+        return f"That is also what was advised before anything was tried ({name})."
+    if regret is None:
+        return f"Advised before anything was tried: {name}."
+    if round(1000 * regret) == 0:
+        return f"Advised before anything was tried was {name}; following it blindly would have cost nothing measurable."
+    return f"Advised before anything was tried was {name}; following it blindly would have cost {words.points(regret)}."
+
+
+def _facts(summary: Mapping[str, Any]) -> tuple[Fact, ...]:
+    test, comparison = table_of(summary.get("test")), table_of(summary.get("comparison"))
+    arm = next((a for a in rows_of(summary.get("arms")) if a.get("name") == summary.get("chosen")), {})
+    total = number(table_of(summary.get("backbone")).get("parameters"))
+    trained = number(arm.get("trained_parameters"))
+    share = f"of {words.compact(total)} in the backbone" if total else ""
+    facts = [
+        ("test accuracy", words.percent(number(test.get("accuracy"))), words.percent_range(interval(test.get("interval")))),
+        (
+            "against the runner-up",
+            words.points(number(comparison.get("difference")), sign=True),
+            words.points_range(interval(comparison.get("interval"))),
+        ),
+        ("weights trained", words.compact(trained), share),
+        ("the whole job", words.duration(number(summary.get("seconds"))), ""),
+    ]
+    return tuple(
+        Fact(value, name, "" if note == words.UNKNOWN else note) for name, value, note in facts if value != words.UNKNOWN
+    )
+
+
+def _unfinished(run: RunFolder) -> Verdict:
+    epochs = run.events("epoch")
+    arms = sorted({str(record.get("arm")) for record in epochs if record.get("arm")})
+    seen = f"Its log holds {words.plural(len(epochs), 'epoch')} of {words.listed(arms)}." if epochs else ""
+    said = "This run has not finished, so there is no verdict yet."
+    if run.finished:
+        said = "This run ended without choosing a way to adapt the network, so there is no verdict."
+    more = "What it had written by then is shown below; the same command with --resume goes on from there."
+    return Verdict("unfinished", "Not finished", said, tuple(filter(None, (seen, more))), ())
