@@ -1,0 +1,89 @@
+"""Resampling means over images, and over seeds and images, without ever holding draws x images numbers.
+
+Images that behaved alike under every seed are exchangeable, so a draw needs only how often each *pattern* was picked.
+Right-or-wrong data has few patterns: ten thousand draws of ten thousand images cost milliseconds, and are distributed
+exactly as drawing the images one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.seeding import generator
+
+Floats = NDArray[np.float64]
+
+_CHUNK = 1 << 22
+"""numbers held at a time: 32 MB"""
+
+
+def chunks(draws: int, width: int) -> Iterator[int]:
+    """Sizes that add up to `draws`, each times `width` small enough to hold."""
+    size = max(1, _CHUNK // max(width, 1))
+    while draws > 0:
+        yield min(size, draws)
+        draws -= size
+
+
+def resampled_means(values: Floats, seed: int, draws: int) -> Floats:
+    """Means `[draws]` of `values` `[S, N]` with images, and when S > 1 seeds too, drawn anew with replacement.
+
+    Images are crossed with seeds (every seed answered the same images), so rows and columns are drawn independently:
+    Owen 2007, "The pigeonhole bootstrap". It errs on the wide side where single answers are noisy.
+    """
+    rng = generator(seed, "bootstrap", values.shape[0], values.shape[1])
+    seeds, images = values.shape
+    patterns, which, counts = np.unique(values, axis=1, return_inverse=True, return_counts=True)
+    means = []
+    for size in chunks(draws, images if 4 * len(counts) >= images else len(counts)):
+        picked = _times_picked(rng, which.ravel(), counts, size) / images
+        per_seed = picked @ patterns.T
+        if seeds > 1:
+            per_seed = per_seed * rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=size) / seeds
+            means.append(per_seed.sum(1))
+        else:
+            means.append(per_seed[:, 0])
+    return np.concatenate(means)
+
+
+def _times_picked(
+    rng: np.random.Generator, which: NDArray[np.integer], counts: NDArray[np.integer], size: int
+) -> NDArray[np.integer]:
+    """How often `[size, U]` each of U patterns comes up when all images (image i has pattern `which[i]`) are drawn anew."""
+    images, patterns = len(which), len(counts)
+    if 4 * patterns < images:  # a multinomial costs per pattern; drawing one by one costs per image, but a tenth of it
+        return rng.multinomial(images, counts / images, size=size)
+    flat = which[rng.integers(0, images, (size, images))] + patterns * np.arange(size)[:, None]
+    return np.bincount(flat.ravel(), minlength=size * patterns).reshape(size, patterns)
+
+
+def spread_seeds(values: Floats) -> Floats:
+    """`values` `[S, N]` with the seeds' means moved apart by sqrt(S / (S - 1)).
+
+    Drawing S seeds with replacement from S understates their variance by (S - 1) / S; with three seeds that is a third.
+    """
+    seeds = len(values)
+    if seeds < 2:
+        return values
+    means = values.mean(1, keepdims=True)
+    moved: Floats = values + (np.sqrt(seeds / (seeds - 1)) - 1) * (means - means.mean())
+    return moved
+
+
+def degrees_of_freedom(values: Floats) -> float:
+    """Satterthwaite's degrees of freedom of the mean of `values` `[S, N]` over seeds and images; infinite if constant.
+
+    Three seeds that disagree carry the certainty of two degrees of freedom, however many images they answered.
+    """
+    seeds, images = values.shape
+    parts = []
+    if seeds > 1:
+        parts.append((values.mean(1).var(ddof=1) / seeds, seeds - 1))
+    if images > 1:
+        parts.append((values.mean(0).var(ddof=1) / images, images - 1))
+    total = sum(variance for variance, _ in parts)
+    below = sum(variance**2 / dof for variance, dof in parts)
+    return float(total**2 / below) if below > 0 else float("inf")
