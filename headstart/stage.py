@@ -121,6 +121,7 @@ class Stage:
 class Solve:
     """A head found by a solver on plain, eval-mode features of the blocks it reads.
 
+    reads    sets of blocks to choose from by cross-validation, the head being remade to read the best; none: as it is
     solver   `logistic` (L-BFGS), `svm` (linear, one against the rest, calibrated), `ridge`, `nearest_mean`
     penalty  strength(s) to choose from by cross-validation on the task's data; one value is used as it is
     folds    of that cross-validation and of the SVM's calibration
@@ -129,6 +130,7 @@ class Solve:
     name: str
     task: Task
     head: str
+    reads: tuple[tuple[str, ...], ...] = ()
     solver: Literal["logistic", "svm", "ridge", "nearest_mean"] = "logistic"
     penalty: tuple[float, ...] = ()
     folds: int = 5

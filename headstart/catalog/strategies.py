@@ -129,6 +129,8 @@ class RetrainConfig:
     """number of blocks with weights, from the top, that are drawn anew; none: all"""
     below: float = 0.0
     """learning rate of the blocks below relative to `lr`; 0: frozen"""
+    seed: int = 0
+    """the new weights follow from it"""
 
 
 @dataclass(frozen=True)

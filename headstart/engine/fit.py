@@ -87,7 +87,7 @@ def fit(
     Raises NonFiniteLoss naming stage, step and term; Interrupted after saving; ConfigError for a stage that cannot be.
     """
     machine = machine or Machine(device=str(net.device))
-    seed = seed_for(seed, "stage", stage.name)
+    run_seed, seed = seed, seed_for(seed, "stage", stage.name)
     began = time.monotonic()
     trained = resolve(net, stage)
     plan = plan_for(stage, seed)
@@ -95,7 +95,7 @@ def fit(
         frozen = digest(frozen_state(net, stage, trained))
         optimizer = make_optimizer(stage.optimizer, trained)
         restore(optimizer, trained.parameters, carried or {} if stage.carry else {})
-        inputs = Inputs.of(net, stage, trained, plan, machine, seed, log)
+        inputs = Inputs.of(net, stage, trained, plan, machine, run_seed, log)
         course = Course(net, stage, trained, plan, optimizer, log)
         first = course.resume(checkpoints)
         _loop(net, stage, trained, plan, optimizer, inputs, course, first, machine, checkpoints, seed, log)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from headstart.data.views import View
-from headstart.engine import distributed, interrupt
+from headstart.engine import distributed
 from headstart.engine.log import RunLog
 from headstart.engine.prefix_cache import CachedPrefix, Prefix, Worth, open_cache, worthwhile
 from headstart.engine.sampler import Plan
@@ -37,12 +37,14 @@ class Inputs:
     caches: Mapping[str, CachedPrefix]
     wanted: tuple[str, ...]
     device: torch.device
+    run_seed: int
     seed: int
 
     @staticmethod
-    def of(net: Net, stage: Stage, trained: Trained, plan: Plan, machine: Machine, seed: int, log: RunLog) -> Inputs:
+    def of(net: Net, stage: Stage, trained: Trained, plan: Plan, machine: Machine, run_seed: int, log: RunLog) -> Inputs:
         """Decide what is cached, compute it if need be, and say so."""
-        width = -(-plan.widest // distributed.world_size())
+        seed = seed_for(run_seed, "stage", stage.name)
+        width = -(-plan.batch_size // distributed.world_size())
         prefix = Prefix(net, trained.first, width)
         wanted = {tap for term in stage.terms.values() for tap in term.reads}
         wanted |= {tap for term in stage.terms.values() for head in term.heads for tap in net.head(head).reads}
@@ -51,7 +53,7 @@ class Inputs:
             worth = decide(net, stage, view, prefix, plan, machine)
             log.event("cache", view=name, cached=worth.cached, bound=worth.bound, bytes=worth.bytes, reason=worth.reason)
             if worth.cached and machine.cache is not None:
-                draw_seed = seed_for(seed, "view", name)
+                draw_seed = view_seed(view, run_seed, seed, name)
                 with torch.autocast(
                     torch.device(machine.device).type, machine.autocast, enabled=machine.autocast is not None
                 ):
@@ -62,11 +64,10 @@ class Inputs:
                         view,
                         seed=draw_seed,
                         autocast=machine.autocast,
-                        guard=interrupt.check,
                         log=log,
                     )
         order = tuple(name for name in net.block_names if name in wanted)
-        return Inputs(net, stage, plan, prefix, caches, order, torch.device(machine.device), seed)
+        return Inputs(net, stage, plan, prefix, caches, order, torch.device(machine.device), run_seed, seed)
 
     def step(self, index: int) -> Step:
         """Step number `index`: the same whenever, and in whatever order, it is asked for."""
@@ -85,9 +86,9 @@ class Inputs:
         view = self.stage.views[name]
         draw = view.draw_at(epoch)
         if name in self.caches:
-            return self.caches[name].gather(draw, batch.places).to(self.device, non_blocking=True)
-        seed = seed_for(self.seed, "view", name)
-        samples = render(self.stage.data, batch, view, seed=seed, draw=draw, device=self.device)
+            return self.caches[name].gather(draw, batch.rows).to(self.device, non_blocking=True)
+        seed = view_seed(view, self.run_seed, self.seed, name)
+        samples = render(self.stage.data, batch.rows, view, seed=seed, draw=draw, device=self.device)
         if mixing is not None:
             samples = _blend(samples, *mixing)
         return self.prefix(samples) if self.prefix.end is not None else present(samples, self.net.input)
@@ -99,6 +100,11 @@ class Inputs:
         draw = generator(self.seed, "mixup", index, distributed.rank())
         share = torch.from_numpy(draw.beta(self.stage.mixup, self.stage.mixup, count).astype(np.float32))
         return share.to(self.device), torch.from_numpy(draw.permutation(count)).to(self.device)
+
+
+def view_seed(view: View, run_seed: int, stage_seed: int, name: str) -> int:
+    """A fixed set of renderings belongs to the run, so that its stages and folds share it; fresh ones to the stage."""
+    return seed_for(stage_seed if view.fixed_draws is None else run_seed, "view", name)
 
 
 def _blend(samples: Tensor, share: Tensor, partner: Tensor) -> Tensor:

@@ -1,15 +1,14 @@
 """Frozen work is done once: the output of a stage's frozen prefix, memory-mapped, computed on first need.
 
-Cached equals uncached to the bit, because both run the prefix on batches of one shape: the last, smaller batch is filled
-up by repeating a sample. Whether a stage is cached follows from its configuration alone (`worthwhile`), never from which
-files happen to exist; a missing or foreign file is computed anew.
+A cache has a place for every row of the store, filled for the rows a stage trains on; other folds and other stages with
+the same prefix and views share it. Cached equals uncached to the bit, because both run the prefix on batches of one shape:
+a smaller batch is filled up by repeating a sample. Whether a stage is cached follows from its configuration alone
+(`worthwhile`), never from which files happen to exist; a missing file is computed anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from headstart.data.store import Store
 from headstart.data.task import Task
 from headstart.data.views import View
-from headstart.engine import distributed
+from headstart.engine import distributed, interrupt
 from headstart.engine.checkpoint import bytes_of
-from headstart.engine.files import write_atomic, write_json
+from headstart.engine.files import write_atomic
 from headstart.engine.log import SILENT, RunLog
-from headstart.engine.step import Batch, present, render
+from headstart.engine.step import present, render
 from headstart.nets.net import Net
 
 
@@ -60,14 +60,14 @@ class Prefix:
         return self.net.run(x, until=self.end)[str(self.end)][:count].float()
 
 
-def key_of(prefix: Prefix, task: Task, view: View, seed: int, autocast: torch.dtype | None) -> str:
+def key_of(prefix: Prefix, store: Store, view: View, seed: int, autocast: torch.dtype | None) -> str:
     """Everything a cached activation depends on, hashed (contract 7)."""
     digest = hashlib.blake2b(digest_size=16)
     for name in prefix.names:
         for key, tensor in prefix.net.blocks[name].state_dict().items():
             digest.update(f"{name}.{key}{tuple(tensor.shape)}{tensor.stride()}".encode())
             digest.update(bytes_of(tensor))
-    facts = (prefix.names, prefix.net.input, view, 0 if view.is_plain else seed, task.fingerprint, str(autocast))
+    facts = (prefix.names, prefix.net.input, view, 0 if view.is_plain else seed, store.fingerprint, str(autocast))
     surroundings = (prefix.width, torch.get_num_threads(), str(prefix.net.device), torch.__version__)
     digest.update(repr((facts, surroundings)).encode())
     return digest.hexdigest()
@@ -114,17 +114,20 @@ def worthwhile(
     return Worth(True, bound, size, f"it saves {saved:.0%} of the work")
 
 
+@dataclass
 class CachedPrefix:
-    """Activations of every sample and draw in one memory-mapped file: `[draws, N, ...]`, channels last where maps are."""
+    """Activations of samples and draws in one memory-mapped file: `[draws, rows of the store, ...]`.
 
-    def __init__(self, path: Path, channels_last: bool) -> None:
-        self.array: NDArray[np.float32] = np.load(path, mmap_mode="r")
-        self.channels_last = channels_last
+    maps  activations are maps, stored with channels last
+    """
 
-    def gather(self, draw: int, places: NDArray[np.int64]) -> Tensor:
-        """Activations `[B, ...]` of the samples at `places` of the task."""
-        block = torch.from_numpy(self.array[draw, places])
-        return block.permute(0, 3, 1, 2) if self.channels_last else block
+    array: np.memmap[Any, np.dtype[np.float32]]
+    maps: bool
+
+    def gather(self, draw: int, rows: NDArray[np.int64]) -> Tensor:
+        """Activations `[B, ...]` of the samples in `rows` of the store."""
+        block = torch.from_numpy(self.array[draw, rows])
+        return block.permute(0, 3, 1, 2) if self.maps else block
 
 
 def open_cache(
@@ -135,51 +138,74 @@ def open_cache(
     *,
     seed: int,
     autocast: torch.dtype | None,
-    guard: Callable[[], None] = lambda: None,
     log: RunLog = SILENT,
 ) -> CachedPrefix:
-    """The cache for this prefix, data and view, computed if it is not there. `guard` runs between batches (interrupts)."""
-    key = key_of(prefix, task, view, seed, autocast)
-    path, card = folder / f"{key}.npy", folder / f"{key}.json"
-    if distributed.is_first() and not _complete(path, card):
-        channels_last = _fill(path, prefix, task, view, seed=seed, guard=guard, log=log)
-        write_json(card, {"channels_last": channels_last, "bytes": path.stat().st_size})
+    """The cache for this prefix, store and view; rows of `task` that are not in it yet are computed.
+
+    The list of filled rows is written after the rows themselves, so a killed run leaves nothing half-filled in it.
+    """
+    path = folder / f"prefix-{key_of(prefix, task.store, view, seed, autocast)}.npy"
+    if distributed.is_first():
+        folder.mkdir(parents=True, exist_ok=True)
+        _fill(path, prefix, task, view, seed, log)
     distributed.barrier()
-    facts = json.loads(card.read_text())
-    return CachedPrefix(path, bool(facts["channels_last"]))
+    return CachedPrefix(np.load(path, mmap_mode="r"), bool(np.load(_filled(path))["maps"]))
 
 
-def _complete(path: Path, card: Path) -> bool:
-    if not path.exists() or not card.exists():
-        return False
+def _filled(path: Path) -> Path:
+    return path.with_suffix(".filled.npz")
+
+
+def _fill(path: Path, prefix: Prefix, task: Task, view: View, seed: int, log: RunLog) -> None:
+    """Compute the rows of `task` that the file lacks."""
+    draws = view.fixed_draws or 1
+    out, filled, maps = _open(path, prefix, task, view, seed, draws)
+    todo = [(draw, rows) for draw in range(draws) for rows in _batches(task.rows[~filled[draw, task.rows]], prefix.width)]
     try:
-        facts: Mapping[str, int] = json.loads(card.read_text())
-        return int(facts["bytes"]) == path.stat().st_size
-    except (ValueError, KeyError):
-        return False
-
-
-def _fill(path: Path, prefix: Prefix, task: Task, view: View, *, seed: int, guard: Callable[[], None], log: RunLog) -> bool:
-    """Compute every activation; returns whether they are maps stored with channels last."""
-    draws, device = view.fixed_draws or 1, prefix.net.device
-    layout: list[bool] = []
-
-    def write(temporary: Path) -> None:
-        out: np.memmap[Any, np.dtype[np.float32]] | None = None
-        for draw in range(draws):
-            for start in range(0, len(task), prefix.width):
-                guard()
-                places = np.arange(start, min(start + prefix.width, len(task)), dtype=np.int64)
-                batch = Batch(task.rows[places], places, torch.empty(0), 0)
-                x = prefix(render(task, batch, view, seed=seed, draw=draw, device=device))
-                if out is None:
-                    layout.append(x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
-                    shape = (x.permute(0, 2, 3, 1) if layout[0] else x).shape[1:]
-                    out = np.lib.format.open_memmap(temporary, "w+", np.float32, (draws, len(task), *shape))
-                out[draw, places] = (x.permute(0, 2, 3, 1) if layout[0] else x).cpu().numpy()
-                log.tick(draw * len(task) + start, draws * len(task), "computing the frozen part once")
-        assert out is not None
+        for number, (draw, rows) in enumerate(todo):
+            interrupt.check()
+            out[draw, rows] = _compute(prefix, task, rows, view, seed, draw, maps)
+            filled[draw, rows] = True
+            log.tick(number + 1, len(todo), "computing the frozen part once")
+    finally:
         out.flush()
+        _write_filled(path, filled, maps)
 
-    write_atomic(path, write)
-    return layout[0]
+
+def _write_filled(path: Path, filled: NDArray[np.bool_], maps: bool) -> None:
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez(file, filled=filled, maps=np.array(maps))
+
+    write_atomic(_filled(path), write)
+
+
+def _open(
+    path: Path, prefix: Prefix, task: Task, view: View, seed: int, draws: int
+) -> tuple[np.memmap[Any, np.dtype[np.float32]], NDArray[np.bool_], bool]:
+    """The file, which rows are in it, and whether activations are maps; made anew when it or its list is missing."""
+    if path.exists() and _filled(path).exists():
+        facts = np.load(_filled(path))
+        return np.lib.format.open_memmap(path, "r+"), facts["filled"], bool(facts["maps"])
+    first = task.rows[: prefix.width]
+    example = _present(prefix, task, first, view, seed, 0)
+    maps = example.ndim == 4 and example.is_contiguous(memory_format=torch.channels_last)
+    shape = (example.permute(0, 2, 3, 1) if maps else example).shape[1:]
+    size = (draws, len(task.store), *shape)
+    return np.lib.format.open_memmap(path, "w+", np.float32, size), np.zeros(size[:2], np.bool_), maps
+
+
+def _batches(rows: NDArray[np.int64], width: int) -> list[NDArray[np.int64]]:
+    return [rows[start : start + width] for start in range(0, len(rows), width)]
+
+
+def _present(prefix: Prefix, task: Task, rows: NDArray[np.int64], view: View, seed: int, draw: int) -> Tensor:
+    return prefix(render(task, rows, view, seed=seed, draw=draw, device=prefix.net.device))
+
+
+def _compute(
+    prefix: Prefix, task: Task, rows: NDArray[np.int64], view: View, seed: int, draw: int, maps: bool
+) -> NDArray[np.float32]:
+    x = _present(prefix, task, rows, view, seed, draw)
+    values: NDArray[np.float32] = (x.permute(0, 2, 3, 1) if maps else x).cpu().numpy()
+    return values

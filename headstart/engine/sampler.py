@@ -16,8 +16,8 @@ from headstart.stage import Stage
 class Plan:
     """The whole course of a stage in steps.
 
-    An epoch visits every sample once in a fresh order; its last batch may be smaller. A last batch of one sample joins the
-    batch before it, because batch normalisation cannot learn from one.
+    An epoch visits every sample once in a fresh order; its last batch may be smaller. A single sample left over takes one
+    from the batch before it, because batch normalisation cannot learn from one.
     """
 
     samples: int
@@ -36,15 +36,6 @@ class Plan:
     def epochs(self) -> int:
         return -(-self.steps // self.per_epoch)
 
-    @property
-    def widest(self) -> int:
-        """Samples in the largest batch."""
-        return (
-            min(self.batch_size + 1, self.samples)
-            if self.samples % self.batch_size == 1
-            else min(self.batch_size, self.samples)
-        )
-
     def order(self, epoch: int) -> NDArray[np.int64]:
         """The order in which epoch `epoch` visits the samples."""
         return permutation(self.samples, self.seed, "order", epoch)
@@ -52,8 +43,13 @@ class Plan:
     def span(self, step: int) -> slice:
         """The part of the epoch's order that is step `step`'s batch."""
         place = step % self.per_epoch
-        last = place + 1 == self.per_epoch
-        return slice(place * self.batch_size, self.samples if last else (place + 1) * self.batch_size)
+        low, high = (self._edge(edge) for edge in (place, place + 1))
+        return slice(low, high)
+
+    def _edge(self, number: int) -> int:
+        edge = min(number * self.batch_size, self.samples)
+        lonely = self.samples % self.batch_size == 1 and self.batch_size > 2
+        return edge - 1 if lonely and number == self.per_epoch - 1 and number else edge
 
 
 def plan_for(stage: Stage, seed: int) -> Plan:
@@ -62,6 +58,6 @@ def plan_for(stage: Stage, seed: int) -> Plan:
     if not samples:
         raise ConfigError(f"stage {stage.name!r}: its task {stage.data.name!r} has no samples")
     size = min(stage.batch_size, samples)
-    per_epoch = max(-(-samples // size) - (samples % size == 1 and samples > size), 1)
+    per_epoch = -(-samples // size)
     steps = stage.budget.steps if stage.budget.steps is not None else (stage.budget.epochs or 0) * per_epoch
     return Plan(samples, size, seed, steps, per_epoch)

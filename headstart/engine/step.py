@@ -20,13 +20,11 @@ class Batch:
     """This process's part of a batch.
 
     rows      `[B]` store rows; they are the sample ids
-    places    `[B]` positions within the task
     targets   `[B]` labels, `UNKNOWN` where missing
     counted   samples with a known label in the whole batch, over all processes
     """
 
     rows: NDArray[np.int64]
-    places: NDArray[np.int64]
     targets: Tensor
     counted: int
 
@@ -34,8 +32,7 @@ class Batch:
 def batch_of(task: Task, places: NDArray[np.int64], mine: slice, device: torch.device) -> Batch:
     """The part `mine` of the batch of `places`; every process can count the whole batch without asking the others."""
     targets = task.targets[places]
-    own = places[mine]
-    return Batch(task.rows[own], own, torch.from_numpy(targets[mine]).to(device), int((targets != UNKNOWN).sum()))
+    return Batch(task.rows[places[mine]], torch.from_numpy(targets[mine]).to(device), int((targets != UNKNOWN).sum()))
 
 
 def present(samples: Tensor, spec: InputSpec) -> Tensor:
@@ -99,9 +96,9 @@ class Step:
             raise KeyError(f"this stage's task is {self.task.name!r}, a term asked for {task!r}")
 
 
-def render(task: Task, batch: Batch, view: View, *, seed: int, draw: int, device: torch.device) -> Tensor:
-    """The batch's samples in one view, still uint8 for images."""
-    samples = task.store.gather(batch.rows).to(device, non_blocking=True)
+def render(task: Task, rows: NDArray[np.int64], view: View, *, seed: int, draw: int, device: torch.device) -> Tensor:
+    """The samples in `rows` of the task's store in one view, still uint8 for images."""
+    samples = task.store.gather(rows).to(device, non_blocking=True)
     if view.is_plain or not task.store.is_image:
         return samples
-    return view.render(samples, torch.from_numpy(batch.rows).to(device), seed=seed, draw=draw)
+    return view.render(samples, torch.from_numpy(rows).to(device), seed=seed, draw=draw)

@@ -1,0 +1,104 @@
+"""Features of frozen blocks, computed once and shared by every head, fold and score that asks for them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from headstart.data.store import Store
+from headstart.engine import interrupt
+from headstart.engine.checkpoint import bytes_of
+from headstart.engine.evaluate import looking
+from headstart.engine.log import SILENT, RunLog
+from headstart.engine.step import present
+from headstart.nets.fold import folded
+from headstart.nets.net import Net
+
+Features = Mapping[str, NDArray[np.float32]]
+"""Block name -> pooled features `[N, C]`."""
+
+
+def batch_for(size: int) -> int:
+    """Samples per pass over frozen blocks on a CPU: about as many pixels as stay in its caches."""
+    return max(min(512, 32 * 224 * 224 // max(size * size, 1)), 16)
+
+
+class FeatureBank:
+    """Pooled outputs of blocks on the plain view, in eval mode, by (weights, data).
+
+    folder  where they are memory-mapped; None keeps them in memory
+
+    Batch normalisation is folded into the convolutions before it, so features differ from the unfolded net's by rounding
+    (about 1e-6 of their size).
+    """
+
+    def __init__(self, folder: Path | None = None, *, log: RunLog = SILENT) -> None:
+        self.folder = folder
+        self.log = log
+        self._kept: dict[str, NDArray[np.float32]] = {}
+
+    def get(self, net: Net, store: Store, rows: NDArray[np.int64], taps: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """Features `[len(rows), C]` of each block in `taps`; computed for all of `store` on first need."""
+        keys = _keys(net, store, taps)
+        missing = [tap for tap in taps if keys[tap] not in self._kept]
+        if missing:
+            self._compute(net, store, missing, keys)
+        return {tap: np.ascontiguousarray(self._kept[keys[tap]][rows]) for tap in taps}
+
+    def _compute(self, net: Net, store: Store, taps: Sequence[str], keys: Mapping[str, str]) -> None:
+        out = {tap: self._room(keys[tap], (len(store), net.info[tap].channels)) for tap in taps}
+        until = max(taps, key=net.block_names.index)
+        width = batch_for(net.input.size) if net.input.kind == "image" else 1024
+        with looking(net):
+            blocks = folded(net, net.between(None, until))
+            for start in range(0, len(store), width):
+                interrupt.check()
+                rows = np.arange(start, min(start + width, len(store)), dtype=np.int64)
+                for tap, values in _pass(net, blocks, store, rows, taps).items():
+                    out[tap][rows] = values
+                self.log.tick(int(rows[-1]) + 1, len(store), "one pass of the backbone")
+        self._kept.update({keys[tap]: values for tap, values in out.items()})
+
+    def _room(self, key: str, shape: tuple[int, int]) -> NDArray[np.float32]:
+        if self.folder is None:
+            return np.empty(shape, np.float32)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return np.lib.format.open_memmap(self.folder / f"features-{key}.npy", "w+", np.float32, shape)
+
+
+def _pass(
+    net: Net, blocks: Mapping[str, nn.Module], store: Store, rows: NDArray[np.int64], taps: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """Pooled outputs of `taps` for one batch."""
+    x = present(store.gather(rows).to(net.device), net.input)
+    kept = {}
+    for name, block in blocks.items():
+        x = block(x)
+        if name in taps:
+            kept[name] = net.pooled(name, x).float().cpu().numpy()
+    return kept
+
+
+def _keys(net: Net, store: Store, taps: Sequence[str]) -> dict[str, str]:
+    """A key per tap: the weights of all blocks up to it, and the data."""
+    digest = hashlib.blake2b(repr((store.fingerprint, net.input)).encode(), digest_size=16)
+    keys = {}
+    for name in net.between(None, max(taps, key=net.block_names.index)):
+        digest.update(name.encode())
+        for key, tensor in net.blocks[name].state_dict().items():
+            digest.update(key.encode())
+            digest.update(bytes_of(tensor))
+        if name in taps:
+            keys[name] = digest.copy().hexdigest()
+    return keys
+
+
+def beside(features: Features, taps: Sequence[str]) -> torch.Tensor:
+    """The features of several blocks side by side, `[N, sum of C]`."""
+    return torch.from_numpy(np.concatenate([features[tap] for tap in taps], axis=1))

@@ -1,0 +1,131 @@
+"""Driving a strategy: one generator, its stages in order, saved so that a killed run goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headstart.engine import distributed
+from headstart.engine.checkpoint import Checkpoints, State, load_state, save_state
+from headstart.engine.features import FeatureBank
+from headstart.engine.fit import FitResult, Machine, fit
+from headstart.engine.log import SILENT, RunLog
+from headstart.engine.optim import OptimizerState
+from headstart.engine.solve import SolveResult, solve
+from headstart.engine.trained import release
+from headstart.errors import RunFolderMismatch
+from headstart.nets.net import Net
+from headstart.stage import Solve, Stage
+
+Result = FitResult | SolveResult
+
+
+@dataclass
+class Drive:
+    """One pass of a strategy over a net.
+
+    folder  where stages are saved; None saves nothing (and cannot resume)
+    bank    features shared with other drives
+    """
+
+    net: Net
+    seed: int = 0
+    machine: Machine = field(default_factory=Machine)
+    folder: Path | None = None
+    bank: FeatureBank | None = None
+    log: RunLog = SILENT
+    _memos: int = 0
+
+    def run(self, strategy: Iterable[Stage | Solve]) -> list[Result]:
+        """Carry out every stage; finished ones are loaded instead. The net ends as the strategy leaves it."""
+        token = _CURRENT.set(self)
+        results: list[Result] = []
+        carried: OptimizerState = {}
+        try:
+            release(self.net)
+            for number, stage in enumerate(strategy):
+                result = self._restore(number, stage) or self._carry_out(number, stage, carried)
+                carried = result.optimizer if isinstance(result, FitResult) else {}
+                results.append(result)
+                release(self.net)
+            return results
+        finally:
+            _CURRENT.reset(token)
+
+    def _carry_out(self, number: int, stage: Stage | Solve, carried: OptimizerState) -> Result:
+        place = self._place(number, stage)
+        if isinstance(stage, Solve):
+            if distributed.is_first():
+                result: Result = solve(self.net, stage, seed=self.seed, bank=self.bank, log=self.log)
+            result = distributed.share(result if distributed.is_first() else None)
+            assert isinstance(result, SolveResult)
+            if self.net.head(stage.head).reads != tuple(result.reads):
+                self.net.add_head(stage.head, stage.task.num_classes, result.reads)
+            distributed.from_first(self.net.head(stage.head).state_dict().values())
+        else:
+            checkpoints = Checkpoints(place) if place is not None else None
+            result = fit(
+                self.net,
+                stage,
+                seed=self.seed,
+                machine=self.machine,
+                log=self.log,
+                checkpoints=checkpoints,
+                carried=carried,
+            )
+        if place is not None and distributed.is_first():
+            save_state(place / "finished.safetensors", self._state(stage, result))
+            Checkpoints(place).clear()
+        distributed.barrier()
+        return result
+
+    def _place(self, number: int, stage: Stage | Solve) -> Path | None:
+        return None if self.folder is None else self.folder / f"{number:02d}-{stage.name}"
+
+    def _state(self, stage: Stage | Solve, result: Result) -> State:
+        state: State = {"name": stage.name, "net": self.net.state_dict(), "result": dict(vars(result))}
+        if isinstance(stage, Stage):
+            state["terms"] = {name: term.state_dict() for name, term in stage.terms.items()}
+            state["balance"] = stage.balance.state_dict()
+        return state
+
+    def _restore(self, number: int, stage: Stage | Solve) -> Result | None:
+        """The result of a stage finished earlier, with the net and the stage's terms as it left them."""
+        place = self._place(number, stage)
+        if place is None or not (place / "finished.safetensors").exists():
+            return None
+        state = load_state(place / "finished.safetensors")
+        if isinstance(stage, Solve) and stage.reads:
+            self.net.add_head(stage.head, stage.task.num_classes, state["result"]["reads"])
+        if state["name"] != stage.name or set(state["net"]) != set(self.net.state_dict()):
+            raise RunFolderMismatch(f"{place} holds another network or stage; start again in a new --out folder")
+        self.net.load_state_dict(state["net"])
+        if isinstance(stage, Solve):
+            return SolveResult(**state["result"])
+        for name, term in stage.terms.items():
+            term.load_state_dict(state["terms"][name])
+        stage.balance.load_state_dict(state["balance"])
+        return FitResult(**state["result"])
+
+
+_CURRENT: ContextVar[Drive | None] = ContextVar("drive", default=None)
+
+
+def memo(name: str, compute: Callable[[], Any]) -> Any:
+    """Expensive work between two stages: computed once per run, on the first process, and stored with the run.
+
+    The value is a nested dict of tensors and JSON values. Outside a drive it is simply computed.
+    """
+    drive = _CURRENT.get()
+    if drive is None:
+        return compute()
+    path = None if drive.folder is None else drive.folder / f"memo-{name}.safetensors"
+    if path is not None and path.exists():
+        return load_state(path)["value"]
+    value = distributed.share(compute() if distributed.is_first() else None)
+    if path is not None and distributed.is_first():
+        save_state(path, {"value": value})
+    return value

@@ -1,0 +1,104 @@
+"""What several strategies share: turning a recipe into a stage, and naming the blocks that have weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from headstart.catalog.strategies import Recipe
+from headstart.data.splits import split_off
+from headstart.data.task import Task
+from headstart.data.views import PLAIN, View, standard_view
+from headstart.engine.evaluate import accuracy
+from headstart.errors import ConfigError
+from headstart.nets.net import Net, count_parameters
+from headstart.seeding import seed_for
+from headstart.stage import Adapt, Budget, Evaluate, Optimizer, Stage, Train
+from headstart.terms.supervised import Supervised
+
+
+def weighted_blocks(net: Net) -> list[str]:
+    """Names of the blocks that have parameters, in order."""
+    return [name for name, block in net.blocks.items() if count_parameters(block)]
+
+
+def top_blocks(net: Net, count: int) -> list[str]:
+    """The last `count` blocks that have parameters."""
+    names = weighted_blocks(net)
+    if not 1 <= count <= len(names):
+        raise ConfigError(f"top={count}: this network has {len(names)} blocks with weights, so choose 1 to {len(names)}")
+    return names[-count:]
+
+
+def layerwise(net: Net, scale: float, decay: float) -> dict[str, float]:
+    """A rate per block: `scale` for the top one, times `decay` for each one below it."""
+    names = weighted_blocks(net)
+    return {f"blocks.{name}": scale * decay ** (len(names) - 1 - place) for place, name in enumerate(names)}
+
+
+def class_weights(task: Task) -> tuple[float, ...]:
+    """Inverse class sizes, scaled to a mean of one over the samples; zero for a class without samples."""
+    counts = task.counts.astype(np.float64)
+    inverse = np.divide(counts.sum() / max((counts > 0).sum(), 1), counts, out=np.zeros_like(counts), where=counts > 0)
+    return tuple(float(value) for value in inverse)
+
+
+def view_of(net: Net, recipe: Recipe) -> View:
+    """The augmented view a recipe trains on; plain for vectors or when augmentation is off."""
+    if not recipe.augment or net.input.kind != "image":
+        return PLAIN
+    return standard_view(net.input.size, mirror=recipe.mirror, draws=recipe.views)
+
+
+def supervised_stage(
+    name: str,
+    net: Net,
+    task: Task,
+    trains: Mapping[str, float | Train | Adapt],
+    recipe: Recipe,
+    *,
+    epochs: int | None = None,
+    carry: bool = False,
+) -> Stage:
+    """A stage that trains the head called like the task, and whatever else `trains` names, by a recipe."""
+    held_out: Task | None = None
+    if recipe.patience is not None:
+        task, held_out = hold_out(task, seed_for(0, "early-stopping"))
+    weights = class_weights(task) if recipe.class_weights else None
+    return Stage(
+        name,
+        task,
+        trains=trains,
+        terms={"supervised": Supervised(task.name, smoothing=recipe.smoothing, class_weights=weights)},
+        budget=Budget(epochs=recipe.epochs if epochs is None else epochs),
+        optimizer=Optimizer(
+            lr=recipe.lr,
+            kind=recipe.optimizer,
+            weight_decay=recipe.weight_decay,
+            warmup=recipe.warmup,
+            clip=recipe.clip,
+        ),
+        batch_size=recipe.batch_size,
+        views={"main": view_of(net, recipe)},
+        evaluate=None if held_out is None else early_stopping(held_out, recipe.patience or 0),
+        average=recipe.average,
+        mixup=recipe.mixup,
+        carry=carry,
+    )
+
+
+def hold_out(task: Task, seed: int) -> tuple[Task, Task]:
+    """Nine tenths to learn from and a tenth to watch, by class and group."""
+    groups = None if task.groups is None else task.groups[task.rows]
+    rest, taken = split_off(task.targets, groups, 0.1, seed)
+    return task.take(rest), task.take(taken)
+
+
+def early_stopping(held_out: Task, patience: int) -> Evaluate:
+    """Look at the held-out accuracy after every epoch; keep the best weights; stop when it no longer rises."""
+
+    def look(net: Net) -> dict[str, float]:
+        return {"valid_accuracy": accuracy(net, held_out)}
+
+    return Evaluate(every=1, fn=look, monitor="valid_accuracy", patience=patience)
