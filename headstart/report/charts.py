@@ -38,9 +38,8 @@ def interval_plot(rows: Sequence[Estimate], width: float, axis: str) -> Markup:
     On a narrow drawing the name stands above its row. A thin vertical line carries the best row's mean down the picture.
     """
     narrow = width < 500
-    ends = [end for row in rows for end in (row.span or (row.mean, row.mean))]
     gutter = 0.0 if narrow else min(0.36 * width, 14 + max(text_width(row.name, TEXT + 0.5) for row in rows))
-    scale = Scale(*padded(ends, least=0.04), gutter + 8, width - 68)
+    scale = Scale(*_limits(rows), gutter + 8, width - 62)
     step, top = (58 if narrow else 42), 6
     bottom = top + step * len(rows)
     parts = _vertical_grid(scale, top, bottom, 4 if narrow else 7)
@@ -52,6 +51,19 @@ def interval_plot(rows: Sequence[Estimate], width: float, axis: str) -> Markup:
     parts.append(label((scale.start + scale.end) / 2, bottom + 36, axis, class_="muted", anchor="middle", size=SMALL))
     spoken = "; ".join(f"{r.name} {words.percent(r.mean)}, interval {words.percent_range(r.span)}" for r in rows)
     return drawing(width, bottom + 44, f"Interval plot, {axis}: {spoken}", *parts)
+
+
+def _limits(rows: Sequence[Estimate]) -> tuple[float, float]:
+    """The range that shows every row that counts; faint ones may widen it to twice that, and are cut off beyond."""
+
+    def span(found: Sequence[Estimate]) -> tuple[float, float]:
+        return padded([end for row in found for end in (row.span or (row.mean, row.mean))], least=0.04)
+
+    low, high = span(rows)
+    shown = [row for row in rows if row.kind != "faint"] or rows
+    least, most = span(shown)
+    room = most - least
+    return max(low, least - room), min(high, most + room)
 
 
 def _vertical_grid(scale: Scale, top: float, bottom: float, wanted: int) -> list[Markup]:
@@ -71,11 +83,20 @@ def _estimate(row: Estimate, scale: Scale, top: float, step: float, gutter: floa
         beside = min(room, text_width(row.name)) + 10 if narrow else 0
         note = fit(row.note, room - beside if narrow else room, SMALL)
         parts.append(label(beside, at if narrow else at + 15, note, class_=f"note {row.kind}", size=SMALL))
-    if row.span:
-        parts.append(line(scale(row.span[0]), y, scale(row.span[1]), y, f"whisker {row.kind}"))
-    parts.append(tag("circle", cx=scale(row.mean), cy=y, r=5.5, class_=f"dot {row.kind}"))
-    parts.append(label(scale.end + 68, y + 4.5, words.percent(row.mean), class_=f"value {row.kind}", anchor="end"))
+    if row.span and row.span[1] > scale.low and row.span[0] < scale.high:
+        low, high = max(row.span[0], scale.low), min(row.span[1], scale.high)
+        parts.append(line(scale(low), y, scale(high), y, f"whisker {row.kind}"))
+    parts.append(_dot(row, scale, y))
+    parts.append(label(scale.end + 62, y + 4.5, words.percent(row.mean), class_=f"value {row.kind}", anchor="end"))
     return tag("g", *parts)
+
+
+def _dot(row: Estimate, scale: Scale, y: float) -> Markup:
+    """The mean as a dot, or as an arrow at the edge beyond which it lies."""
+    if scale.low <= row.mean <= scale.high:
+        return tag("circle", cx=scale(row.mean), cy=y, r=5.5, class_=f"dot {row.kind}")
+    edge, way = (scale.start, -1) if row.mean < scale.low else (scale.end, 1)
+    return path([(edge - way * 8, y - 5), (edge, y), (edge - way * 8, y + 5)], "arrow")
 
 
 def line_chart(
@@ -95,15 +116,17 @@ def line_chart(
     y_scale = Scale(*y_range, height - 24, 8)
     parts = _horizontal_grid(y_scale, 46, width - 10, y_percent)
     parts += [line(x_scale(x), 8, x_scale(x), height - 24, "guide") for x in marks]
-    parts += [label(x_scale(x), height - 6, text, class_="tick", anchor="middle") for x, text in x_ticks]
+    for place, (x, text) in enumerate(x_ticks):
+        last = len(x_ticks) > 1 and place == len(x_ticks) - 1
+        parts.append(label(x_scale(x), height - 6, text, class_="tick", anchor="end" if last else "middle"))
     parts += [_one_line(one, x_scale, y_scale) for one in series]
     return drawing(width, height, spoken, *parts)
 
 
 def _horizontal_grid(scale: Scale, left: float, right: float, as_percent: bool) -> list[Markup]:
     parts = []
-    for tick in scale.ticks(4):
-        share = 100 * nice_step((scale.high - scale.low) / 4)
+    for tick in scale.ticks(5):
+        share = 100 * nice_step((scale.high - scale.low) / 5)
         text = words.percent(tick, 0 if share >= 0.999 else 1) if as_percent else words.figures(tick)
         parts.append(line(left, scale(tick), right, scale(tick), "grid"))
         parts.append(label(left - 7, scale(tick) + 4, text, class_="tick", anchor="end"))
@@ -125,9 +148,10 @@ def depth_chart(rows: Sequence[Estimate], width: float) -> Markup:
     step = (width - 66) / len(rows)
     upright = all(text_width(row.name, SMALL) < step - 4 for row in rows)
     foot = 26 if upright else 14 + min(90.0, max(text_width(row.name, SMALL) for row in rows) * 0.72)
-    height = 250 + foot
+    base = 250 if width < 500 else 300
+    height = base + foot
     ends = [end for row in rows for end in (row.span or (row.mean, row.mean))]
-    scale = Scale(*padded(ends, least=0.04), 250, 10)
+    scale = Scale(*padded(ends, least=0.04), base, 10)
     xs = [46 + step * (place + 0.5) for place in range(len(rows))]
     parts = _horizontal_grid(scale, 46, width - 12, True)
     joined = [(x, scale(row.mean)) for x, row in zip(xs, rows, strict=True) if row.kind != "apart"]
@@ -135,13 +159,13 @@ def depth_chart(rows: Sequence[Estimate], width: float) -> Markup:
         parts.append(path(joined, "line thin"))
     for x, row in zip(xs, rows, strict=True):
         parts.append(_upright(row, x, scale))
-        parts.append(_foot(row.name, x, 250, upright))
+        parts.append(_foot(row.name, x, base, upright))
     spoken = "; ".join(f"{row.name} {words.percent(row.mean)}" for row in rows)
     return drawing(width, height, f"Accuracy of a head at each depth: {spoken}", *parts)
 
 
 def _upright(row: Estimate, x: float, scale: Scale) -> Markup:
-    parts = [tag("circle", cx=x, cy=scale(row.mean), r=4.5, class_=f"dot {row.kind}")]
+    parts = [tag("circle", cx=x, cy=scale(row.mean), r=4, class_=f"dot {row.kind}")]
     if row.span:
         parts.insert(0, line(x, scale(row.span[0]), x, scale(row.span[1]), f"whisker {row.kind}"))
     return tag("g", *parts)
@@ -156,7 +180,7 @@ def _foot(name: str, x: float, base: float, upright: bool) -> Markup:
 
 
 def bar(shares: Sequence[tuple[float, str]]) -> Markup:
-    """A thin bar across its container: `(share of the width, class)` pieces side by side. Purely visual: text says it too."""
+    """A thin bar across its container: `(share of the width, class)` pieces side by side. Text says it too."""
     parts, x = [], 0.0
     for share, kind in shares:
         parts.append(tag("rect", x=100 * x, y=0, width=100 * share, height=8, class_=f"bar {kind}"))
@@ -166,10 +190,10 @@ def bar(shares: Sequence[tuple[float, str]]) -> Markup:
 
 def little_interval(mean: float, span: tuple[float, float]) -> Markup:
     """A dot and its whisker on 0 to 100 %, to stand in a table cell whose figures say the same."""
-    scale = Scale(0, 1, 4, 106)
+    scale = Scale(0, 1, 4, 136)
     parts = [
-        line(4, 8, 106, 8, "grid"),
+        line(4, 8, 136, 8, "grid"),
         line(scale(span[0]), 8, scale(span[1]), 8, "whisker plain"),
-        tag("circle", cx=scale(mean), cy=8, r=3.5, class_="dot plain"),
+        tag("circle", cx=scale(mean), cy=8, r=3, class_="dot plain"),
     ]
-    return tag("svg", *parts, viewBox="0 0 110 16", width=110, height=16, class_="little", aria_hidden="true")
+    return tag("svg", *parts, viewBox="0 0 140 16", width=140, height=16, class_="little", aria_hidden="true")

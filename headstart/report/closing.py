@@ -48,7 +48,7 @@ def cost(run: RunFolder) -> Cost | None:
     lead = f"The whole job took {words.duration(whole)}."
     if phases:
         first = max(phases, key=lambda name: phases[name])
-        lead += f" Most of it, {words.duration(phases[first])}, went into: {name_of(first)}."
+        lead += f" Most of it, {words.duration(phases[first])}, went into {name_of(first)}."
     return Cost(
         lead=lead,
         phases=[(name_of(k), words.duration(s), bar([(s / longest, "learn")])) for k, s in phases.items()],
@@ -91,8 +91,8 @@ def _limits(summary: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[str
     span, images = interval(test.get("interval")), number(test.get("num_images"))
     if span and images:
         yield (
-            f"The test accuracy comes from {words.plural(images, 'image')}. Another draw of as many could as well have given "
-            f"anything between {words.percent(span[0])} and {words.percent(span[1])}."
+            f"The test accuracy comes from {words.plural(images, 'image')}. Another draw of as many could as well have "
+            f"given anything between {words.percent(span[0])} and {words.percent(span[1])}."
         )
     yield (
         "All numbers hold for images gathered like these. Another camera, place, season or way of choosing the images can "

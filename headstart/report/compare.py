@@ -11,7 +11,7 @@ from markupsafe import Markup
 from headstart.report import words
 from headstart.report.charts import Estimate, depth_chart, interval_plot
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
-from headstart.report.quadrant import CORNERS, advice_of, quadrant_picture
+from headstart.report.quadrant import CORNERS, quadrant_picture
 from headstart.report.svg import both
 from headstart.report.tables import flatten
 from headstart.report.verdict import labels_of
@@ -37,6 +37,7 @@ class Arm:
     accuracy: str
     span: str
     difference: str
+    difference_span: str
     seconds: str
     trained: str
     folds: str
@@ -69,9 +70,9 @@ def advice(run: RunFolder) -> Advice | None:
         return None
     corner = next((c for c in CORNERS if c.number == named), None)
     lead = f"Your data lie in quadrant {corner.number}: {corner.where} the source. " if corner else ""
-    lead += f"The classic advice for it: {_lower(advice_of(corner.number))}. " if corner else ""
+    lead += f"The classic advice for it: {_lower(' '.join(corner.lines))}. " if corner else ""
     strategy = said.get("strategy")
-    lead += f"Advised here: {labels_of(run.summary).get(str(strategy), str(strategy))}." if strategy else ""
+    lead += f"Advised here: “{labels_of(run.summary).get(str(strategy), str(strategy))}”." if strategy else ""
     return Advice(
         lead=lead.strip(),
         picture=quadrant_picture(corner.number if corner else None, number(quadrant.get("x")), number(quadrant.get("y"))),
@@ -97,9 +98,10 @@ def arms(run: RunFolder) -> Arms | None:
         for arm in found
     }
     estimates = [_estimate(arm, tags[id(arm)]) for arm in found if number(arm.get("accuracy_mean")) is not None]
+    best = found[0] if found[0].get("status") == "finished" else None  # sorted by status, then by accuracy
     axis = "accuracy on held-out folds, with 95 % interval"
     plot = both(lambda width: interval_plot(estimates, width, axis)) if estimates else None
-    return Arms(_arms_lead(found, estimates), plot, [_arm(arm, tags[id(arm)]) for arm in found])
+    return Arms(_arms_lead(found, estimates), plot, [_arm(arm, tags[id(arm)], arm is best) for arm in found])
 
 
 def _estimate(arm: Mapping[str, Any], tags: Sequence[str]) -> Estimate:
@@ -117,7 +119,7 @@ def _label(arm: Mapping[str, Any]) -> str:
 
 def _arms_lead(found: Sequence[Mapping[str, Any]], estimates: Sequence[Estimate]) -> str:
     by = {status: sum(arm.get("status") == status for arm in found) for status in ("finished", "eliminated", "skipped")}
-    text = f"{words.plural(len(estimates), 'way').capitalize()} tried on the same folds of the training data, from the same seeds."
+    text = f"{words.plural(len(estimates), 'way')} tried on the same folds of the training data, from the same seeds."
     text += f" {words.count(by['eliminated'])} stopped early because others were clearly ahead." if by["eliminated"] else ""
     text += f" {words.count(by['skipped'])} not tried; the table says why." if by["skipped"] else ""
     if by["finished"] > 1:
@@ -125,34 +127,32 @@ def _arms_lead(found: Sequence[Mapping[str, Any]], estimates: Sequence[Estimate]
     return text
 
 
-def _arm(arm: Mapping[str, Any], tags: Sequence[str]) -> Arm:
+def _arm(arm: Mapping[str, Any], tags: Sequence[str], highest: bool) -> Arm:
     status = str(arm.get("status") or "")
     said = {"finished": "finished", "eliminated": "stopped early", "skipped": "not tried"}.get(status, status)
     turn = number(arm.get("round"))
     said += f" in round {words.count(turn)}" if status == "eliminated" and turn is not None else ""
-    reason = str(arm.get("reason") or "")
+    reason, span = str(arm.get("reason") or ""), interval(arm.get("accuracy_interval"))
+    against = table_of(arm.get("difference_to_best"))
     return Arm(
         label=_label(arm),
         tags=tags,
         description=str(arm.get("description") or ""),
         accuracy=words.percent(number(arm.get("accuracy_mean"))),
-        span=words.percent_range(interval(arm.get("accuracy_interval"))),
-        difference=_difference(table_of(arm.get("difference_to_best"))),
-        seconds=words.duration(number(arm.get("seconds"))),
+        span=words.percent_range(span) if span else "",
+        difference="highest mean" if highest else words.points(number(against.get("mean")), sign=True),
+        difference_span=_difference_span(against),
+        seconds=words.duration(number(arm.get("seconds"))) if status != "skipped" else words.UNKNOWN,
         trained=words.compact(number(arm.get("trained_parameters"))),
-        folds=words.count(number(arm.get("folds_run"))),
+        folds=words.count(number(arm.get("folds_run"))) if status != "skipped" else words.UNKNOWN,
         outcome=f"{said}: {reason}" if reason else said,
         faint=status != "finished",
     )
 
 
-def _difference(against: Mapping[str, Any]) -> str:
-    mean, low, high = (number(against.get(key)) for key in ("mean", "low", "high"))
-    if mean is None:
-        return words.UNKNOWN
-    span = f" ({words.points_range((low, high))})" if low is not None and high is not None else ""
-    p = number(against.get("p_value"))
-    return words.points(mean, sign=True) + span + (f", {words.p_value(p)}" if p is not None else "")
+def _difference_span(against: Mapping[str, Any]) -> str:
+    span, p = interval([against.get("low"), against.get("high")]), number(against.get("p_value"))
+    return ", ".join([*([words.points_range(span)] if span else []), *([words.p_value(p)] if p is not None else [])])
 
 
 def depth(run: RunFolder) -> Depth | None:
@@ -168,7 +168,7 @@ def depth(run: RunFolder) -> Depth | None:
         return None
     single = [row for row in rows if row.kind != "apart"] or rows
     best, last = max(single, key=lambda row: row.mean), single[-1]
-    text = f"The same linear head reads the frozen network after each block; {best.name} serves best with {words.percent(best.mean)}"
+    text = f"The same linear head reads the frozen network after every block. Best: {best.name}, {words.percent(best.mean)}"
     text += ", the last one." if best is last else f", against {words.percent(last.mean)} at the end of the network."
     together = next((row for row in rows if row.kind == "apart"), None)
     text += f" All depths together give {words.percent(together.mean)}." if together else ""

@@ -63,7 +63,7 @@ def curves(run: RunFolder) -> Curves | None:
 
 
 def _panels(epochs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, bool], list[_Fold]]:
-    """Group records by arm, folds apart from the final refit. A record repeated after a resume counts once, the last time."""
+    """Group records by arm, folds apart from the final refit. Of records repeated after a resume the last counts."""
     unique: dict[tuple[str, Any, str, Any], Mapping[str, Any]] = {}
     for record in epochs:
         fold = record.get("fold")
@@ -109,9 +109,9 @@ def _panel(label: str, refit: bool, folds: Sequence[_Fold], kind: str, limits: t
     if mean := _mean(lines[kind]):
         series.append(Series(mean, "bold"))
     length = int(max((x for one in series for x, _ in one.points), default=1))
-    ticks = [(float(x), str(x)) for x in sorted({1, length, *([round((1 + length) / 2)] if length > 4 else [])})]
+    ticks = _ticks(length)
     longest = max(folds, key=lambda fold: len(fold.loss) + len(fold.valid))
-    title = f"{label}, final fit" if refit else label
+    title = f"{label} – final fit" if refit else label
     end = mean[-1][1] if mean else None
     shown = words.figures(end) if kind == "loss" else words.percent(end)
     note = " → ".join(filter(None, longest.stages)) if len(longest.stages) > 1 else ""
@@ -120,6 +120,11 @@ def _panel(label: str, refit: bool, folds: Sequence[_Fold], kind: str, limits: t
         series, WIDTH, HEIGHT, spoken, x_ticks=ticks, y_range=limits, y_percent=kind != "loss", marks=longest.starts[1:]
     )
     return Curve(title, note, picture)
+
+
+def _ticks(length: int) -> list[tuple[float, str]]:
+    places = sorted({1, length, *([round((1 + length) / 2)] if length > 4 else [])})
+    return [(float(x), f"epoch {x}" if x == length else str(x)) for x in places]
 
 
 def _mean(lines: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:

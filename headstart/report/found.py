@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ from headstart.report import words
 from headstart.report.charts import bar
 from headstart.report.folder import RunFolder, number, rows_of, table_of
 from headstart.report.pictures import Pictures
-from headstart.report.tables import flatten, text_of
 
 SPLITS = ("train", "val", "valid", "test", "all")
 KINDS = {"train": "learn", "val": "valid", "valid": "valid", "test": "test", "all": "learn"}
@@ -24,10 +23,11 @@ LISTED = 25
 ISSUES = {
     "leaks": ("Leaks", "the same picture, or one group, stands in two splits"),
     "conflicts": ("Conflicting labels", "the same picture stands in two classes"),
-    "duplicates": ("Exact duplicates", "files with the same pixels"),
-    "near_duplicates": ("Near duplicates", "pictures that can hardly be told apart"),
+    "exact": ("Exact duplicates", "files that show the same picture"),
+    "near": ("Near duplicates", "pictures that can hardly be told apart"),
     "ignored": ("Ignored", "files that are not images, left alone"),
 }
+"""Fields of an inspection that list files, with what they are called and what they mean."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,8 @@ def _lead(data: Mapping[str, Any], seen: Mapping[str, Any], counts: Mapping[str,
     totals = {name: sum(row.values()) for name, row in counts.items()}
     if len(totals) > 1:
         least, most = min(totals, key=lambda c: totals[c]), max(totals, key=lambda c: totals[c])
-        text += (
-            f" All classes have {words.count(totals[most])}."
-            if totals[least] == totals[most]
-            else f" The smallest class, {least}, has {words.count(totals[least])}; the largest, {most}, {words.count(totals[most])}."
-        )
+        few, many = words.count(totals[least]), words.count(totals[most])
+        text += f" Each has {many}." if few == many else f" The smallest, {least}, has {few}; the largest, {most}, {many}."
     parts = [f"{words.count(number(n))} for {split}" for split, n in table_of(data.get("splits")).items() if n]
     text += f" Split into {words.listed(parts)}." if len(parts) > 1 else ""
     verb = "was" if aside == 1 else "were"
@@ -139,26 +136,51 @@ def _class_rows(counts: Mapping[str, Mapping[str, int]], pictures: Pictures) -> 
 
 
 def _item(value: Any) -> str:
-    """One finding as text: a path, several paths, or an object with them and a reason."""
-    if isinstance(value, dict):
-        named = [key for key in ("text", "message", "path", "paths", "files", "first", "second") if key in value]
-        text = "; ".join(_item(value[key]) for key in named)
-        rest = {key: one for key, one in value.items() if key not in named}
-        more = ", ".join(f"{words.human(str(key))} {text_of(str(key), one)}" for key, one in rest.items())
-        return f"{text} ({more})" if text and more else text or more
-    if isinstance(value, (list, tuple)):
-        return " = ".join(_item(one) for one in value)
-    return str(value)
+    """One finding as text: a file, or a cluster of them with what tells its members apart."""
+    if not isinstance(value, dict):
+        return str(value)
+    names, what = value.get("names") or [], value.get("what")
+    notes = [_different(value.get(key)) or [""] * len(names) for key in ("splits", "labels")]
+    said = [f"{name}{_bracket(note for column in notes for note in column[at : at + 1])}" for at, name in enumerate(names)]
+    return (f"{what}: " if what else "") + " = ".join(said)
+
+
+def _different(column: Any) -> list[str]:
+    """The members' splits or labels, if they are not all alike."""
+    return [str(one) for one in column] if isinstance(column, list) and len(set(map(str, column))) > 1 else []
+
+
+def _bracket(notes: Iterable[str]) -> str:
+    found = ", ".join(filter(None, notes))
+    return f" ({found})" if found else ""
 
 
 def _issue(key: str, value: Any) -> Issue | None:
     title, meaning = ISSUES[key]
-    items = [f"{k}: {_item(v)}" for k, v in value.items()] if isinstance(value, dict) else value
-    if not isinstance(items, list) or not items:
+    if not isinstance(value, list) or not value:
         return None
-    return Issue(title, meaning, len(items), [_item(one) for one in items[:LISTED]], max(0, len(items) - LISTED))
+    return Issue(title, meaning, len(value), [_item(one) for one in value[:LISTED]], max(0, len(value) - LISTED))
 
 
 def _details(seen: Mapping[str, Any]) -> list[tuple[str, str]]:
-    known = {"counts", "set_aside", "warnings", "num_images", "num_classes", "classes", "path", "fingerprint", *ISSUES}
-    return flatten({key: value for key, value in seen.items() if key not in known})
+    sizes = table_of(seen.get("sizes"))
+    rows = [(name, _three(sizes.get(name))) for name in ("width", "height")]
+    rows.append(("wider or higher than 2 to 1", words.percent(number(sizes.get("wide_share")))))
+    modes = [f"{mode} {words.count(number(n))}" for mode, n in table_of(seen.get("modes")).items()]
+    rows.append(("pixel formats", ", ".join(modes) or words.UNKNOWN))
+    rows.append(("largest class against smallest", _times(number(seen.get("imbalance")))))
+    rows += [("remark", words.sentence(str(note))) for note in seen.get("notes") or ()]
+    return [row for row in rows if row[1] != words.UNKNOWN]
+
+
+def _three(value: Any) -> str:
+    """Smallest, median and largest side."""
+    sides = [number(one) for one in value] if isinstance(value, list) else []
+    if len(sides) != 3:
+        return words.UNKNOWN
+    low, middle, high = (words.count(side) for side in sides)
+    return f"{low} to {high}{words.NARROW}px, median {middle}"
+
+
+def _times(value: float | None) -> str:
+    return words.UNKNOWN if value is None else f"{words.figures(value, 2)} times as many images"

@@ -44,8 +44,8 @@ def heat_map(counts: Sequence[Sequence[int]], classes: Sequence[str], width: flo
     size = len(classes)
     text = 13.0 if size <= 12 else 11.5 if size <= 24 else 10.0
     gutter = min(0.3 * width, 10 + max(text_width(name, text) for name in classes))
-    cell = min(46.0, max((width - gutter - 2) / size, 14.0))
     head = 6 + min(96.0, max(text_width(name, text) for name in classes)) * 0.75 + 12
+    cell = min(46.0, max((width - gutter - 2 - 0.45 * head) / size, 14.0))
     across = gutter + cell * size + 2 + 0.45 * head
     shown = [[_cell(counts, i, j, gutter, head, cell) for j in range(size)] for i in range(size)]
     parts = [one for row in shown for one in row]

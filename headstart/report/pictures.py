@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from headstart.report import words
 from headstart.report.folder import number, rows_of, table_of
 
 PER_CLASS = 8
@@ -29,7 +30,7 @@ class Mistake:
     file: str
     true: str
     predicted: str
-    confidence: float | None
+    sure: str
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class Pictures:
         for row in self.wrong[:limit]:
             at = row.get("index")
             if isinstance(at, int) and 0 <= at < len(self.images):
-                names = (str(row.get(key, "")) for key in ("file", "true", "predicted"))
-                found.append(Mistake(picture(self.images[at]), *names, number(row.get("confidence"))))
+                file, true, predicted = (str(row.get(key, "")) for key in ("file", "true", "predicted"))
+                sure = words.sure(number(row.get("confidence")))
+                found.append(Mistake(picture(self.images[at]), file, true, predicted, sure))
         return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -22,22 +21,23 @@ class Corner:
 
 
 CORNERS = (
-    Corner(1, "much data, unlike", ("Fine-tune or re-train", "the whole network"), 0, 0),
+    Corner(1, "much data, unlike", ("Fine-tune or", "re-train the whole", "network"), 0, 0),
     Corner(2, "much data, like", ("Fine-tune the top", "blocks and the head"), 1, 0),
-    Corner(3, "little data, unlike", ("Earlier blocks, all depths", "– or label more data"), 0, 1),
-    Corner(4, "little data, like", ("Keep the backbone frozen,", "learn a head"), 1, 1),
+    Corner(3, "little data, unlike", ("Heads on earlier", "blocks, all depths,", "or label more data"), 0, 1),
+    Corner(4, "little data, like", ("Keep the backbone", "frozen, learn", "only a head"), 1, 1),
 )
 
-WIDTH, HEIGHT, LEFT, TOP, CELL = 350, 330, 22, 4, 162
+WIDTH, HEIGHT, LEFT, TOP, CELL = 350, 350, 24, 2, 163
 
 
 def quadrant_picture(number: int | None, x: float | None, y: float | None) -> Markup:
     """The four quadrants, quadrant `number` lit, and a point at similarity `x` and size `y`, both 0 to 1."""
     parts = [_corner(corner, corner.number == number) for corner in CORNERS]
-    middle = LEFT + CELL
-    parts.append(label(middle, HEIGHT - 2, "unlike  ←  the source  →  alike", class_="muted", anchor="middle", size=12))
-    turn = f"translate(13 {TOP + CELL}) rotate(-90)"
-    parts.append(tag("text", "little  ←  data  →  much", transform=turn, class_="muted", text_anchor="middle", font_size=12))
+    for place, (across, up) in enumerate((("unlike the source", "much data"), ("like the source", "little data"))):
+        middle = CELL * (place + 0.5)
+        parts.append(label(LEFT + middle, HEIGHT - 4, across, class_="muted", anchor="middle", size=12))
+        turn = f"translate(14 {TOP + middle:.1f}) rotate(-90)"
+        parts.append(tag("text", up, transform=turn, class_="muted", text_anchor="middle", font_size=12))
     if x is not None and y is not None:
         parts.append(_point(x, y))
     lit = next((c for c in CORNERS if c.number == number), None)
@@ -51,10 +51,9 @@ def _corner(corner: Corner, lit: bool) -> Markup:
     x, y = LEFT + CELL * corner.column, TOP + CELL * corner.row
     tone = " lit" if lit else ""
     parts = [tag("rect", x=x + 1.5, y=y + 1.5, width=CELL - 3, height=CELL - 3, rx=6, class_=f"corner{tone}")]
-    parts.append(label(x + 12, y + 23, str(corner.number), class_=f"digit{tone}", size=15))
-    parts.append(label(x + 28, y + 22.5, corner.where, class_=f"where{tone}", size=12))
-    base = y + CELL - 12 - 15 * (len(corner.lines) - 1)
-    parts += [label(x + 12, base + 15 * i, text, class_=f"advice{tone}", size=11.8) for i, text in enumerate(corner.lines)]
+    parts.append(label(x + 12, y + 26, str(corner.number), class_=f"digit{tone}", size=17))
+    base = y + CELL - 14 - 16 * (len(corner.lines) - 1)
+    parts += [label(x + 12, base + 16 * i, text, class_=f"advice{tone}", size=12) for i, text in enumerate(corner.lines)]
     return tag("g", *parts)
 
 
@@ -69,12 +68,3 @@ def _point(x: float, y: float) -> Markup:
         px + (15 if right else -15), py + 4, "your data", class_="yours", anchor="start" if right else "end", size=12.5
     )
     return tag("g", ring, dot, words)
-
-
-def advice_of(number: int) -> str:
-    """What quadrant `number` (1 to 4) advises, as one phrase."""
-    return " ".join(_named(number).lines)
-
-
-def _named(number: int, corners: Sequence[Corner] = CORNERS) -> Corner:
-    return next(corner for corner in corners if corner.number == number)

@@ -1,4 +1,4 @@
-"""From a run folder to `report.html`. Reads what a run wrote, trains nothing, and gives the same bytes for the same folder."""
+"""From a run folder to `report.html`. Trains nothing; the same folder gives the same bytes."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-WIDE, NARROW = 720, 350
+WIDE, NARROW = 760, 350
 """Widths in CSS pixels of the two drawings of a responsive figure: a desktop column and a phone."""
 
 TEXT = 13

@@ -10,7 +10,7 @@ from headstart.report.folder import interval, number
 
 NAMES = {
     "knn": "nearest neighbours",
-    "logme": "LogME (exact evidence per sample)",
+    "logme": "LogME",
     "images_per_class": "images per class",
     "num_images": "images",
     "num_classes": "classes",
@@ -20,7 +20,11 @@ NAMES = {
     "torch": "PyTorch",
     "numpy": "NumPy",
     "cpu": "processor",
-    "k": "neighbours",
+    "bytes_model": "saved model",
+    "bytes_store": "decoded images on disk",
+    "bytes_cache": "cached activations on disk",
+    "race": "comparing the ways tried",
+    "refit": "the final fit",
 }
 """Names that would read badly with underscores merely removed."""
 
@@ -38,13 +42,22 @@ def flatten(found: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
     pairs: list[tuple[str, str]] = []
     for key, value in found.items():
         name = f"{prefix}{name_of(str(key))}"
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "accuracy" in value:
+            pairs.append(
+                (name, "; ".join(text if at == 0 else f"{what} {text}" for at, (what, text) in enumerate(_scored(value))))
+            )
+        elif isinstance(value, dict):
             pairs += flatten(value, f"{name}, ")
         elif key == "interval" and "accuracy" in found:
             continue
         else:
             pairs.append((name, text_of(str(key), value, interval(found.get("interval")))))
     return pairs
+
+
+def _scored(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Leaves of an object that holds an accuracy, that one first."""
+    return flatten({"accuracy": value["accuracy"], **value})
 
 
 def text_of(key: str, value: Any, span: tuple[float, float] | None = None) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from headstart.metrics.intervals import wilson
 from headstart.report import words
 from headstart.report.charts import little_interval
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
@@ -88,8 +88,8 @@ def _figures(test: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     error = number(test.get("calibration_error"))
     found = [
         ("accuracy", words.percent(number(test.get("accuracy"))), f"95{words.NARROW}% interval {words.percent_range(span)}"),
-        ("balanced accuracy", words.percent(number(test.get("balanced_accuracy"))), "the mean of the classes' recalls"),
-        ("calibration error", words.percent(error), "mean gap between stated confidence and being right"),
+        ("balanced accuracy", words.percent(number(test.get("balanced_accuracy"))), "mean recall of the classes"),
+        ("calibration error", words.percent(error), "stated confidence against truth"),
     ]
     return [row for row in found if row[1] != words.UNKNOWN]
 
@@ -105,7 +105,7 @@ def _per_class(rows: Sequence[Mapping[str, Any]]) -> list[PerClass]:
 
 def _row(row: Mapping[str, Any]) -> PerClass:
     recall, support = number(row.get("recall")), number(row.get("support"))
-    span = wilson(recall, support) if recall is not None and support else None
+    span = _span(recall, support)
     return PerClass(
         name=str(row.get("class")),
         precision=words.percent(number(row.get("precision"))),
@@ -117,8 +117,8 @@ def _row(row: Mapping[str, Any]) -> PerClass:
     )
 
 
-def wilson(share: float, n: float, z: float = 1.959963984540054) -> tuple[float, float]:
-    """95 % interval of a share of `n` images (Wilson 1927)."""
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+def _span(recall: float | None, support: float | None) -> tuple[float, float] | None:
+    if recall is None or not support:
+        return None
+    found = wilson(round(recall * support), round(support))
+    return found.low, found.high

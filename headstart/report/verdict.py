@@ -40,41 +40,38 @@ def verdict(run: RunFolder) -> Verdict:
     if not run.finished or not run.summary.get("chosen"):
         return _unfinished(run)
     labels = labels_of(run.summary)
-    chosen = labels.get(str(run.summary["chosen"]), str(run.summary["chosen"]))
-    rival, comparison = _rival(run.summary, labels)
+    chosen = _quoted(run.summary["chosen"], labels)
+    comparison = table_of(run.summary.get("comparison"))
+    rival = _quoted(comparison["against"], labels) if comparison.get("against") else None
     decided = bool(run.summary.get("decided"))
     tests = _test_words(table_of(run.summary.get("test")))
     if rival is None:
-        kicker, opening = "Only one way tried", f"{chosen} was the only way tried"
-        sentence = f"{opening}; {tests}"
+        kicker, sentence = "Only one way tried", f"{chosen} was the only way tried: {tests}."
     elif decided:
-        kicker = "Decided"
-        sentence = f"{chosen} is the best of the {_how_many(run.summary)} ways tried; {tests}"
+        kicker, sentence = "Decided", f"{chosen} is the best of the {_how_many(run.summary)} ways tried: {tests}."
     else:
-        kicker = "Not decided"
-        sentence = f"Whether {chosen} or {rival} is better cannot be decided, so the cheaper, {chosen}, was taken; {tests}"
+        better = "is truly better than" if (number(comparison.get("difference")) or 0) >= 0 else "is truly worse than"
+        kicker, sentence = "Not decided", f"{chosen} was taken: {tests}. Whether it {better} {rival} is undecided."
     after = tuple(filter(None, [_margin(comparison, chosen, rival, decided), _advice(run.summary, labels)]))
     return Verdict("decided" if decided or rival is None else "undecided", kicker, sentence, after, _facts(run.summary))
+
+
+def _quoted(name: Any, labels: Mapping[str, str]) -> str:
+    return f"“{labels.get(str(name), str(name))}”"
 
 
 def _how_many(summary: Mapping[str, Any]) -> str:
     return words.count(sum(number(arm.get("accuracy_mean")) is not None for arm in rows_of(summary.get("arms"))))
 
 
-def _rival(summary: Mapping[str, Any], labels: Mapping[str, str]) -> tuple[str | None, Mapping[str, Any]]:
-    comparison = table_of(summary.get("comparison"))
-    against = comparison.get("against")
-    return (None if against is None else labels.get(str(against), str(against))), comparison
-
-
 def _test_words(test: Mapping[str, Any]) -> str:
     accuracy, images = number(test.get("accuracy")), number(test.get("num_images"))
     if accuracy is None:
-        return "the test images have not been looked at."
+        return "the test images have not been looked at"
     of = f"the {words.count(images)} test images" if images is not None else "the test images"
     span = interval(test.get("interval"))
     sure = f" (95{words.NARROW}% interval {words.percent_range(span)})" if span else ""
-    return f"it gets {words.percent(accuracy)} of {of} right{sure}."
+    return f"it gets {words.percent(accuracy)} of {of} right{sure}"
 
 
 def _margin(comparison: Mapping[str, Any], chosen: str, rival: str | None, decided: bool) -> str:
@@ -88,23 +85,29 @@ def _margin(comparison: Mapping[str, Any], chosen: str, rival: str | None, decid
     text = f"On shared folds of the training data {chosen} is {words.points(abs(difference))} {side} {rival}"
     text += tail if span or p is not None else ""
     least = number(comparison.get("detectable"))
-    if decided or least is None:
+    if decided:
         return text + "."
-    return f"{text}; with so many images only a difference of about {words.points(least)} or more could have been seen."
+    if least is None:
+        return f"{text}; the cheaper of the two was taken."
+    return (
+        f"{text}. With so many images only a difference of about {words.points(least)} or more could have been seen, so the "
+        "cheaper of the two was taken."
+    )
 
 
 def _advice(summary: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     advised = table_of(summary.get("advice")).get("strategy")
     if not advised:
         return ""
-    name, regret = labels.get(str(advised), str(advised)), number(summary.get("regret"))
+    name, regret = _quoted(advised, labels), number(summary.get("regret"))
     if advised == summary.get("chosen"):
-        return f"That is also what was advised before anything was tried ({name})."
+        return "That is also what was advised before anything was tried."
     if regret is None:
         return f"Advised before anything was tried: {name}."
     if round(1000 * regret) == 0:
         return f"Advised before anything was tried was {name}; following it blindly would have cost nothing measurable."
-    return f"Advised before anything was tried was {name}; following it blindly would have cost {words.points(regret)}."
+    cost = f"following it blindly would have cost {words.points(regret)} on the folds"
+    return f"Advised before anything was tried was {name}; {cost}."
 
 
 def _facts(summary: Mapping[str, Any]) -> tuple[Fact, ...]:

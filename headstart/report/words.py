@@ -63,7 +63,7 @@ def figures(value: float | None, wanted: int = 3) -> str:
     """A plain number to `wanted` figures, without trailing zeros or exponents where they can be avoided."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
-    if value == 0 or value == round(value) and abs(value) < 1e6:
+    if value == 0 or (value == round(value) and abs(value) < 1e6):
         return count(value).replace("-", MINUS)
     if not 1e-4 <= abs(value) < 1e7:
         return f"{value:.{wanted - 1}e}".replace("-", MINUS)
@@ -92,6 +92,11 @@ def p_value(value: float | None) -> str:
     if value is None:
         return f"p {UNKNOWN}"
     return "p < 0.001" if value < 0.001 else f"p = {value:.2f}" if value >= 0.0995 else f"p = {value:.3f}"
+
+
+def sure(probability: float | None) -> str:
+    """A confidence; one that only rounds to certainty is not called certain."""
+    return f"> 99.9{NARROW}%" if probability is not None and 0.9995 <= probability < 1 else percent(probability)
 
 
 def plural(n: float | None, one: str, many: str = "") -> str:
