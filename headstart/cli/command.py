@@ -1,0 +1,98 @@
+"""What a command is, and how its command line becomes a settings dataclass (tyro does the work)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from headstart.cli import speak
+from headstart.errors import ConfigError
+
+Config = TypeVar("Config")
+
+EXIT_CODES = """exit codes:
+    0  done
+    1  done, but some images could not be read (predict); they are named on stderr
+    2  something given is wrong: an argument, the images, the network, a model file
+    3  the run folder cannot be used or written
+    4  training cannot go on
+   70  a defect of headstart
+  130  stopped by Ctrl-C; what was finished is saved"""
+
+
+class UsageError(ConfigError):
+    """The command line could not be understood. What was wrong has already been printed."""
+
+
+@dataclass(frozen=True)
+class Command(Generic[Config]):
+    """One word of the command line.
+
+    name       as typed after `headstart`
+    summary    one line, shown in the list of commands
+    config     dataclass whose fields are the flags and whose field docstrings are their help
+    run        carries the command out and returns the exit code
+    examples   command lines shown under the summary
+    details    further lines of help, after the examples
+    resumable  whether an interrupted call can be continued with --resume
+    """
+
+    name: str
+    summary: str
+    config: type[Config]
+    run: Callable[[Config], int]
+    examples: tuple[str, ...]
+    details: str = ""
+    resumable: bool = False
+
+    def description(self) -> str:
+        """The text above the flags."""
+        examples = "\n".join(["examples:", *(f"  {line}" for line in self.examples)])
+        return "\n\n".join(part for part in (self.summary, examples, self.details) if part)
+
+    def parse(self, words: Sequence[str]) -> Config:
+        """Settings from the words after the command's name.
+
+        Raises UsageError when they cannot be understood, SystemExit(0) after printing --help.
+        """
+        said = io.StringIO()
+        quiet = contextlib.redirect_stderr(said) if speak.wants_json(words) else contextlib.nullcontext()
+        try:
+            with quiet:
+                return self._tyro(words)
+        except SystemExit as stop:
+            sys.stderr.write(said.getvalue())
+            if stop.code in (0, None):
+                raise
+            raise UsageError(_unboxed(said.getvalue())) from None
+
+    def _tyro(self, words: Sequence[str]) -> Config:
+        # Imported here: the list of commands needs no parser.
+        import tyro
+        from tyro import conf
+
+        shape: Any = (
+            conf.PositionalRequiredArgs,
+            conf.PositionalMetavarFromFieldName,
+            conf.OmitArgPrefixes,
+            conf.FlagCreatePairsOff,
+            conf.DisallowNone,
+        )
+        return tyro.cli(
+            self.config,
+            prog=f"headstart {self.name}",
+            description=self.description(),
+            args=list(words),
+            config=shape,
+            console_outputs=speak.is_first(),
+        )
+
+
+def _unboxed(text: str) -> str:
+    """The words of a message that was drawn in a box."""
+    lines = (line.strip("│╭╮╰╯─ ") for line in text.splitlines())
+    return "\n".join(line for line in lines if line)

@@ -1,0 +1,41 @@
+"""`headstart inspect DATA`: what is in the images before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from headstart.catalog.adapt import DataConfig
+from headstart.cli import speak
+from headstart.cli.command import Command
+
+
+@dataclass(frozen=True)
+class InspectConfig:
+    """Which images to look at."""
+
+    data: str
+    """image folder with one sub-folder per class (train/ val/ test/ respected), a CSV manifest, or an .npz file"""
+    images: DataConfig = field(default_factory=DataConfig)
+    json: bool = False
+    """print what was found as JSON"""
+
+
+def run(config: InspectConfig) -> int:
+    """Carry out `headstart inspect`."""
+    from headstart.data.inspection import inspect_data
+
+    found = inspect_data(config.data, config.images)
+    if config.json:
+        speak.say_json(found.to_json())
+    else:
+        speak.say(str(found))
+    return 0
+
+
+COMMAND = Command(
+    name="inspect",
+    summary="Look at images before training: classes, sizes, unreadable files, duplicates, leaks between splits.",
+    config=InspectConfig,
+    run=run,
+    examples=("headstart inspect photos", "headstart inspect cells.csv --group-column patient --json"),
+)

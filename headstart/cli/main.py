@@ -1,0 +1,148 @@
+"""`headstart`: find the command, carry it out, and turn whatever goes wrong into words and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import select
+import shlex
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from headstart import __version__
+from headstart.cli import adapt, demo, inspect, models, predict, report, speak
+from headstart.cli.command import EXIT_CODES, Command, UsageError
+from headstart.errors import HeadstartError, InputError, Interrupted
+
+COMMANDS: dict[str, Command[Any]] = {
+    module.COMMAND.name: module.COMMAND for module in (adapt, demo, inspect, predict, models, report)
+}
+DEFECT = 70
+BROKEN_PIPE = 141
+NO_DEFECT = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENAMETOOLONG}
+"""System errors that say something about the machine, not about headstart."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Carry out one command line (by default the process's own) and return its exit code."""
+    words = sys.argv[1:] if words is None else list(words)
+    try:
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            code = _run(words)
+        sys.stdout.flush()
+        return code
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    except BrokenPipeError as error:
+        return BROKEN_PIPE if _reader_left() else _defect(error, words)
+    except (HeadstartError, KeyboardInterrupt) as error:
+        return _expected(error if isinstance(error, HeadstartError) else Interrupted("stopped at once"), words)
+    except OSError as error:
+        return _system(error, words) if error.errno in NO_DEFECT else _defect(error, words)
+    except Exception as error:
+        return _defect(error, words)
+
+
+def _run(words: Sequence[str]) -> int:
+    if not words or words[0] in ("-h", "--help") or list(words) == ["help"]:
+        speak.say(overview())
+        return 0
+    if words[0] == "--version":
+        speak.say(f"headstart {__version__}")
+        return 0
+    if words[0] == "help":
+        words = [words[1], "--help"]
+    command = find(words[0])
+    return command.run(command.parse(words[1:]))
+
+
+def find(name: str) -> Command[Any]:
+    """The command called `name`. Raises InputError naming the nearest ones."""
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name.lower().lstrip("-"), COMMANDS, n=2, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}."
+        raise InputError(f"{name!r} is not a command of headstart: {hint} See headstart --help")
+    return COMMANDS[name]
+
+
+def overview() -> str:
+    """The text of `headstart --help`."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name.ljust(width)}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: headstart COMMAND ...",
+            "",
+            "Reuse what a neural network already knows: adapt it to your images, and see measured that it was the best way.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "examples:",
+            "  headstart demo",
+            "  headstart adapt photos --out runs/photos",
+            "",
+            "headstart COMMAND --help tells more; headstart --version the version.",
+            "",
+            EXIT_CODES,
+        ]
+    )
+
+
+def _expected(error: HeadstartError, words: Sequence[str]) -> int:
+    """Something that is not a defect: one message, no traceback. Other processes repeat it only where theirs may differ."""
+    message, extra = str(error), {}
+    command = COMMANDS.get(words[0]) if words else None
+    if isinstance(error, Interrupted) and command is not None and command.resumable:
+        again = words if "--resume" in words else [*words, "--resume"]
+        extra = {"resume": shlex.join(["headstart", *again])}
+        message += f"\ncontinue with: {extra['resume']}"
+    said = isinstance(error, UsageError) or (not speak.is_first() and isinstance(error, (InputError, Interrupted)))
+    if not said:
+        speak.complain(message, **({"label": "stopped", "style": "bold yellow"} if isinstance(error, Interrupted) else {}))
+    _tell_machine(words, error, str(error), error.exit_code, extra)
+    return error.exit_code
+
+
+def _system(error: OSError, words: Sequence[str]) -> int:
+    where = f"{error.filename}: " if error.filename else ""
+    message = f"{where}{error.strerror}. Check the permissions and the space left there, or choose another place"
+    speak.complain(message)
+    _tell_machine(words, error, message, 3, {})
+    return 3
+
+
+def _defect(error: BaseException, words: Sequence[str]) -> int:
+    sys.stderr.write("".join(traceback.format_exception(error)))
+    speak.complain(
+        f"{type(error).__name__} was not expected here. This is a defect of headstart {__version__}: please report it with "
+        f"the lines above and the command\n  {shlex.join(['headstart', *words])}"
+    )
+    _tell_machine(words, error, str(error), DEFECT, {})
+    return DEFECT
+
+
+def _tell_machine(words: Sequence[str], error: BaseException, message: str, code: int, extra: dict[str, str]) -> None:
+    if speak.wants_json(words):
+        speak.say_json({"error": {"kind": type(error).__name__, "message": message, "exit_code": code, **extra}})
+
+
+def _reader_left() -> bool:
+    """Whether the pipe that broke is our own output (`headstart models | head`), which is nobody's fault."""
+    try:
+        output = sys.stdout.fileno()
+        poll = select.poll()
+    except (OSError, AttributeError):
+        return False
+    poll.register(output, 0)
+    left = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if left:
+        # What is still buffered would be tried again at exit, and complained about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return left

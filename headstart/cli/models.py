@@ -1,0 +1,114 @@
+"""`headstart models`: the networks that can be used as a backbone, listed without loading any."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import fnmatch
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from headstart.cli import speak
+from headstart.cli.command import Command
+from headstart.errors import InputError
+
+if TYPE_CHECKING:
+    from headstart.catalog.models import ModelName
+
+Kind = Literal["embedded", "own", "timm", "torchvision", "saved"]
+
+
+HEAD = ("name", "kind", "weights", "input", "note")
+"""Columns of the list; weights in millions, input in pixels."""
+
+
+@dataclass(frozen=True)
+class ModelsConfig:
+    """Which networks to list."""
+
+    patterns: tuple[str, ...]
+    """parts of names, or patterns such as resnet*; none: every network"""
+    kind: Kind | None = None
+    """list only these"""
+    runs: Path = Path("runs")
+    """folder that is searched for saved models"""
+    json: bool = False
+    """print the list as JSON"""
+
+
+def run(config: ModelsConfig) -> int:
+    """Carry out `headstart models`."""
+    every = known(config.runs)
+    chosen = [model for model in every if config.kind in (None, model.kind) and matches(model.name, config.patterns)]
+    if not chosen:
+        raise InputError(_nothing(config, every))
+    if config.json:
+        speak.say(json.dumps([dataclasses.asdict(model) for model in chosen], indent=2, ensure_ascii=False))
+        return 0
+    speak.say(speak.table(HEAD, [_row(model) for model in chosen], right=(2, 3)))
+    speak.note(f"{len(chosen)} of {len(every)} networks; narrow the list with a pattern or --kind")
+    return 0
+
+
+def known(runs: Path) -> list[ModelName]:
+    """Everything that can be named after --backbone: the catalog, and the models saved below `runs`."""
+    from headstart.catalog.models import known_models
+
+    return [*known_models(), *saved_models(runs)]
+
+
+def saved_models(runs: Path) -> list[ModelName]:
+    """Models that earlier runs saved, by the path one would type."""
+    from headstart.catalog.models import ModelName
+
+    folders = sorted({card.parent for card in runs.glob("**/model/model.json") if card.is_file()})
+    return [ModelName(name=str(folder), kind="saved", **_facts(folder / "model.json")) for folder in folders]
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a name contains one of the patterns, or fits one that has a * or ?. No pattern lets everything through."""
+    tests = [word if set(word) & set("*?[") else f"*{word}*" for word in map(str.lower, patterns)]
+    short = name.lower().partition(":")[2] or name.lower()
+    return not tests or any(fnmatch.fnmatchcase(word, test) for test in tests for word in (name.lower(), short))
+
+
+def _facts(card: Path) -> dict[str, Any]:
+    """What a saved model says about itself; a card that cannot be read is said to be so, the model is still listed."""
+    try:
+        about = json.loads(card.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        return {"params": None, "input_size": None, "note": f"its {card.name} cannot be read: {error}"}
+    about = about if isinstance(about, dict) else {}
+    size, classes = about.get("input_size", about.get("size")), about.get("classes") or []
+    made = [f"{len(classes)} classes", *([f"from {about['backbone']}"] if about.get("backbone") else [])]
+    params = about.get("params", about.get("parameters"))
+    return {"params": params, "input_size": size, "note": ", ".join(made)}
+
+
+def _row(model: ModelName) -> list[str]:
+    params = "" if model.params is None else f"{model.params / 1e6:.2f} M"
+    return [model.name, model.kind, params, "" if model.input_size is None else str(model.input_size), model.note or ""]
+
+
+def _nothing(config: ModelsConfig, every: list[ModelName]) -> str:
+    what = " ".join(config.patterns) or "anything"
+    kind = f" of kind {config.kind}" if config.kind else ""
+    names = [model.name for model in every]
+    short = {name.lower().partition(":")[2] or name.lower(): name for name in names}
+    near = [
+        short[hit] for word in config.patterns for hit in difflib.get_close_matches(word.lower(), short, n=3, cutoff=0.6)
+    ]
+    hint = f"nearest: {', '.join(near)}" if near else "headstart models lists everything"
+    return f"no network{kind} fits {what}; {hint}"
+
+
+COMMAND = Command(
+    name="models",
+    summary="List the networks that can be used as a backbone.",
+    config=ModelsConfig,
+    run=run,
+    examples=("headstart models resnet18", "headstart models --kind saved"),
+)
