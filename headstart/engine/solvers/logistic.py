@@ -8,9 +8,6 @@ from torch import Tensor
 from headstart.engine.solvers.linear import LinearSolution, everything, finished
 from headstart.engine.solvers.objective import Objective, solve
 
-TOLERANCE = 1e-6
-"""largest entry of the gradient of the mean loss at the end of a fit; probabilities are then good to about 1e-5"""
-
 
 def fit_logistic(
     features: Tensor,
@@ -18,8 +15,6 @@ def fit_logistic(
     num_classes: int,
     penalty: float,
     sample_weight: Tensor | None = None,
-    *,
-    tolerance: float = TOLERANCE,
 ) -> LinearSolution:
     """Minimise mean cross-entropy + penalty / 2 * ||W||^2 over linear maps of standardised features.
 
@@ -31,11 +26,14 @@ def fit_logistic(
     samples = everything(features, labels, num_classes, penalty, sample_weight)
     one, strength = torch.zeros(1, dtype=torch.long), torch.tensor([penalty], dtype=torch.float64)
     objective = CrossEntropy(samples, one, strength)
-    return finished("logistic", samples, solve(objective, tolerance), penalty, features.dtype)
+    return finished("logistic", samples, solve(objective), penalty, features.dtype)
 
 
 class CrossEntropy(Objective):
     """Mean cross-entropy of the softmax over the classes that have a sample."""
+
+    fine = 1e-6  # probabilities are then good to about 1e-5
+    coarse = 1e-5
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         if not present.all():

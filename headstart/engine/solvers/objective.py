@@ -16,17 +16,18 @@ _CHUNK = 1 << 22
 """logits held at a time: 16 MB in float32, which bounds memory and stays near the cache"""
 
 
-SELECTION_TOLERANCE = 1e-5
-"""largest gradient entry of fits that only choose a penalty"""
-
-
 class Objective(ABC):
     """Mean weighted loss + penalty / 2 * ||W||^2 of P problems; problem p has sample set `sets[p]` and `penalties[p]`.
 
     Standardising is folded into the weights, so that all problems multiply the same features:
     logits = (W s) X' + (b - W s m), and the gradient of W is (R'X - R'1 m) s. Images come last: a product with few rows and
     many columns runs at three times the speed of its transpose, and a softmax goes along contiguous memory.
+
+    fine, coarse  largest gradient entry at the end of a fit to keep, and of fits that only choose a penalty
     """
+
+    fine: float
+    coarse: float
 
     def __init__(self, samples: Samples, sets: Tensor, penalties: Tensor) -> None:
         self.samples = samples
@@ -70,11 +71,11 @@ class Objective(ABC):
         return value, products.view(problems, classes, width), sums
 
 
-def solve(objective: Objective, tolerance: float) -> Minimum:
+def solve(objective: Objective, tolerance: float | None = None) -> Minimum:
     """Minimise all problems of `objective` from zero; `x` is `[P, C * D + C]`, see `unpacked`."""
-    samples = objective.samples
+    samples, limit = objective.samples, objective.fine if tolerance is None else tolerance
     width = (samples.features.shape[1] + 1) * samples.num_classes
-    return minimise(objective, samples.features.new_zeros(len(objective.sets), width), tolerance=tolerance)
+    return minimise(objective, samples.features.new_zeros(len(objective.sets), width), tolerance=limit)
 
 
 def unpacked(samples: Samples, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,8 +92,6 @@ def held_out_logits(
     penalties: Sequence[float],
     folds: Folds,
     sample_weight: Tensor | None = None,
-    *,
-    tolerance: float = SELECTION_TOLERANCE,
 ) -> Tensor:
     """Logits `[K, N, C]` of every image by the fit that did not see it, for K penalties; NaN where none held it out.
 
@@ -105,7 +104,7 @@ def held_out_logits(
         masks[number, train] = True
     samples = standardised(features, labels, num_classes, masks, sample_weight, features.dtype)
     sets = torch.arange(len(pairs)).repeat_interleave(len(penalties))
-    found = solve(kind(samples, sets, torch.tensor(list(penalties), dtype=torch.float64).repeat(len(pairs))), tolerance)
+    found = solve(kind(samples, sets, torch.tensor(list(penalties), dtype=torch.float64).repeat(len(pairs))), kind.coarse)
     weights, biases = unpacked(samples, found.x)
     logits = features.new_full((len(penalties), len(labels), num_classes), torch.nan)
     for problem, number in enumerate(sets.tolist()):
