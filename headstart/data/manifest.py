@@ -1,0 +1,138 @@
+"""A CSV manifest: one row per image with its path and label, if you like also its group and split."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headstart.data.folder import Found, stat_file
+from headstart.data.names import BadFile, class_name, count, shown, some, split_named
+from headstart.data.samples import ImageFile
+from headstart.errors import DataError, problems
+
+_USUAL = {
+    "path": "path file filename file_name filepath file_path image image_path img img_path image_file image_name",
+    "label": "label class category class_name target label_name y",
+    "group": "group group_id patient patient_id subject subject_id",
+    "split": "split subset partition",
+}
+USUAL = {role: names.split() for role, names in _USUAL.items()}
+
+
+@dataclass
+class Rows:
+    """The usable rows of a manifest, and what was set aside; all lists are parallel."""
+
+    files: list[ImageFile] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    bad: list[BadFile] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+
+
+def read_manifest(path: Path, wanted: dict[str, str | None]) -> Rows:
+    """Read the CSV (or TSV) file `path`.
+
+    `wanted` names the columns `path`, `label`, `group` and `split`; None is found by its usual names. Raises `DataError`
+    naming the columns there are when one is missing, and listing unknown words in the split column.
+    """
+    header, lines = _read(path)
+    rows = Rows(columns=_columns(path, header, wanted))
+    place = {role: header.index(name) for role, name in rows.columns.items()}
+    unknown: dict[str, int] = {}
+    for number, line in lines:
+        cell = {role: line[at].strip() if at < len(line) else "" for role, at in place.items()}
+        split = split_named(cell.get("split", "train"))
+        if split is None:
+            unknown.setdefault(cell["split"], number)
+        else:
+            _take(rows, path, number, cell, split)
+    problems(DataError, f"{shown(path)} cannot be used as it is:", _wrong(path, rows, unknown, len(lines)))
+    return rows
+
+
+def _take(rows: Rows, path: Path, number: int, cell: dict[str, str], split: str) -> None:
+    """Add one row, or set it aside with the reason."""
+    if not cell["path"]:
+        rows.bad.append(BadFile(f"{shown(path.name)}, line {number}", "has no path"))
+        return
+    if not cell["label"]:
+        rows.bad.append(BadFile(shown(cell["path"]), f"has no label (line {number} of {shown(path.name)})"))
+        return
+    found = Found()
+    stat_file(_resolve(path.parent, cell["path"]), shown(cell["path"]), found)
+    rows.bad += found.bad
+    for file in found.files:
+        rows.files.append(file)
+        rows.labels.append(class_name(cell["label"]))
+        rows.groups.append(cell.get("group") or f"\0{number}")  # a row without a group is a group of its own
+        rows.splits.append(split)
+
+
+def _wrong(path: Path, rows: Rows, unknown: dict[str, int], total: int) -> list[str]:
+    wrong = []
+    if unknown:
+        words = some((repr(word) if word else f"nothing (line {line})" for word, line in unknown.items()), 8)
+        wrong.append(f"column {rows.columns['split']!r} must say train, val or test in every row, but it also says {words}")
+    if not total:
+        wrong.append("it has no rows below its header")
+    elif not rows.files and not unknown:
+        first = some(f"{b.path} {b.reason}" for b in rows.bad)
+        wrong.append(
+            f"none of its {count(total, 'row')} can be used: {first}; paths are looked up in {shown(path.parent)} "
+            f"and in its images/ folder, and the label column is {rows.columns['label']!r}"
+        )
+    return wrong
+
+
+def _resolve(folder: Path, name: str) -> str:
+    """Where a path of the manifest lies: absolute, next to the manifest, or in an `images/` folder there."""
+    choices = [folder / name, folder / "images" / name]
+    if "\\" in name:
+        choices += [folder / name.replace("\\", "/"), folder / "images" / name.replace("\\", "/")]
+    return str(next((c for c in choices if os.path.lexists(c)), choices[0]))
+
+
+def _columns(path: Path, header: Sequence[str], wanted: dict[str, str | None]) -> dict[str, str]:
+    """Which column plays which role; path and label are needed, group and split may be absent."""
+    folded = {name.casefold(): name for name in reversed(header)}
+    chosen: dict[str, str] = {}
+    wrong = []
+    for role, names in USUAL.items():
+        asked = wanted.get(role)
+        usual = next((folded[n] for n in names if n in folded and folded[n] not in chosen.values()), None)
+        if asked is None and usual is not None:
+            chosen[role] = usual
+        elif asked is not None and asked in header:
+            chosen[role] = asked
+        elif asked is not None:
+            wrong.append(f"{role}_column={asked!r} is not one of its columns")
+        elif role in ("path", "label"):
+            wrong.append(f"no column has a usual name for the {role} ({', '.join(names[:6])}, ...); say {role}_column=NAME")
+    if wrong:
+        wrong.append(f"its columns are: {', '.join(repr(shown(name)) for name in header)}")
+    problems(DataError, f"the columns of {shown(path)} cannot be understood:", wrong)
+    return chosen
+
+
+def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and rows with their line numbers; blank lines are left out."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            first = handle.readline()
+            handle.seek(0)
+            reader = csv.reader(handle, delimiter=max(",\t;", key=first.count), strict=True)
+            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except UnicodeDecodeError as problem:
+        raise DataError(f"{shown(path)} is not UTF-8 text; save it as UTF-8 (CSV)") from problem
+    except csv.Error as problem:
+        raise DataError(f"{shown(path)} is not a readable CSV file: {problem}") from problem
+    except OSError as problem:
+        raise DataError(f"{shown(path)} cannot be read: {problem.strerror}") from problem
+    if not rows:
+        raise DataError(f"{shown(path)} is empty; it needs a header line with path and label, then one row per image")
+    return [name.strip() for name in rows[0][1]], rows[1:]
