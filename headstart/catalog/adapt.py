@@ -8,7 +8,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class DataConfig:
+class ReadingConfig:
     """How images are read."""
 
     path_column: str | None = None
@@ -21,6 +21,12 @@ class DataConfig:
     """column that holds train, val or test"""
     fit: Literal["squash", "pad", "crop"] = "squash"
     """how an image is brought to a square: squeezed, padded, or its centre cut out"""
+
+
+@dataclass(frozen=True)
+class DataConfig(ReadingConfig):
+    """How images are read and split."""
+
     test_fraction: float = 0.2
     """share of the images set aside for the test when the data brings no test split"""
 
@@ -69,5 +75,7 @@ class AdaptConfig:
     """cpu, cuda, or auto"""
     resume: bool = False
     """go on with an interrupted run in the same folder"""
+    overwrite: bool = False
+    """replace a run that is in the folder already"""
     json: bool = False
     """print the summary as JSON and nothing else"""

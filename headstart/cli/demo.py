@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def settings(config: DemoConfig) -> AdaptConfig:
         mirror=False,
         device=config.device,
         resume=config.resume,
+        overwrite=_is_demo(config),
         json=config.json,
     )
 
@@ -48,6 +50,15 @@ def settings(config: DemoConfig) -> AdaptConfig:
 def folder_of(config: DemoConfig) -> Path:
     """Where the images of the demonstration lie."""
     return config.data_folder or config.out.parent / "demo-data"
+
+
+def _is_demo(config: DemoConfig) -> bool:
+    """Whether the run folder holds an earlier demonstration, which may be replaced without asking."""
+    try:
+        before = json.loads((config.out / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(before, dict) and before.get("data") == str(folder_of(config))
 
 
 def run(config: DemoConfig) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
-from headstart.catalog.adapt import DataConfig
+from headstart.catalog.adapt import ReadingConfig
 from headstart.cli import speak
 from headstart.cli.command import Command
+from headstart.cli.progress import Display
 
 
 @dataclass(frozen=True)
@@ -15,16 +17,21 @@ class InspectConfig:
 
     data: str
     """image folder with one sub-folder per class (train/ val/ test/ respected), a CSV manifest, or an .npz file"""
-    images: DataConfig = field(default_factory=DataConfig)
+    images: ReadingConfig = field(default_factory=ReadingConfig)
     json: bool = False
     """print what was found as JSON"""
 
 
 def run(config: InspectConfig) -> int:
     """Carry out `headstart inspect`."""
-    from headstart.data.inspection import inspect_data
+    from headstart.data.prepare import inspect_data
 
-    found = inspect_data(config.data, config.images)
+    with Display() as show:
+        found = inspect_data(
+            config.data,
+            **dataclasses.asdict(config.images),
+            progress=lambda done, total: show({"event": "tick", "what": "reading images", "done": done, "total": total}),
+        )
     if config.json:
         speak.say_json(found.to_json())
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import fnmatch
 import json
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from headstart.errors import InputError
 if TYPE_CHECKING:
     from headstart.catalog.models import ModelName
 
-Kind = Literal["embedded", "own", "timm", "torchvision", "saved"]
+Kind = Literal["embedded", "headstart", "timm", "torchvision", "saved"]
 
 
 HEAD = ("name", "kind", "weights", "input", "note")
@@ -44,7 +43,7 @@ def run(config: ModelsConfig) -> int:
     every = known(config.runs)
     chosen = [model for model in every if config.kind in (None, model.kind) and matches(model.name, config.patterns)]
     if not chosen:
-        raise InputError(_nothing(config, every))
+        raise InputError(_nothing(config))
     if config.json:
         speak.say(json.dumps([dataclasses.asdict(model) for model in chosen], indent=2, ensure_ascii=False))
         return 0
@@ -93,14 +92,12 @@ def _row(model: ModelName) -> list[str]:
     return [model.name, model.kind, params, "" if model.input_size is None else str(model.input_size), model.note or ""]
 
 
-def _nothing(config: ModelsConfig, every: list[ModelName]) -> str:
-    what = " ".join(config.patterns) or "anything"
+def _nothing(config: ModelsConfig) -> str:
+    from headstart.catalog.models import nearest
+
+    what = " ".join(config.patterns) or "the list"
     kind = f" of kind {config.kind}" if config.kind else ""
-    names = [model.name for model in every]
-    short = {name.lower().partition(":")[2] or name.lower(): name for name in names}
-    near = [
-        short[hit] for word in config.patterns for hit in difflib.get_close_matches(word.lower(), short, n=3, cutoff=0.6)
-    ]
+    near = [name for word in config.patterns for name in nearest(word.strip("*?"), 3)]
     hint = f"nearest: {', '.join(near)}" if near else "headstart models lists everything"
     return f"no network{kind} fits {what}; {hint}"
 
