@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headstart.data.store import Store
+from headstart.data.task import Task
 from headstart.engine import interrupt
 from headstart.engine.checkpoint import bytes_of
 from headstart.engine.evaluate import looking
@@ -102,3 +103,12 @@ def _keys(net: Net, store: Store, taps: Sequence[str]) -> dict[str, str]:
 def beside(features: Features, taps: Sequence[str]) -> torch.Tensor:
     """The features of several blocks side by side, `[N, sum of C]`."""
     return torch.from_numpy(np.concatenate([features[tap] for tap in taps], axis=1))
+
+
+def bank_answers(net: Net, task: Task, bank: FeatureBank) -> NDArray[np.float32]:
+    """Logits `[N, C]` of the task's head from features the bank holds: no pass of the backbone."""
+    head = net.head(task.name)
+    features = bank.get(net, task.store, task.rows, head.reads)
+    with torch.no_grad():
+        logits: NDArray[np.float32] = head({tap: torch.from_numpy(features[tap]) for tap in head.reads}).numpy()
+    return logits

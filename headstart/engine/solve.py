@@ -59,7 +59,7 @@ def solve(net: Net, stage: Solve, *, seed: int = 0, bank: FeatureBank | None = N
         head.calibration.copy_(torch.tensor(tried[reads, penalty].calibration))
     seconds = time.monotonic() - began
     accuracies = {
-        f"{'+'.join(blocks) if stage.reads else ''}@{strength:g}": choice.accuracy
+        f"{'+'.join(blocks) if stage.reads else ''}@{strength:g}": value.accuracy
         for (blocks, strength), value in tried.items()
     }
     log.event("solved", stage=stage.name, solver=stage.solver, penalty=penalty, tried=accuracies, seconds=round(seconds, 3))

@@ -1,0 +1,229 @@
+"""A saved model: a net, what its answers are called, and where it came from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headstart.data.decode import UnreadableError, decode_file
+from headstart.data.folder import find_images
+from headstart.data.names import BadFile
+from headstart.engine.evaluate import looking
+from headstart.engine.files import write_atomic, write_json
+from headstart.engine.step import present
+from headstart.errors import DataError, ModelFileError
+from headstart.nets.net import Net
+from headstart.nets.saved import load_net, save_net
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """One step in a model's history: which network, by which strategy, on which data, how well."""
+
+    name: str
+    strategy: str
+    data: str
+    fingerprint: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    accuracy: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """What belongs to a model besides its weights.
+
+    head       the head that answers; `classes` are its answers in order
+    fit        how images are brought to the input's square
+    ancestors  oldest first; the last one made this model
+    """
+
+    head: str
+    classes: tuple[str, ...]
+    fit: str
+    ancestors: tuple[Ancestor, ...]
+    version: str
+
+    @staticmethod
+    def from_json(kept: dict[str, Any]) -> Card:
+        """The card that `asdict` made."""
+        ancestors = tuple(
+            Ancestor(**{**one, "interval": tuple(one["interval"]) if one.get("interval") else None})
+            for one in kept["ancestors"]
+        )
+        return Card(kept["head"], tuple(kept["classes"]), kept["fit"], ancestors, kept["version"])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The likeliest classes of one image, the likeliest first."""
+
+    path: str
+    labels: list[str]
+    probabilities: list[float]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers in the order asked, and the files that could not be read. Prints as a table."""
+
+    rows: list[Prediction]
+    unreadable: list[BadFile]
+
+    def __str__(self) -> str:
+        width = max((len(row.path) for row in self.rows), default=0)
+        shown = [
+            f"{row.path:<{width}}  "
+            + "  ".join(f"{label} {p:.3f}" for label, p in zip(row.labels, row.probabilities, strict=True))
+            for row in self.rows
+        ]
+        return "\n".join([*shown, *(f"{bad.path}  not read: {bad.reason}" for bad in self.unreadable)])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain lists and dicts."""
+        return {"predictions": [asdict(row) for row in self.rows], "unreadable": [bad._asdict() for bad in self.unreadable]}
+
+    def to_csv(self) -> str:
+        """One line per image: path, then label and probability for each of the top k."""
+        count = max((len(row.labels) for row in self.rows), default=1)
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["path", *(f"{what}_{place + 1}" for place in range(count) for what in ("label", "probability"))])
+        for row in self.rows:
+            pairs = [item for label, p in zip(row.labels, row.probabilities, strict=True) for item in (label, f"{p:.6f}")]
+            writer.writerow([row.path, *pairs])
+        return out.getvalue()
+
+
+class Model:
+    """A network that answers one question about images.
+
+    >>> model = Model.load("runs/demo/model")  # doctest: +SKIP
+    >>> print(model.predict(["photo.jpg"]))  # doctest: +SKIP
+    """
+
+    def __init__(self, net: Net, card: Card) -> None:
+        self.net = net.eval()
+        self.card = card
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.card.classes
+
+    @staticmethod
+    def load(folder: str | Path, *, builder: Any = None, device: str = "cpu") -> Model:
+        """Read a model's folder, or the run folder that holds one.
+
+        builder  makes the backbone's module again, for networks that were given as an nn.Module; see `load_net`
+
+        Raises ModelFileError when it is damaged or not a model.
+        """
+        place = Path(folder)
+        if not (place / "card.json").exists() and (place / "model" / "card.json").exists():
+            place = place / "model"
+        if not (place / "card.json").exists():
+            raise ModelFileError(
+                f"{folder} is not a saved model: it has no card.json. Give the model/ folder of a finished run"
+            )
+        try:
+            card = Card.from_json(json.loads((place / "card.json").read_text(encoding="utf-8")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelFileError(
+                f"{place / 'card.json'} is damaged ({error}); use the run's folder as it was written"
+            ) from error
+        net = load_net(place, builder=builder) if builder is not None else load_net(place)
+        return Model(net.to(device), card)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write weights, structure, card.json and a readable MODEL_CARD.md; returns the folder."""
+        place = Path(folder)
+        place.mkdir(parents=True, exist_ok=True)
+        save_net(self.net, place, extra={"head": self.card.head})
+        write_json(place / "card.json", asdict(self.card))
+        write_atomic(place / "MODEL_CARD.md", self._write_description)
+        return place
+
+    def _write_description(self, path: Path) -> None:
+        path.write_text(self.describe(), encoding="utf-8")
+
+    def describe(self) -> str:
+        """The model card as Markdown."""
+        lines = [
+            "# Model card",
+            "",
+            f"Answers `{self.card.head}` with {len(self.classes)} classes: {', '.join(self.classes)}.",
+            "",
+        ]
+        lines += [
+            f"Input: {self.net.input.size} px, mean {self.net.input.mean}, std {self.net.input.std}, {self.card.fit}.",
+            "",
+        ]
+        lines += ["## Where it came from", ""]
+        for number, one in enumerate(self.card.ancestors, 1):
+            result = "" if one.accuracy is None else f"; accuracy {one.accuracy:.4f}"
+            spread = "" if one.interval is None else f" ({one.interval[0]:.4f} to {one.interval[1]:.4f})"
+            lines.append(f"{number}. **{one.name}** by *{one.strategy}* on {one.data} (`{one.fingerprint}`){result}{spread}")
+        return "\n".join([*lines, "", f"Made by headstart {self.card.version}.", ""])
+
+    def probabilities(self, samples: NDArray[Any], *, batch_size: int = 128) -> NDArray[np.float32]:
+        """`[N, C]` for samples at the network's size: uint8 `[N, S, S, 3]`, or float vectors `[N, D]`."""
+        head = self.net.head(self.card.head)
+        parts = []
+        with looking(self.net):
+            for start in range(0, len(samples), batch_size):
+                batch = torch.from_numpy(np.ascontiguousarray(samples[start : start + batch_size])).to(self.net.device)
+                logits = self.net(present(batch, self.net.input), self.card.head)
+                parts.append(head.probabilities(logits).cpu().numpy())
+        return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
+
+    def predict(self, images: Any, *, top_k: int = 3, batch_size: int = 128) -> Predictions:
+        """Answers for images: a file, a folder, a list of these, or an array `[N, H, W, 3]` uint8.
+
+        Files that cannot be read are listed in the result; raises DataError when nothing was given to look at.
+        """
+        if isinstance(images, np.ndarray):
+            return self._predict_arrays(images, top_k, batch_size)
+        paths = [images] if isinstance(images, (str, Path)) else list(images)
+        found = find_images(paths)
+        unreadable = list(found.bad)
+        if not found.files and not unreadable:
+            raise DataError(f"no images in {', '.join(str(path) for path in paths) or 'an empty list'}")
+        rows: list[Prediction] = []
+        for start in range(0, len(found.files), batch_size):
+            names, pixels = [], []
+            for file in found.files[start : start + batch_size]:
+                try:
+                    pixels.append(decode_file(file.path, self.net.input.size, self.card.fit).pixels)
+                    names.append(file.name)
+                except UnreadableError as error:
+                    unreadable.append(BadFile(file.name, str(error)))
+            if pixels:
+                rows += self._rows(names, self.probabilities(np.stack(pixels)), top_k)
+        return Predictions(rows, unreadable)
+
+    def _predict_arrays(self, images: NDArray[Any], top_k: int, batch_size: int) -> Predictions:
+        from headstart.data.decode import render
+        from headstart.data.samples import image_of
+
+        size, fit = self.net.input.size, self.card.fit
+        if self.net.input.kind == "image":
+            images = np.stack([render(image_of(image), size, fit).pixels for image in images])
+        return Predictions(self._rows([str(n) for n in range(len(images))], self.probabilities(images), top_k), [])
+
+    def _rows(self, names: Sequence[str], probabilities: NDArray[np.float32], top_k: int) -> list[Prediction]:
+        count = min(max(top_k, 1), len(self.classes))
+        return [Prediction(name, *_top(p, self.classes, count)) for name, p in zip(names, probabilities, strict=True)]
+
+
+def _top(probabilities: NDArray[np.float32], classes: Sequence[str], count: int) -> tuple[list[str], list[float]]:
+    order: Iterable[int] = np.argsort(-probabilities, kind="stable")[:count]
+    return [classes[place] for place in order], [float(probabilities[place]) for place in order]

@@ -1,0 +1,214 @@
+"""The arms of an adaptation: which strategies are worth racing on this network and data, and what they cost."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from headstart.catalog.strategies import (
+    EarlyProbeConfig,
+    FullConfig,
+    GradualConfig,
+    LpftConfig,
+    PartialConfig,
+    ProbeConfig,
+    Recipe,
+    RetrainConfig,
+    SvmConfig,
+)
+from headstart.errors import ConfigError
+from headstart.nets.cost import block_flops
+from headstart.nets.net import Net
+from headstart.strategies.common import top_blocks, weighted_blocks
+from headstart.studies.race import Arm
+
+_TRAINING = 1.6
+"""Time of a trained forward pass relative to a folded, gradient-free one per multiply-add (measured: 1.3 to 1.9)."""
+_FIXED_VIEWS = 4
+"""Renderings per image for arms with a frozen prefix, so that the prefix is computed only so often."""
+
+
+def base_recipe(net: Net, samples: int, *, mirror: bool, class_weights: bool) -> Recipe:
+    """Rates by kind of network, batches by amount of data.
+
+    Networks with batch normalisation train by SGD at 0.1, others (transformers, ConvNeXt) by AdamW at 0.001. A batch is a
+    thirtieth of the data, between 16 and 64, so that an epoch is at least some thirty steps.
+    """
+    batch = 16
+    while batch < 64 and batch * 60 <= samples:
+        batch *= 2
+    plain = any(isinstance(module, _BatchNorm) for module in net.modules()) or not _has_norm(net)
+    shared = Recipe(batch_size=batch, mirror=mirror, class_weights=class_weights)
+    if plain:
+        return shared
+    return replace(shared, optimizer="adamw", lr=1e-3, weight_decay=0.05, clip=1.0)
+
+
+def _has_norm(net: Net) -> bool:
+    return any(isinstance(module, (nn.LayerNorm, nn.GroupNorm)) for module in net.modules())
+
+
+def all_arms(net: Net, recipe: Recipe, *, seed: int) -> list[Arm]:
+    """Every arm there is for this network, in the order in which a short budget should try them."""
+    names = weighted_blocks(net)
+    weighted = recipe.class_weights
+    tops = sorted({1, max(len(names) // 3, 1), max(2 * len(names) // 3, 1)})
+    cached = replace(recipe, views=_FIXED_VIEWS)
+    arms = [
+        Arm("probe", "probe", ProbeConfig(class_weights=weighted), "Linear probe", "frozen backbone, linear head", True),
+        Arm("svm", "svm", SvmConfig(class_weights=weighted), "SVM", "frozen backbone, support vector machine", True),
+        Arm(
+            "early_probe",
+            "early_probe",
+            EarlyProbeConfig("all", class_weights=weighted),
+            "Probe on all depths",
+            "frozen backbone, linear head on every block's features together",
+            True,
+        ),
+        Arm(
+            "early_probe_best",
+            "early_probe",
+            EarlyProbeConfig("best", class_weights=weighted),
+            "Probe at the best depth",
+            "frozen backbone, linear head on the one block that cross-validates best",
+            True,
+        ),
+        Arm("lpft", "lpft", LpftConfig(recipe), "Probe, then fine-tune", "linear head first, then every block at LR/10"),
+        Arm("full", "full", FullConfig(recipe), "Fine-tune all, LR/10", "every block at a tenth of the learning rate"),
+    ]
+    arms += [
+        Arm(
+            f"partial_{top}",
+            "partial",
+            PartialConfig(cached, top),
+            f"Fine-tune top {top}",
+            f"top {top} of {len(names)} blocks at LR/10, the rest frozen",
+        )
+        for top in reversed(tops)
+    ]
+    middle = max(len(names) // 3, 1)
+    arms += [
+        Arm(
+            "full_decay",
+            "full",
+            FullConfig(recipe, 0.1, 0.8),
+            "Fine-tune all, falling rates",
+            "LR/10 on top, 0.8x per block",
+        ),
+        Arm("retrain", "retrain", RetrainConfig(recipe, seed=seed), "Re-train all", "all weights drawn anew"),
+        Arm(
+            "retrain_top",
+            "retrain",
+            RetrainConfig(cached, middle, seed=seed),
+            f"Re-train top {middle}",
+            f"top {middle} of {len(names)} blocks drawn anew, the rest frozen",
+        ),
+        Arm(
+            "retrain_top_tuned",
+            "retrain",
+            RetrainConfig(recipe, middle, 0.1, seed=seed),
+            f"Re-train top {middle}, tune the rest",
+            f"top {middle} of {len(names)} blocks drawn anew, the rest at LR/10",
+        ),
+        Arm("full_100", "full", FullConfig(recipe, 0.01), "Fine-tune all, LR/100", "every block at a hundredth of the rate"),
+        Arm("gradual", "gradual", GradualConfig(recipe), "Gradual unfreezing", "head first, then block after block"),
+    ]
+    return arms
+
+
+def pick(arms: Sequence[Arm], wanted: Sequence[str]) -> list[Arm]:
+    """The arms named in `wanted`, by arm or by strategy; all when none is named. Unknown names get suggestions."""
+    if not wanted:
+        return list(arms)
+    known = sorted({arm.name for arm in arms} | {arm.strategy for arm in arms})
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], known, 3, 0.4) or known
+        raise ConfigError(
+            f"--strategies {unknown[0]!r} is unknown; did you mean {', '.join(near)}? There are: {', '.join(known)}"
+        )
+    return [arm for arm in arms if arm.name in wanted or arm.strategy in wanted]
+
+
+def advised_arm(arms: Sequence[Arm], strategy: str) -> Arm:
+    """The arm that carries out the advised strategy: the one called so, else the middle one of its kind."""
+    same = [arm for arm in arms if arm.name == strategy] or [arm for arm in arms if arm.strategy == strategy]
+    return same[len(same) // 2] if same else arms[0]
+
+
+def work(net: Net, arm: Arm) -> float:
+    """Multiply-adds per image and epoch, roughly: one pass of what is frozen (shared by fixed views), three of the rest."""
+    if arm.frozen:
+        return 0.0
+    flops = block_flops(net)
+    total = float(sum(flops.values()))
+    cfg = arm.config
+    top = (
+        cfg.top if isinstance(cfg, PartialConfig) else cfg.top if isinstance(cfg, RetrainConfig) and not cfg.below else None
+    )
+    if top is None:
+        return 3 * total
+    names = net.block_names
+    trained = sum(flops[name] for name in names[names.index(top_blocks(net, top)[0]) :])
+    repeats = min(_FIXED_VIEWS / max(cfg.recipe.epochs, 1), 1.0)
+    return float(3 * trained + repeats * (total - trained))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What fits into the time: which trained arms race, for how many epochs, and what one trial of each should take."""
+
+    arms: list[Arm]
+    epochs: int
+    seconds: dict[str, float]
+    left_out: list[str]
+
+
+def plan_race(
+    net: Net, arms: Sequence[Arm], *, advised: str, samples: int, folds: int, budget: float, seconds_per_mac: float
+) -> Plan:
+    """Choose epochs and arms so that the race fits into `budget` seconds.
+
+    More epochs first go to the point where five hundred steps are taken (BiT's rule for under 20 000 images), then arms are
+    added in their order. Frozen arms always take part.
+    """
+    frozen = [arm for arm in arms if arm.frozen]
+    trained = sorted((arm for arm in arms if not arm.frozen), key=lambda arm: arm.name != advised)
+    enough = _enough_epochs(samples, trained)
+    rate = seconds_per_mac * _TRAINING * samples
+    for count in range(len(trained), 0, -1):
+        some = trained[:count]
+        per_epoch = _units(count, folds) / count * sum(work(net, arm) for arm in some) * rate
+        epochs = int(min(budget / max(per_epoch, 1e-9), enough))
+        if epochs >= min(6, enough) or count <= 2:
+            epochs = max(epochs, 2)
+            some = [replace(with_epochs(arm, epochs), cost=work(net, arm) * epochs) for arm in some]
+            seconds = {arm.name: work(net, arm) * rate * epochs for arm in some}
+            return Plan([*frozen, *some], epochs, seconds, [arm.name for arm in trained[count:]])
+    return Plan(frozen, 0, {}, [])
+
+
+def _enough_epochs(samples: int, arms: Sequence[Arm]) -> int:
+    batch = arms[0].config.recipe.batch_size if arms else 64
+    steps = 500 if samples < 20_000 else 10_000
+    return min(max(-(-steps * batch // max(samples, 1)), 8), 60)
+
+
+def _units(arms: int, folds: int) -> float:
+    """Trials that successive halving makes of so many arms on so many folds."""
+    total, left = 0, arms
+    for _ in range(folds):
+        total += left
+        left = max(min(2, left), -(-left // 2))
+    return float(total)
+
+
+def with_epochs(arm: Arm, epochs: int) -> Arm:
+    """The same arm with another length of training."""
+    if arm.frozen:
+        return arm
+    return replace(arm, config=replace(arm.config, recipe=replace(arm.config.recipe, epochs=epochs)))

@@ -1,0 +1,223 @@
+"""A race: several ways to adapt a network, on shared folds and seeds, under one time budget.
+
+Arms that only read frozen features cost next to nothing and run on every fold. Arms that train run by successive halving:
+all on the first fold, the better half on the second, and so on, until the finalists share every fold. The advised arm is
+never dropped, because its regret is to be measured. Every finished trial is a file, so a killed race goes on.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.task import Task
+from headstart.engine import distributed, interrupt
+from headstart.engine.evaluate import accuracy, answers
+from headstart.engine.features import FeatureBank, bank_answers
+from headstart.engine.files import write_json
+from headstart.engine.fit import Machine
+from headstart.engine.log import SILENT, RunLog
+from headstart.engine.run import Drive
+from headstart.nets.net import Net
+from headstart.stage import Evaluate, Solve, Stage
+from headstart.strategies import STRATEGIES
+
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to adapt.
+
+    name         short and unique; `strategy` with `config` is what it does
+    label        for people; `description` says it in a sentence
+    frozen       only reads features, so that it costs next to nothing
+    cost         for choosing the cheaper of equals: multiply-adds of training per image, 0 when frozen
+    """
+
+    name: str
+    strategy: str
+    config: Any
+    label: str
+    description: str
+    frozen: bool = False
+    cost: float = 0.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm learned on one fold's training part and judged on its validation part.
+
+    correct  `[n]` right or wrong per validation image, in the fold's order
+    trained  parameters that were trained (the most in any of its stages)
+    """
+
+    arm: str
+    fold: int
+    correct: NDArray[np.bool_]
+    seconds: float
+    trained: int
+
+    @property
+    def accuracy(self) -> float:
+        return float(self.correct.mean())
+
+
+@dataclass
+class Standing:
+    """Where an arm ended: its trials by fold, and why it stopped if it did."""
+
+    arm: Arm
+    trials: dict[int, Trial] = field(default_factory=dict)
+    status: str = "skipped"
+    reason: str = ""
+    round: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Mean validation accuracy over its folds."""
+        return float(np.mean([trial.accuracy for trial in self.trials.values()])) if self.trials else float("nan")
+
+    @property
+    def seconds(self) -> float:
+        """Mean seconds per trial."""
+        return float(np.mean([trial.seconds for trial in self.trials.values()])) if self.trials else 0.0
+
+    def scores(self, folds: Sequence[int]) -> NDArray[np.float64]:
+        """Accuracies on the given folds."""
+        return np.array([self.trials[fold].accuracy for fold in folds])
+
+
+@dataclass
+class Race:
+    """The arms, the folds and the clock.
+
+    budget    seconds for all trials together; frozen arms and first trials of the most promising arms always run
+    estimate  seconds that one trial of each arm should take, before any was measured
+    """
+
+    net: Net
+    task: Task
+    arms: Sequence[Arm]
+    folds: Sequence[Fold]
+    advised: str
+    budget: float
+    estimate: dict[str, float]
+    seed: int = 0
+    machine: Machine = field(default_factory=Machine)
+    bank: FeatureBank = field(default_factory=FeatureBank)
+    folder: Path | None = None
+    log: RunLog = SILENT
+    spent: float = 0.0
+    _measured: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> list[Standing]:
+        """Race; returns a standing per arm, in the order given."""
+        standings = {arm.name: Standing(arm) for arm in self.arms}
+        for arm in self.arms:
+            if arm.frozen:
+                for fold in range(len(self.folds)):
+                    self._try(standings[arm.name], fold)
+                standings[arm.name].status = "finished"
+        contenders = [standings[arm.name] for arm in self.arms if not arm.frozen]
+        for number in range(len(self.folds)):
+            contenders = self._round(contenders, number)
+        for standing in standings.values():
+            if len(standing.trials) == len(self.folds):
+                standing.status, standing.reason = "finished", ""
+        return list(standings.values())
+
+    def _round(self, contenders: list[Standing], fold: int) -> list[Standing]:
+        """All contenders on one fold; the better half goes on (two at least, the advised one always)."""
+        for standing in contenders:
+            if fold and len(standing.trials) < fold:
+                continue
+            if not self._affordable(standing):
+                standing.status = "eliminated" if standing.trials else "skipped"
+                standing.reason = f"the time budget of {self.budget:.0f} s ended before fold {fold + 1}"
+                continue
+            self._try(standing, fold)
+            standing.round = fold + 1
+        there = sorted((s for s in contenders if fold in s.trials), key=lambda s: -s.mean)
+        keep = max(2, -(-len(there) // 2))
+        onward = [s for place, s in enumerate(there) if place < keep or s.arm.name == self.advised]
+        for standing in there:
+            if standing not in onward:
+                standing.status = "eliminated"
+                standing.reason = f"in the lower half after fold {fold + 1}"
+        self.log.event("round", fold=fold, onward=[s.arm.name for s in onward], spent=round(self.spent, 2))
+        return onward
+
+    def _affordable(self, standing: Standing) -> bool:
+        expected = standing.seconds or self.estimate.get(standing.arm.name, 0.0) * self._calibration()
+        first_of_advised = standing.arm.name == self.advised and not standing.trials
+        return bool(distributed.share(first_of_advised or self.spent + expected <= self.budget))
+
+    def _calibration(self) -> float:
+        """How much longer trials took than estimated, so far."""
+        expected = sum(self.estimate.get(name, 0.0) for name in self._measured)
+        return sum(self._measured.values()) / expected if expected else 1.0
+
+    def _try(self, standing: Standing, fold: int) -> None:
+        interrupt.check()
+        arm = standing.arm
+        trial = self._load(arm, fold) or self._carry_out(arm, fold)
+        standing.trials[fold] = trial
+        if not arm.frozen:
+            self.spent += trial.seconds
+            self._measured.setdefault(arm.name, trial.seconds)
+        self.log.event("trial", arm=arm.name, fold=fold, accuracy=trial.accuracy, seconds=round(trial.seconds, 3))
+
+    def _carry_out(self, arm: Arm, fold: int) -> Trial:
+        train, valid = self.folds[fold]
+        part, held_out = self.task.take(train), self.task.take(valid)
+        net = copy.deepcopy(self.net)
+        log = self.log.within(arm=arm.name, fold=fold)
+        log.event("phase", name="trial", text=f"{arm.label}, fold {fold + 1} of {len(self.folds)}")
+        place = None if self.folder is None else self.folder / f"{arm.name}-{fold}"
+        began = time.monotonic()
+        drive = Drive(net, self.seed, self.machine, place, self.bank, log)
+        stages = STRATEGIES[arm.strategy](net, part, arm.config)
+        results = drive.run(_watched(stages, held_out) if fold == 0 and not arm.frozen else stages)
+        logits = bank_answers(net, held_out, self.bank) if arm.frozen else answers(net, held_out)
+        seconds = distributed.share(time.monotonic() - began)
+        trial = Trial(arm.name, fold, logits.argmax(1) == held_out.targets, seconds, max(r.trained for r in results))
+        self._store(trial)
+        return trial
+
+    def _file(self, arm: str, fold: int) -> Path | None:
+        return None if self.folder is None else self.folder / f"{arm}-{fold}.json"
+
+    def _load(self, arm: Arm, fold: int) -> Trial | None:
+        path = self._file(arm.name, fold)
+        if path is None or not distributed.share(path.exists()):
+            return None
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return Trial(arm.name, fold, np.array(kept["correct"], bool), kept["seconds"], kept["trained"])
+
+    def _store(self, trial: Trial) -> None:
+        path = self._file(trial.arm, trial.fold)
+        if path is not None and distributed.is_first():
+            write_json(path, {"correct": trial.correct.astype(int), "seconds": trial.seconds, "trained": trial.trained})
+
+
+def _watched(stages: Iterator[Stage | Solve], held_out: Task) -> Iterator[Stage | Solve]:
+    """The same stages, with a look at the validation images now and then, for the curves. Nothing is chosen by it."""
+
+    def look(net: Net) -> dict[str, float]:
+        return {"valid_accuracy": accuracy(net, held_out)}
+
+    for stage in stages:
+        if isinstance(stage, Stage) and stage.evaluate is None:
+            every = max((stage.budget.epochs or 1) // 8, 1)
+            yield replace(stage, evaluate=Evaluate(every, look))
+        else:
+            yield stage

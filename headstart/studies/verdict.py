@@ -1,0 +1,86 @@
+"""Which arm won, by how much, and whether that can be said at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.metrics.intervals import Interval, over_folds, wilson
+from headstart.metrics.paired import Difference, corrected_t, holm_differences, paired_bootstrap
+from headstart.studies.race import Fold, Standing
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of a race.
+
+    best         highest mean over the shared folds; `chosen` is the cheapest arm that cannot be told from it
+    decided      the best was told apart from every other finished arm
+    against      the arm that `comparison` (best minus it) is with: the chosen one, or the strongest rival when decided
+    differences  best minus each arm, on the folds both ran; adjusted for the number of rivals (Holm)
+    regret       best mean minus the advised arm's, at least 0
+    """
+
+    best: str
+    chosen: str
+    decided: bool
+    against: str | None
+    comparison: Difference | None
+    differences: Mapping[str, Difference]
+    regret: float
+
+
+def interval_of(standing: Standing, folds: Sequence[Fold]) -> Interval:
+    """Interval of an arm's accuracy: over folds, corrected for their overlap, from three folds on; else over images."""
+    ran = sorted(standing.trials)
+    if len(ran) >= 3:
+        train, test = _sizes(folds, ran)
+        return over_folds(standing.scores(ran), train, test)
+    correct = np.concatenate([standing.trials[fold].correct for fold in ran])
+    return wilson(int(correct.sum()), len(correct))
+
+
+def _sizes(folds: Sequence[Fold], ran: Sequence[int]) -> tuple[float, float]:
+    return float(np.mean([len(folds[f][0]) for f in ran])), float(np.mean([len(folds[f][1]) for f in ran]))
+
+
+def difference(a: Standing, b: Standing, folds: Sequence[Fold], seed: int) -> Difference:
+    """Arm a minus arm b on the folds both ran: corrected resampled t-test from three folds on, else over shared images."""
+    shared = sorted(set(a.trials) & set(b.trials))
+    if len(shared) >= 3:
+        return corrected_t(a.scores(shared), b.scores(shared), *_sizes(folds, shared))
+    right = [np.concatenate([s.trials[fold].correct for fold in shared]) for s in (a, b)]
+    return paired_bootstrap(right[0], right[1], seed)
+
+
+def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, seed: int) -> Verdict:
+    """Compare all arms with the best and choose. Arms that did not run as many folds as the finished ones cannot win."""
+    ran = [standing for standing in standings if standing.trials]
+    most = max(len(standing.trials) for standing in ran)
+    finished = [standing for standing in ran if len(standing.trials) == most]
+    best = max(finished, key=lambda standing: (standing.mean, -standing.arm.cost))
+    raw = {s.arm.name: difference(best, s, folds, seed) for s in ran if s is not best and set(s.trials) & set(best.trials)}
+    differences = holm_differences(raw) if raw else {}
+    equals = [s for s in finished if s is best or not differences[s.arm.name].decided]
+    chosen = min(equals, key=lambda standing: (standing.arm.cost, -standing.mean))
+    rivals = [s for s in finished if s is not best]
+    strongest = max(rivals, key=lambda standing: standing.mean).arm.name if rivals else None
+    against = strongest if chosen is best else chosen.arm.name
+    advice = next((s for s in ran if s.arm.name == advised), None)
+    regret = max(_gap(best, advice), 0.0) if advice is not None else float("nan")
+    return Verdict(
+        best.arm.name,
+        chosen.arm.name,
+        len(equals) == 1,
+        against,
+        differences.get(against) if against is not None else None,
+        differences,
+        regret,
+    )
+
+
+def _gap(best: Standing, other: Standing) -> float:
+    shared = sorted(set(best.trials) & set(other.trials))
+    return float(best.scores(shared).mean() - other.scores(shared).mean()) if shared else float("nan")
