@@ -104,7 +104,8 @@ def _limits(summary: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[str
         yield f"Fewer than {FEW} test images each: {names}. Their own figures are hints, no more."
     yield from _data_limits(seen)
     yield from _comparison_limits(summary)
-    yield "Seconds were measured once, on one machine with whatever else it was doing; compare them roughly."
+    if number(summary.get("seconds")) is not None:
+        yield "Seconds were measured once, on one machine with whatever else it was doing; compare them roughly."
 
 
 def _data_limits(seen: Mapping[str, Any]) -> Iterator[str]:

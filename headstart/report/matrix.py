@@ -44,16 +44,18 @@ def heat_map(counts: Sequence[Sequence[int]], classes: Sequence[str], width: flo
     size = len(classes)
     text = 13.0 if size <= 12 else 11.5 if size <= 24 else 10.0
     gutter = min(0.3 * width, 10 + max(text_width(name, text) for name in classes))
-    head = 6 + min(96.0, max(text_width(name, text) for name in classes)) * 0.75 + 12
-    cell = min(46.0, max((width - gutter - 2 - 0.45 * head) / size, 14.0))
-    across = gutter + cell * size + 2 + 0.45 * head
+    longest = min(110.0, max(text_width(name, text) for name in classes))
+    # Many names over narrow columns can only be read upright; a few are easier to read aslant.
+    head, margin, angle = (longest + 12, 2.0, -90) if size > 12 else (0.75 * longest + 18, 0.72 * longest, -45)
+    cell = min(46.0, max((width - gutter - margin) / size, 14.0))
+    across = gutter + cell * size + margin
     shown = [[_cell(counts, i, j, gutter, head, cell) for j in range(size)] for i in range(size)]
     parts = [one for row in shown for one in row]
     for place, name in enumerate(classes):
         middle = cell * (place + 0.5)
         parts.append(label(gutter - 6, head + middle + text / 3, fit(name, gutter - 8, text), anchor="end", size=text))
-        turn = f"translate({gutter + middle + 3:.1f} {head - 6:.1f}) rotate(-45)"
-        parts.append(tag("text", fit(name, 96, text), transform=turn, font_size=text))
+        turn = f"translate({gutter + middle + text / 3:.1f} {head - 6:.1f}) rotate({angle})"
+        parts.append(tag("text", fit(name, 110, text), transform=turn, font_size=text))
     right = sum(int(counts[i][i]) for i in range(size))
     total = sum(int(value) for row in counts for value in row)
     spoken = f"Confusion matrix of {size} classes: {right} of {total} images on the diagonal; the list gives the mistakes"

@@ -20,6 +20,7 @@ NAMES = {
     "torch": "PyTorch",
     "numpy": "NumPy",
     "cpu": "processor",
+    "k": "neighbours",
     "bytes_model": "saved model",
     "bytes_store": "decoded images on disk",
     "bytes_cache": "cached activations on disk",

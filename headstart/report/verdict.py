@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from headstart.report import words
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
 
@@ -138,5 +140,7 @@ def _unfinished(run: RunFolder) -> Verdict:
     said = "This run has not finished, so there is no verdict yet."
     if run.finished:
         said = "This run ended without choosing a way to adapt the network, so there is no verdict."
-    more = "What it had written by then is shown below; the same command with --resume goes on from there."
+    more = Markup(
+        "What it had written by then is shown below; the same command with <code>--resume</code> goes on from there."
+    )
     return Verdict("unfinished", "Not finished", said, tuple(filter(None, (seen, more))), ())

@@ -66,7 +66,8 @@ def figures(value: float | None, wanted: int = 3) -> str:
     if value == 0 or (value == round(value) and abs(value) < 1e6):
         return count(value).replace("-", MINUS)
     if not 1e-4 <= abs(value) < 1e7:
-        return f"{value:.{wanted - 1}e}".replace("-", MINUS)
+        digits, power = f"{value:.{wanted - 1}e}".split("e")
+        return f"{digits}e{int(power)}".replace("-", MINUS)
     places = max(0, wanted - 1 - math.floor(math.log10(abs(value))))
     text = f"{abs(value):.{places}f}"
     return (MINUS if value < 0 else "") + (text.rstrip("0").rstrip(".") if "." in text else text)

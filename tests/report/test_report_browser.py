@@ -1,0 +1,73 @@
+"""The page in a real browser: nothing is fetched, nothing scrolls sideways, light and dark can both be read."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstart.report import page_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--virtual-time-budget=4000", "--dump-dom"),
+]
+MEASURE = """
+const contrast = (a, b) => { const l = c => { const v = c.match(/[\\d.]+/g).slice(0, 3).map(x => { x /= 255;
+  return x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4 }); return .2126 * v[0] + .7152 * v[1] + .0722 * v[2] };
+  const [p, q] = [l(a), l(b)].sort((x, y) => y - x); return (p + .05) / (q + .05) };
+addEventListener("load", () => { const seen = {};
+  for (const f of document.querySelectorAll("iframe")) { const d = f.contentDocument, w = f.contentWindow;
+    const style = s => w.getComputedStyle(d.querySelector(s));
+    const back = style("body").backgroundColor;
+    seen[f.id] = { width: d.documentElement.scrollWidth,
+      fetched: w.performance.getEntriesByType("resource").map(e => e.name),
+      broken: [...d.images].filter(i => !i.naturalWidth).length, images: d.images.length,
+      ink: contrast(style("body").color, back), soft: contrast(style("figcaption").color, back),
+      kicker: contrast(style(".kicker").color, style(".verdict").backgroundColor),
+      narrow: style("#arms .narrow").display, wide: style("#arms .wide").display }; }
+  document.querySelector("#out").textContent = JSON.stringify(seen); });
+"""
+
+
+def measured(pages: dict[str, tuple[str, int]], folder: Path, *flags: str) -> dict[str, Any]:
+    """Load each `(page, width)` into a frame of that width and ask the browser about it."""
+    frames = "".join(
+        f'<iframe id="{name}" style="width:{width}px;height:900px;border:0" srcdoc="{html.escape(page)}"></iframe>'
+        for name, (page, width) in pages.items()
+    )
+    host = folder / "host.html"
+    host.write_text(f"<!doctype html><meta charset=utf-8><script>{MEASURE}</script>{frames}<pre id=out></pre>", "utf-8")
+    command = [str(CHROMIUM), *FLAGS, *flags, f"--user-data-dir={folder / 'profile'}", host.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+    found = re.search(r"<pre id=\"out\">(.*?)</pre>", done.stdout, re.DOTALL)
+    assert found
+    assert found[1], done.stderr[-2000:]
+    return dict(json.loads(html.unescape(found[1])))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here to look at the page with")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_in_chromium(run_maker: Callable[..., Path], tmp_path: Path, dark: bool) -> None:
+    long = ["a_class_with_a_very_long_name_without_any_space_at_all_in_it", "b", *(f"species number {i}" for i in range(30))]
+    usual, many = page_of(run_maker("usual")), page_of(run_maker("many", long, per=6, side=32))
+    pages = {"phone": (usual, 390), "desktop": (usual, 1100), "many": (many, 390)}
+    seen = measured(pages, tmp_path, *(["--blink-settings=preferredColorScheme=0"] if dark else []))
+    for name, (_, width) in pages.items():
+        assert seen[name]["width"] <= width, name
+        assert [address for address in seen[name]["fetched"] if not address.startswith("data:")] == []
+        assert seen[name]["broken"] == 0
+        assert seen[name]["images"] > 50
+        assert seen[name]["ink"] > 7
+        assert seen[name]["soft"] > 4.5
+        assert seen[name]["kicker"] > 4.5
+    assert (seen["phone"]["narrow"], seen["phone"]["wide"]) == ("block", "none")
+    assert (seen["desktop"]["narrow"], seen["desktop"]["wide"]) == ("none", "block")
