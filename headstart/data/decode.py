@@ -129,8 +129,10 @@ def render(image: Image.Image, size: int, fit: str = "squash") -> Picture:
         upright = to_rgb(image)
         upright = upright if turn is None else upright.transpose(turn)
         fitted = fit_square(upright, size, fit)
-    digest = hashlib.sha256(struct.pack("<2I", width, height) + upright.tobytes()).digest()[:16]
-    return Picture(_array(fitted, (size, size, 3)), width, height, mode, digest, _thumb(fitted))
+    data = upright.tobytes()
+    digest = hashlib.sha256(struct.pack("<2I", width, height) + data).digest()[:16]
+    pixels = np.frombuffer(data if fitted is upright else fitted.tobytes(), np.uint8).reshape(size, size, 3)
+    return Picture(pixels, width, height, mode, digest, _thumb(fitted))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -184,13 +186,10 @@ def _resize(image: Image.Image, to: tuple[int, int], box: tuple[float, float, fl
     return image.resize(to, kind, box=box, reducing_gap=None if enlarges else 3.0)
 
 
-def _array(image: Image.Image, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    return np.frombuffer(image.tobytes(), np.uint8).reshape(shape)
-
-
 def _thumb(image: Image.Image) -> NDArray[np.uint8]:
     kind = Image.Resampling.BOX if image.width >= THUMB else Image.Resampling.BILINEAR
-    return _array(image.convert("L").resize((THUMB, THUMB), kind), (THUMB, THUMB))
+    small = image.convert("L").resize((THUMB, THUMB), kind)
+    return np.frombuffer(small.tobytes(), np.uint8).reshape(THUMB, THUMB)
 
 
 def _grey(values: NDArray[Any]) -> Image.Image:

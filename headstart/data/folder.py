@@ -59,7 +59,7 @@ def walk(folder: Path, root: Path) -> Found:
         here = pending.pop()
         below = []
         for entry in _entries(here, root, found):
-            if entry.is_dir() and not is_image_name(entry.name):
+            if _is_folder(entry) and not is_image_name(entry.name):
                 identity = _identity(Path(entry.path))
                 if identity in seen:
                     found.others.append(_name(entry.path, root) + "/ (a link to a folder already read)")
@@ -168,13 +168,13 @@ def _hint_deeper(root: Path) -> str:
 def _split_folders(folders: list[Path]) -> tuple[dict[str, Path], list[Path]]:
     """Which sub-folders are splits, and which lie beside them unused; no splits when the sub-folders are classes.
 
-    A class may be called `train`: it is a split only where it has folders and no images of its own, and where every
-    other folder is a split too, or another split is there.
+    A class may be called `train`: it is a split only where it has folders of its own, and where another split is there or
+    no other folder at all.
     """
     parts: dict[str, Path] = {}
     for folder in folders:
         split = split_named(folder.name)
-        if split and split not in parts and _holds_folders_only(folder):
+        if split and split not in parts and _folders(folder, folder, Found()):
             parts[split] = folder
     outside = [f for f in folders if f not in parts.values()]
     if "train" not in parts or (len(parts) == 1 and outside):
@@ -182,16 +182,11 @@ def _split_folders(folders: list[Path]) -> tuple[dict[str, Path], list[Path]]:
     return {split: parts[split] for split in SPLITS if split in parts}, outside
 
 
-def _holds_folders_only(folder: Path) -> bool:
-    top = Found()
-    return bool(_folders(folder, folder, top)) and not top.files
-
-
 def _folders(place: Path, root: Path, top: Found) -> list[Path]:
     """Visible sub-folders of `place` in natural order; its files go to `top`."""
     out = []
     for entry in _entries(place, root, top):
-        if entry.is_dir():
+        if _is_folder(entry):
             out.append(Path(entry.path))
         else:
             _sort_out(entry, root, top)
@@ -206,6 +201,13 @@ def _entries(place: Path, root: Path, found: Found) -> Iterator[os.DirEntry[str]
         found.bad.append(BadFile(_name(place, root), f"is a folder that cannot be read: {problem.strerror}"))
         return
     yield from sorted(listed, key=lambda e: natural_key(e.name))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _sort_out(entry: os.DirEntry[str], root: Path, found: Found) -> None:
