@@ -30,7 +30,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "cost": closing.cost(run),
         "repeat": closing.repeat(run),
         "limits": closing.limits(run),
-        "notes": [str(record.get("text", "")) for record in run.events("note")],
+        "notes": run.remarks,
         "gaps": gaps,
     }
 

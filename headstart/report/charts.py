@@ -111,7 +111,7 @@ def line_chart(
     marks: Sequence[float] = (),
 ) -> Markup:
     """Lines over a common axis; `marks` are places on the x axis with a dashed vertical line (a new stage begins)."""
-    xs = [x for one in series for x, _ in one.points]
+    xs = [x for one in series for x, _ in one.points] + [x for x, _ in x_ticks]
     x_scale = Scale(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, 46, width - 10)
     y_scale = Scale(*y_range, height - 24, 8)
     parts = _horizontal_grid(y_scale, 46, width - 10, y_percent)
@@ -125,8 +125,9 @@ def line_chart(
 
 def _horizontal_grid(scale: Scale, left: float, right: float, as_percent: bool) -> list[Markup]:
     parts = []
-    for tick in scale.ticks(5):
-        share = 100 * nice_step((scale.high - scale.low) / 5)
+    wanted = 5 if abs(scale.start - scale.end) > 120 else 2
+    for tick in scale.ticks(wanted):
+        share = 100 * nice_step((scale.high - scale.low) / wanted)
         text = words.percent(tick, 0 if share >= 0.999 else 1) if as_percent else words.figures(tick)
         parts.append(line(left, scale(tick), right, scale(tick), "grid"))
         parts.append(label(left - 7, scale(tick) + 4, text, class_="tick", anchor="end"))

@@ -16,6 +16,9 @@ from headstart.report.svg import both
 from headstart.report.tables import flatten
 from headstart.report.verdict import labels_of
 
+ELSEWHERE = ("num_images", "num_classes", "probe_by_depth")
+"""Measures that another section of the page shows."""
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -77,7 +80,7 @@ def advice(run: RunFolder) -> Advice | None:
         lead=lead.strip(),
         picture=quadrant_picture(corner.number if corner else None, number(quadrant.get("x")), number(quadrant.get("y"))),
         reasons=[words.sentence(str(reason)) for reason in said.get("reasons") or ()],
-        measures=flatten(table_of(said.get("measures"))),
+        measures=flatten({key: value for key, value in table_of(said.get("measures")).items() if key not in ELSEWHERE}),
     )
 
 
@@ -120,10 +123,12 @@ def _label(arm: Mapping[str, Any]) -> str:
 def _arms_lead(found: Sequence[Mapping[str, Any]], estimates: Sequence[Estimate]) -> str:
     by = {status: sum(arm.get("status") == status for arm in found) for status in ("finished", "eliminated", "skipped")}
     text = f"{words.plural(len(estimates), 'way')} tried on the same folds of the training data, from the same seeds."
-    text += f" {words.count(by['eliminated'])} stopped early because others were clearly ahead." if by["eliminated"] else ""
+    text += (
+        f" {words.count(by['eliminated'])} stopped early, to spend the time on the better ones." if by["eliminated"] else ""
+    )
     text += f" {words.count(by['skipped'])} not tried; the table says why." if by["skipped"] else ""
     if by["finished"] > 1:
-        text += " Intervals that overlap settle nothing: the comparison is made image by image, and stands in the table."
+        text += " Intervals that overlap settle nothing: the ways are compared on the same images, and the table tells how."
     return text
 
 

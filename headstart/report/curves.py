@@ -14,7 +14,7 @@ from headstart.report.folder import RunFolder, number
 from headstart.report.svg import padded
 from headstart.report.verdict import labels_of
 
-WIDTH, HEIGHT = 350, 190
+WIDTH, HEIGHT, LOW = 350, 190, 96
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class _Fold:
     starts: list[float]
     stages: list[str]
 
+    @property
+    def length(self) -> int:
+        """Epochs logged."""
+        return int(max((x for x, _ in (*self.valid, *self.train, *self.loss)), default=1))
+
 
 def curves(run: RunFolder) -> Curves | None:
     """Learning curves of all arms that trained by gradient steps, or None when the log holds no epoch."""
@@ -53,13 +58,12 @@ def curves(run: RunFolder) -> Curves | None:
         return None
     folds = [fold for panel in panels.values() for fold in panel]
     kind = "valid" if any(f.valid for f in folds) else "train" if any(f.train for f in folds) else "loss"
-    values = [y for f in folds for y in ([y for _, y in f.loss] if kind == "loss" else [y for _, y in f.valid + f.train])]
-    if not values:
+    if not any(f.valid or f.train or f.loss for f in folds):
         return None
-    limits = padded(values, 0.0, max(values) * 1.05 if kind == "loss" else 1.0)
+    limits = padded([y for f in folds for _, y in f.valid + f.train] or [0.0, 1.0])
     labels = labels_of(run.summary)
     drawn = [_panel(labels.get(arm, arm), refit, panel, kind, limits) for (arm, refit), panel in panels.items()]
-    return Curves(_lead(kind, len(drawn)), _legend(kind, folds), drawn)
+    return Curves(_lead(kind, len(drawn)), _legend(kind, list(panels.values())), drawn)
 
 
 def _panels(epochs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, bool], list[_Fold]]:
@@ -98,28 +102,46 @@ def _fold(records: Sequence[Mapping[str, Any]]) -> _Fold:
 
 
 def _panel(label: str, refit: bool, folds: Sequence[_Fold], kind: str, limits: tuple[float, float]) -> Curve:
-    lines: dict[str, list[list[tuple[float, float]]]] = {
-        "valid": [f.valid for f in folds],
-        "train": [f.train for f in folds],
-        "loss": [f.loss for f in folds],
-    }
-    series = [Series(one, "fold") for one in lines[kind] if one] if len(folds) > 1 else []
-    if kind == "valid" and (mean := _mean(lines["train"])):
-        series.append(Series(mean, "dashed"))
-    if mean := _mean(lines[kind]):
-        series.append(Series(mean, "bold"))
-    length = int(max((x for one in series for x, _ in one.points), default=1))
-    ticks = _ticks(length)
-    longest = max(folds, key=lambda fold: len(fold.loss) + len(fold.valid))
     title = f"{label} – final fit" if refit else label
-    end = mean[-1][1] if mean else None
-    shown = words.figures(end) if kind == "loss" else words.percent(end)
+    longest = max(folds, key=lambda fold: len(fold.loss) + len(fold.valid))
+    pictures = [_accuracy(title, folds, longest, kind, limits)] if kind != "loss" else []
+    pictures += [_loss(title, folds, longest)] if any(fold.loss for fold in folds) else []
     note = " → ".join(filter(None, longest.stages)) if len(longest.stages) > 1 else ""
-    spoken = f"Learning curve of {title}: {words.plural(length, 'epoch')}, ending at {shown}"
-    picture = line_chart(
-        series, WIDTH, HEIGHT, spoken, x_ticks=ticks, y_range=limits, y_percent=kind != "loss", marks=longest.starts[1:]
+    return Curve(title, note, Markup("").join(pictures))
+
+
+def _accuracy(title: str, folds: Sequence[_Fold], longest: _Fold, kind: str, limits: tuple[float, float]) -> Markup:
+    lines = {"valid": [f.valid for f in folds if f.valid], "train": [f.train for f in folds if f.train]}
+    mean, train = _mean(lines[kind]), _mean(lines["train"])
+    if not mean and not train:
+        return Markup("")
+    series = [Series(one, "fold") for one in lines[kind]] if len(lines[kind]) > 1 else []
+    series += [Series(train, "dashed")] if kind == "valid" and train else []
+    series += [Series(mean, "bold")] if mean else []
+    end = (mean or train)[-1][1]
+    spoken = f"Learning curve of {title}: {words.plural(longest.length, 'epoch')}, ending at {words.percent(end)}"
+    return line_chart(
+        series, WIDTH, HEIGHT, spoken, x_ticks=_ticks(longest.length), y_range=limits, marks=longest.starts[1:]
     )
-    return Curve(title, note, picture)
+
+
+def _loss(title: str, folds: Sequence[_Fold], longest: _Fold) -> Markup:
+    """Training loss, on a scale of its own: losses of different stages and strategies do not compare."""
+    mean = _mean([fold.loss for fold in folds if fold.loss])
+    if not mean:
+        return Markup("")
+    limits = padded([y for _, y in mean], 0.0, 1.05 * max(y for _, y in mean) or 1.0, least=1e-6)
+    spoken = f"Training loss of {title}: from {words.figures(mean[0][1])} to {words.figures(mean[-1][1])}"
+    return line_chart(
+        [Series(mean, "loss")],
+        WIDTH,
+        LOW,
+        spoken,
+        x_ticks=_ticks(longest.length),
+        y_range=limits,
+        y_percent=False,
+        marks=longest.starts[1:],
+    )
 
 
 def _ticks(length: int) -> list[tuple[float, str]]:
@@ -138,14 +160,19 @@ def _lead(kind: str, panels: int) -> str:
     what = {"valid": "Accuracy on held-out images", "train": "Accuracy on the training images", "loss": "Training loss"}[
         kind
     ]
-    note = "" if kind == "valid" else " (nothing else was logged)"
-    return f"{what} after each epoch{note}{', on one scale' if panels > 1 else ''}. Heads found by a solver have no curve."
+    scale = ", on one scale" if panels > 1 and kind != "loss" else ""
+    note = "" if kind == "valid" else " (the accuracy on held-out images was not logged)"
+    return f"{what} by epoch{scale}{note}. Heads found by a solver have no curve."
 
 
-def _legend(kind: str, folds: Sequence[_Fold]) -> list[tuple[str, str]]:
-    legend = [
-        ("bold", {"valid": "held-out images", "train": "training images", "loss": "loss"}[kind] + ", mean of the folds")
-    ]
-    legend += [("fold", "each fold")]
-    legend += [("dashed", "training images")] if kind == "valid" and any(f.train for f in folds) else []
-    return [*legend, ("guide", "a new stage begins")] if any(len(f.starts) > 1 for f in folds) else legend
+def _legend(kind: str, panels: Sequence[Sequence[_Fold]]) -> list[tuple[str, str]]:
+    """Only lines that are drawn are explained."""
+    lines = [[fold.valid if kind == "valid" else fold.train for fold in panel] for panel in panels]
+    several = any(sum(map(bool, panel)) > 1 for panel in lines)
+    folds = [fold for panel in panels for fold in panel]
+    name = {"valid": "held-out images", "train": "training images", "loss": ""}[kind]
+    legend = [("bold", f"{name}, mean of the folds" if several else name)] if name else []
+    legend += [("fold", "each fold")] if several else []
+    legend += [("dashed", "training images")] if kind == "valid" and any(fold.train for fold in folds) else []
+    legend += [("loss", "training loss")] if any(fold.loss for fold in folds) else []
+    return [*legend, ("guide", "a new stage begins")] if any(len(fold.starts) > 1 for fold in folds) else legend

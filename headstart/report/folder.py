@@ -56,6 +56,12 @@ class RunFolder:
         """The log's records of one kind, in order."""
         return [record for record in self.log if record.get("event") == kind]
 
+    @property
+    def remarks(self) -> list[str]:
+        """What the run wrote down for a reader, each sentence once: warnings first, then notes."""
+        said = [f"Warning: {record.get('text', '')}" for record in self.events("warning")]
+        return list(dict.fromkeys(said + [str(record.get("text", "")) for record in self.events("note")]))
+
 
 def read_run(path: Path) -> RunFolder:
     """Read the run folder at `path`.

@@ -21,6 +21,6 @@ def context(run: RunFolder) -> dict[str, Any]:
         "finished": run.finished,
         "facts": flatten(shown),
         "repeat": closing.repeat(run),
-        "notes": [str(record.get("text", "")) for record in run.events("note")],
+        "notes": run.remarks,
         "gaps": list(run.gaps),
     }

@@ -11,7 +11,18 @@ from headstart.report.folder import interval, number
 NAMES = {
     "knn": "nearest neighbours",
     "logme": "LogME",
-    "images_per_class": "images per class",
+    "images_per_class": "images in a typical class",
+    "probe_last": "linear probe, last block",
+    "probe_best": "linear probe, best block",
+    "last_block": "last block",
+    "peak_block": "best block",
+    "peak_depth": "depth of the best block",
+    "chance": "guessing",
+    "pixel_baseline": "the same probe on raw pixels",
+    "skill": "way from guessing to perfect",
+    "gain_over_pixels": "errors on raw pixels removed",
+    "drop_after_peak": "skill lost after the best block",
+    "trained_parameters": "weights in the backbone",
     "num_images": "images",
     "num_classes": "classes",
     "p_value": "p",
@@ -28,6 +39,19 @@ NAMES = {
     "refit": "the final fit",
 }
 """Names that would read badly with underscores merely removed."""
+
+PERCENT = {
+    "knn",
+    "probe_last",
+    "probe_best",
+    "chance",
+    "pixel_baseline",
+    "skill",
+    "gain_over_pixels",
+    "drop_after_peak",
+    "peak_depth",
+}
+"""Fields that hold a share without saying so in their name."""
 
 FRACTIONS = ("accuracy", "fraction", "share", "precision", "recall")
 """Words in a field's name that make its number a percentage."""
@@ -74,7 +98,7 @@ def text_of(key: str, value: Any, span: tuple[float, float] | None = None) -> st
     plain = number(value)
     if plain is None:
         return str(value)
-    if any(word in key for word in FRACTIONS) and 0 <= plain <= 1:
+    if key in PERCENT or (any(word in key for word in FRACTIONS) and 0 <= plain <= 1):
         return words.percent(plain) + (f" ({words.percent_range(span)})" if span and key == "accuracy" else "")
     if key == "seconds" or key.endswith("_seconds"):
         return words.duration(plain)

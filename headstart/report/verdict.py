@@ -43,7 +43,7 @@ def verdict(run: RunFolder) -> Verdict:
         return _unfinished(run)
     labels = labels_of(run.summary)
     chosen = _quoted(run.summary["chosen"], labels)
-    comparison = table_of(run.summary.get("comparison"))
+    comparison = comparison_of(run.summary)
     rival = _quoted(comparison["against"], labels) if comparison.get("against") else None
     decided = bool(run.summary.get("decided"))
     tests = _test_words(table_of(run.summary.get("test")))
@@ -56,6 +56,25 @@ def verdict(run: RunFolder) -> Verdict:
         kicker, sentence = "Not decided", f"{chosen} was taken: {tests}. Whether it {better} {rival} is undecided."
     after = tuple(filter(None, [_margin(comparison, chosen, rival, decided), _advice(run.summary, labels)]))
     return Verdict("decided" if decided or rival is None else "undecided", kicker, sentence, after, _facts(run.summary))
+
+
+def comparison_of(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The comparison that matters, always as the chosen arm minus its rival.
+
+    A run that took the cheaper of two compares the best mean *with the chosen one*; that is turned round here.
+    """
+    found = dict(table_of(summary.get("comparison")))
+    if not found.get("against") or found["against"] != summary.get("chosen"):
+        return found
+    finished = [
+        a for a in rows_of(summary.get("arms")) if a.get("status") == "finished" and a.get("name") != found["against"]
+    ]
+    best = max(finished, key=lambda arm: number(arm.get("accuracy_mean")) or 0.0, default=None)
+    difference, span = number(found.get("difference")), interval(found.get("interval"))
+    found["against"] = best.get("name") if best else None
+    found["difference"] = None if difference is None else -difference
+    found["interval"] = None if span is None else [-span[1], -span[0]]
+    return found
 
 
 def _quoted(name: Any, labels: Mapping[str, str]) -> str:
@@ -113,7 +132,7 @@ def _advice(summary: Mapping[str, Any], labels: Mapping[str, str]) -> str:
 
 
 def _facts(summary: Mapping[str, Any]) -> tuple[Fact, ...]:
-    test, comparison = table_of(summary.get("test")), table_of(summary.get("comparison"))
+    test, comparison = table_of(summary.get("test")), comparison_of(summary)
     arm = next((a for a in rows_of(summary.get("arms")) if a.get("name") == summary.get("chosen")), {})
     total = number(table_of(summary.get("backbone")).get("parameters"))
     trained = number(arm.get("trained_parameters"))

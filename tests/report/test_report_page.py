@@ -111,6 +111,65 @@ def test_the_verdict_says_undecided_and_decided(run_maker: Maker) -> None:
     assert "Advised before anything was tried was “Probe”; following it blindly would have cost 3.1 points" in shut
 
 
+def test_a_comparison_with_the_chosen_arm_is_turned_round(run_maker: Maker) -> None:
+    """A race that took the cheaper arm compares the best mean with it: the same facts must give the same page."""
+    run = run_maker()
+    before = page_of(run)
+    turned = {"against": "partial-3", "difference": 0.012, "interval": [-0.003, 0.027]}
+    change(run, "summary.json", lambda s: s["comparison"].update(turned))
+    assert page_of(run) == before
+
+
+def test_no_verdict_without_a_choice(run_maker: Maker) -> None:
+    run = run_maker()
+    change(run, "summary.json", lambda s: s.pop("chosen"))
+    assert "ended without choosing" in plain(page_of(run))
+
+
+def test_one_way_only(run_maker: Maker) -> None:
+    run = run_maker()
+    only = {"chosen": "probe", "comparison": None, "regret": 0.0}
+    change(run, "summary.json", lambda s: s.update(only, arms=s["arms"][:1]))
+    text = plain(page_of(run))
+    assert "“Probe” was the only way tried: it gets" in text
+    assert "That is also what was advised" in text
+    assert "is the best of" not in text
+
+
+def test_accuracy_looked_at_now_and_then_keeps_its_place_on_the_axis(run_maker: Maker) -> None:
+    """The engine looks at held-out images every few epochs of one fold; the loss is there for each."""
+    run = run_maker()
+    lines = [
+        {"event": "epoch", "arm": "full", "fold": f, "stage": "joint", "epoch": e, "loss": 1 / e}
+        for f in (0, 1)
+        for e in range(1, 9)
+    ]
+    for line in lines:
+        if line["fold"] == 0 and line["epoch"] in (4, 8):
+            line["valid_accuracy"] = 0.5 + 0.05 * int(str(line["epoch"]))
+    (run / "log.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    page = page_of(run)
+    bold = re.search(r'<path d="([^"]*)" class="line bold"', page)
+    loss = re.search(r'<path d="([^"]*)" class="line loss"', page)
+    assert bold
+    assert loss
+    xs, all_xs = ([float(p.split()[0]) for p in found[1][1:].split("L")] for found in (bold, loss))
+    assert xs == [all_xs[3], all_xs[7]]
+    assert "mean of the folds" not in plain(page)  # one fold was looked at
+
+
+def test_remarks_are_shown_once_and_warnings_first(run_maker: Maker) -> None:
+    run = run_maker()
+    with (run / "log.jsonl").open("a") as log:
+        log.write(
+            json.dumps({"event": "note", "text": "twice"}) + "\n" + json.dumps({"event": "note", "text": "twice"}) + "\n"
+        )
+        log.write(json.dumps({"event": "warning", "text": "the newest checkpoint is damaged"}) + "\n")
+    text = plain(page_of(run))
+    assert text.count("twice") == 1
+    assert text.index("Warning: the newest checkpoint is damaged") < text.index("twice")
+
+
 def test_names_from_outside_are_escaped_everywhere(run_maker: Maker) -> None:
     evil = ['<script>alert("1")</script>', "</style><img src=x onerror=alert(1)>", "q\"uote' & {{ 7 * 7 }}"]
     run = run_maker("run", evil)
