@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ def neighbours_for(images: int, classes: int) -> int:
 
     Beyond its own class an image can only collect wrong votes, and on small sets 200 neighbours would be everybody.
     """
-    return max(1, min(LARGEST_K, round(images**0.5), images // classes, images - 1))
+    return max(1, min(LARGEST_K, round(math.sqrt(images)), images // classes, images - 1))
 
 
 def knn(
