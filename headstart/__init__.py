@@ -1,3 +1,182 @@
-"""headstart: reuse what a neural network already knows."""
+"""headstart: reuse what a neural network already knows.
+
+    import headstart
+    result = headstart.adapt("photos", out="runs/photos", budget="10m")
+    print(result)
+    model = headstart.Model.load("runs/photos/model")
+    print(model.predict(["new.jpg"]))
+
+Names are loaded when they are first used, so that `import headstart` (and `headstart --help`) needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headstart.balance.base import Balance
+    from headstart.balance.fixed import Fixed
+    from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
+    from headstart.catalog.strategies import (
+        EarlyProbeConfig,
+        FullConfig,
+        GradualConfig,
+        LpftConfig,
+        PartialConfig,
+        ProbeConfig,
+        Recipe,
+        RetrainConfig,
+        SvmConfig,
+    )
+    from headstart.data.task import Task, task_of
+    from headstart.data.views import PLAIN, View, standard_view
+    from headstart.engine.fit import FitResult, Machine, fit
+    from headstart.engine.run import Drive, memo
+    from headstart.engine.solve import SolveResult, solve
+    from headstart.errors import (
+        BackboneError,
+        CheckpointError,
+        ConfigError,
+        DataError,
+        DiskFull,
+        FrozenChanged,
+        HeadstartError,
+        InputError,
+        Interrupted,
+        ModelFileError,
+        NonFiniteLoss,
+        RunError,
+        RunFolderInUse,
+        RunFolderMismatch,
+        TrainingError,
+    )
+    from headstart.nets.net import InputSpec, Net
+    from headstart.seeding import seed_for
+    from headstart.stage import Adapt, Budget, Evaluate, Optimizer, Solve, Stage, Train
+    from headstart.strategies import STRATEGIES
+    from headstart.terms.base import Term
+    from headstart.terms.supervised import Supervised
 
 __version__ = "0.1.0"
+
+_HOMES: dict[str, tuple[str, ...]] = {
+    "headstart.balance.base": ("Balance",),
+    "headstart.balance.fixed": ("Fixed",),
+    "headstart.catalog.adapt": ("AdaptConfig", "BackboneConfig", "DataConfig"),
+    "headstart.catalog.strategies": (
+        "EarlyProbeConfig",
+        "FullConfig",
+        "GradualConfig",
+        "LpftConfig",
+        "PartialConfig",
+        "ProbeConfig",
+        "Recipe",
+        "RetrainConfig",
+        "SvmConfig",
+    ),
+    "headstart.data.task": ("Task", "task_of"),
+    "headstart.data.views": ("PLAIN", "View", "standard_view"),
+    "headstart.engine.fit": ("FitResult", "Machine", "fit"),
+    "headstart.engine.run": ("Drive", "memo"),
+    "headstart.engine.solve": ("SolveResult", "solve"),
+    "headstart.errors": (
+        "BackboneError",
+        "CheckpointError",
+        "ConfigError",
+        "DataError",
+        "DiskFull",
+        "FrozenChanged",
+        "HeadstartError",
+        "InputError",
+        "Interrupted",
+        "ModelFileError",
+        "NonFiniteLoss",
+        "RunError",
+        "RunFolderInUse",
+        "RunFolderMismatch",
+        "TrainingError",
+    ),
+    "headstart.nets.net": ("InputSpec", "Net"),
+    "headstart.seeding": ("seed_for",),
+    "headstart.stage": ("Adapt", "Budget", "Evaluate", "Optimizer", "Solve", "Stage", "Train"),
+    "headstart.strategies": ("STRATEGIES",),
+    "headstart.terms.base": ("Term",),
+    "headstart.terms.supervised": ("Supervised",),
+}
+"""Module -> the public names that live there under the same name."""
+
+_RENAMED: dict[str, tuple[str, str]] = {}
+"""Public name -> (module, its name there)."""
+
+_WHERE = {**{name: (home, name) for home, names in _HOMES.items() for name in names}, **_RENAMED}
+
+__all__ = [
+    "PLAIN",
+    "STRATEGIES",
+    "Adapt",
+    "AdaptConfig",
+    "BackboneConfig",
+    "BackboneError",
+    "Balance",
+    "Budget",
+    "CheckpointError",
+    "ConfigError",
+    "DataConfig",
+    "DataError",
+    "DiskFull",
+    "Drive",
+    "EarlyProbeConfig",
+    "Evaluate",
+    "FitResult",
+    "Fixed",
+    "FrozenChanged",
+    "FullConfig",
+    "GradualConfig",
+    "HeadstartError",
+    "InputError",
+    "InputSpec",
+    "Interrupted",
+    "LpftConfig",
+    "Machine",
+    "ModelFileError",
+    "Net",
+    "NonFiniteLoss",
+    "Optimizer",
+    "PartialConfig",
+    "ProbeConfig",
+    "Recipe",
+    "RetrainConfig",
+    "RunError",
+    "RunFolderInUse",
+    "RunFolderMismatch",
+    "Solve",
+    "SolveResult",
+    "Stage",
+    "Supervised",
+    "SvmConfig",
+    "Task",
+    "Term",
+    "Train",
+    "TrainingError",
+    "View",
+    "__version__",
+    "fit",
+    "memo",
+    "seed_for",
+    "solve",
+    "standard_view",
+    "task_of",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, there = _WHERE[name]
+    value = globals()[name] = getattr(import_module(home), there)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

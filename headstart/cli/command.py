@@ -94,5 +94,5 @@ class Command(Generic[Config]):
 
 def _unboxed(text: str) -> str:
     """The words of a message that was drawn in a box."""
-    lines = (line.strip("│╭╮╰╯─ ") for line in text.splitlines())
-    return "\n".join(line for line in lines if line)
+    lines = (line.strip("│╭╮╰╯ ").rstrip("─") for line in text.splitlines())
+    return "\n".join(line for line in lines if line.strip("─- "))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from headstart.errors import ConfigError, DataError, ModelFileError
 
 if TYPE_CHECKING:
     from headstart.engine.model import Predictions
+
+Format = Literal["table", "csv", "json"]
 
 SOME_UNREADABLE = 1
 
@@ -29,7 +30,7 @@ class PredictConfig:
     """image files, or folders that are searched for images"""
     top_k: int = 3
     """number of classes to name per image, the likeliest first"""
-    format: Literal["table", "csv", "json"] = "table"
+    format: Format = "table"
     """how to print the result"""
     out: Path | None = None
     """file to write the result to; none: print it"""
@@ -42,63 +43,32 @@ def run(config: PredictConfig) -> int:
     from headstart.engine.model import Model
 
     result = Model.load(folder).predict(list(config.images), top_k=config.top_k)
-    if not result.rows and not result.unreadable:
-        raise DataError(
-            f"IMAGES: no image in {', '.join(map(str, config.images))}; give image files or folders that hold some"
-        )
-    text = {"table": as_table, "csv": as_csv, "json": as_json}[config.format](result)
+    text = as_text(result, config.format)
     if config.out is None:
         speak.say(text)
     else:
         _write(config.out, text)
         speak.note(f"{len(result.rows)} predictions written to {config.out}")
-    for path, reason in ((bad.path, bad.reason) for bad in result.unreadable):
-        speak.complain(f"{path}: {reason}", label="unreadable", style="yellow")
+    for bad in result.unreadable:
+        speak.complain(f"{bad.path}: {bad.reason}", label="unreadable", style="yellow")
     return SOME_UNREADABLE if result.unreadable else 0
 
 
 def model_folder(given: Path) -> Path:
-    """The folder of the saved model: `given` itself, or the `model` folder of a run."""
+    """`given`, once it is known to be a folder; which of its folders holds the model is the model's own business."""
     if not given.is_dir():
         kind = "is a file" if given.exists() else "does not exist"
         raise ModelFileError(f"MODEL: {given} {kind}; give the folder of a saved model, or a run folder that has one")
-    inner = given / "model"
-    return inner if inner.is_dir() else given
+    return given
 
 
-def as_table(result: Predictions) -> str:
-    """Aligned columns: the image, then each class with its probability."""
-    rows = [
-        [row.path, *(f"{label} {p:.3f}" for label, p in zip(row.labels, row.probabilities, strict=True))]
-        for row in result.rows
-    ]
-    width = max(map(len, rows), default=1)
-    head = ["image", *(f"class {place}" for place in range(1, width))]
-    return speak.table(head, [row + [""] * (width - len(row)) for row in rows])
-
-
-def as_csv(result: Predictions) -> str:
-    """One line per image: path, label_1, probability_1, label_2, ..."""
-    width = max((len(row.labels) for row in result.rows), default=0)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["path", *(f"{what}_{place}" for place in range(1, width + 1) for what in ("label", "probability"))])
-    for row in result.rows:
-        pairs = zip(row.labels, row.probabilities, strict=True)
-        writer.writerow([row.path, *(cell for label, p in pairs for cell in (label, f"{p:.6g}"))])
-    return buffer.getvalue().removesuffix("\n")
-
-
-def as_json(result: Predictions) -> str:
-    """Predictions and unreadable files, nothing rounded."""
-    value = {
-        "predictions": [
-            {"path": row.path, "labels": list(row.labels), "probabilities": [float(p) for p in row.probabilities]}
-            for row in result.rows
-        ],
-        "unreadable": [{"path": bad.path, "reason": bad.reason} for bad in result.unreadable],
-    }
-    return json.dumps(value, indent=2, ensure_ascii=False)
+def as_text(result: Predictions, form: Format) -> str:
+    """The predictions as they are printed. Unreadable files are part of the JSON; a table or CSV holds predictions only."""
+    if form == "json":
+        return json.dumps(result.to_json(), indent=2, ensure_ascii=False)
+    if form == "csv":
+        return result.to_csv().removesuffix("\n")
+    return speak.clean(str(dataclasses.replace(result, unreadable=[])))
 
 
 def _check(config: PredictConfig) -> None:

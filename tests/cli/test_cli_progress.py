@@ -1,0 +1,149 @@
+"""Progress goes to stderr: a bar with the time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from headstart.cli import speak
+from headstart.cli.progress import Display, describe, line_of
+
+EVENTS: list[dict[str, Any]] = [
+    {"event": "phase", "name": "inspect", "text": "inspecting 1 797 images"},
+    {"event": "tick", "done": 1, "total": 4, "what": "reading"},
+    {"event": "epoch", "epoch": 0, "loss": 2.3},
+    {"event": "tick", "done": 4, "total": 4, "what": "reading"},
+    {"event": "note", "text": "grey images"},
+    {"event": "tick", "done": 1, "total": 2, "what": "training", "arm": "full", "fold": 0},
+    {"event": "warning", "text": "only one image of [red]cats\x1b[31m"},
+    {"event": "arm", "name": "probe", "text": "0.913 (0.89 to 0.93)"},
+    {"event": "note", "text": ""},
+    {"event": "stage", "name": "joint", "seconds": 3.0},
+]
+LINES = [
+    "inspecting 1 797 images",
+    "grey images",
+    r"warning: only one image of [red]cats\x1b[31m",
+    "  probe: 0.913 (0.89 to 0.93)",
+]
+
+
+def test_elsewhere_only_lines_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display() as show:
+        for event in EVENTS:
+            show(event)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == LINES
+    assert all(character.isprintable() or character == "\n" for character in said.err)
+
+
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    screen = io.StringIO()
+    # With a size of its own, as a terminal has; rich would otherwise ask the one the tests run in.
+    console = Console(file=screen, force_terminal=True, width=80, height=24, markup=False, highlight=False, emoji=False)
+    monkeypatch.setattr(speak, "errors_console", lambda: console)
+    return screen
+
+
+def test_on_a_terminal_a_bar_and_the_same_lines(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    screen = _terminal(monkeypatch)
+    with Display(live=True) as show:
+        for event in EVENTS:
+            show(event)
+            assert show._bars is not None
+            show._bars.refresh()
+    drawn = screen.getvalue()
+    assert all(line.strip() in drawn for line in LINES)
+    assert "reading" in drawn
+    assert "full · fold 0 · training" in drawn
+    assert "100%" in drawn
+    assert " 50%" in drawn
+    assert capsys.readouterr().out == ""
+
+
+def test_one_bar_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    _terminal(monkeypatch)
+    with Display(live=True) as show:
+        for event in EVENTS:
+            show(event)
+        assert show._bars is not None
+        assert [task.description for task in show._bars.tasks] == ["full · fold 0 · training"]
+
+
+def test_thousands_of_ticks_are_drawn_twenty_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    _terminal(monkeypatch)
+    clock = iter(range(100_000))
+    monkeypatch.setattr("headstart.cli.progress.time", SimpleNamespace(monotonic=lambda: next(clock) / 1000))
+    with Display(live=True) as show:
+        assert show._bars is not None
+        updates: list[int] = []
+        monkeypatch.setattr(show._bars, "update", lambda task, completed, total: updates.append(completed))
+        for done in range(1, 2001):  # one per millisecond
+            show({"event": "tick", "done": done, "total": 2000, "what": "training"})
+    assert updates[0] == 1
+    assert updates[-1] == 2000  # the end is never left out
+    assert 39 <= len(updates) <= 42
+
+
+def test_a_bar_may_start_again_from_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next arm or epoch counts from one: what is drawn must go back too."""
+    _terminal(monkeypatch)
+    with Display(live=True) as show:
+        for done, total in ((1, 2), (2, 2), (5, 5), (1, 7)):
+            show._drawn = 0.0
+            show({"event": "tick", "done": done, "total": total, "what": "training"})
+        assert show._bars is not None
+        assert [(task.completed, task.total) for task in show._bars.tasks] == [(1, 7)]
+
+
+def test_other_processes_draw_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("RANK", "1")
+    with Display(live=True) as show:
+        for event in EVENTS:
+            show(event)
+        assert show._bars is None
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_terminal_is_left_as_it_was_when_a_run_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = _terminal(monkeypatch)
+    show = Display(live=True)
+
+    def fail() -> None:
+        with show:
+            show(EVENTS[1])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert show._bars is None
+    assert screen.getvalue().rstrip("\r\n").endswith(("\x1b[?25h", "\x1b[2K"))  # cursor back, line of the bar wiped
+
+
+def test_words_of_events() -> None:
+    assert describe({"what": "training"}) == "training"
+    assert describe({"what": "training", "arm": "full", "fold": 0}) == "full · fold 0 · training"
+    assert line_of({"event": "arm", "text": "done"}) == "  done"
+    assert line_of({"event": "epoch", "text": "epoch 3"}) is None
+    assert line_of({"event": "phase", "name": "inspect"}) is None
+
+
+def test_adapt_hands_its_display_to_the_run(run: Any, fake_adapt: Any, tmp_path: Path) -> None:
+    def body(config: Any, listeners: Any) -> Any:
+        for event in EVENTS:
+            listeners[0](event)
+        return SimpleNamespace(summary={"chosen": "probe", "regret": float("nan")}, report=tmp_path / "report.html")
+
+    fake_adapt(body)
+    said = run("adapt", "photos", "--json")
+    assert said.code == 0
+    assert said.err.splitlines()[-len(LINES) :] == LINES
+    import json
+
+    assert json.loads(said.out, parse_constant=lambda word: pytest.fail(word)) == {"chosen": "probe", "regret": None}
