@@ -14,6 +14,16 @@ from headstart.report.charts import bar
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
 from headstart.report.tables import flatten, name_of
 
+PHASES = {
+    "network": "loading the network",
+    "data": "reading the images",
+    "measure": "measuring similarity and depth",
+    "verify": "comparing the ways tried",
+    "refit": "the final fit",
+    "test": "the test",
+}
+"""What the phases of a run do."""
+
 FEW = 10
 """Test images of a class below which its own figures are only a hint."""
 
@@ -48,10 +58,10 @@ def cost(run: RunFolder) -> Cost | None:
     lead = f"The whole job took {words.duration(whole)}."
     if phases:
         first = max(phases, key=lambda name: phases[name])
-        lead += f" Most of it, {words.duration(phases[first])}, went into {name_of(first)}."
+        lead += f" Most of it, {words.duration(phases[first])}, went into {PHASES.get(first) or name_of(first)}."
     return Cost(
         lead=lead,
-        phases=[(name_of(k), words.duration(s), bar([(s / longest, "learn")])) for k, s in phases.items()],
+        phases=[(PHASES.get(k) or name_of(k), words.duration(s), bar([(s / longest, "learn")])) for k, s in phases.items()],
         others=flatten({key: value for key, value in spent.items() if key != "seconds_by_phase"}),
     )
 

@@ -14,7 +14,7 @@ from headstart.report.folder import RunFolder, interval, number, rows_of, table_
 from headstart.report.quadrant import CORNERS, quadrant_picture
 from headstart.report.svg import both
 from headstart.report.tables import flatten
-from headstart.report.verdict import labels_of
+from headstart.report.verdict import advised_of, labels_of
 
 ELSEWHERE = ("num_images", "num_classes", "probe_by_depth")
 """Measures that another section of the page shows."""
@@ -74,7 +74,7 @@ def advice(run: RunFolder) -> Advice | None:
     corner = next((c for c in CORNERS if c.number == named), None)
     lead = f"Your data lie in quadrant {corner.number}: {corner.where} the source. " if corner else ""
     lead += f"The classic advice for it: {_lower(' '.join(corner.lines))}. " if corner else ""
-    strategy = said.get("strategy")
+    strategy = advised_of(run.summary)
     lead += f"Advised here: “{labels_of(run.summary).get(str(strategy), str(strategy))}”." if strategy else ""
     return Advice(
         lead=lead.strip(),
@@ -95,7 +95,7 @@ def arms(run: RunFolder) -> Arms | None:
         return None
     order = {"finished": 0, "eliminated": 1, "skipped": 2}
     found.sort(key=lambda arm: (order.get(str(arm.get("status")), 1), -(number(arm.get("accuracy_mean")) or 0.0)))
-    chosen, advised = run.summary.get("chosen"), table_of(run.summary.get("advice")).get("strategy")
+    chosen, advised = run.summary.get("chosen"), advised_of(run.summary)
     tags = {
         id(arm): [word for word, name in (("chosen", chosen), ("advised", advised)) if name and arm.get("name") == name]
         for arm in found
@@ -145,7 +145,7 @@ def _arm(arm: Mapping[str, Any], tags: Sequence[str], highest: bool) -> Arm:
         description=str(arm.get("description") or ""),
         accuracy=words.percent(number(arm.get("accuracy_mean"))),
         span=words.percent_range(span) if span else "",
-        difference="highest mean" if highest else words.points(number(against.get("mean")), sign=True),
+        difference="highest mean" if highest else words.points(_minus(against.get("mean")), sign=True),
         difference_span=_difference_span(against),
         seconds=words.duration(number(arm.get("seconds"))) if status != "skipped" else words.UNKNOWN,
         trained=words.compact(number(arm.get("trained_parameters"))),
@@ -155,8 +155,14 @@ def _arm(arm: Mapping[str, Any], tags: Sequence[str], highest: bool) -> Arm:
     )
 
 
+def _minus(value: Any) -> float | None:
+    """A run writes the best minus the arm; the table shows the arm against the best."""
+    found = number(value)
+    return None if found is None else -found
+
+
 def _difference_span(against: Mapping[str, Any]) -> str:
-    span, p = interval([against.get("low"), against.get("high")]), number(against.get("p_value"))
+    span, p = interval([_minus(against.get("high")), _minus(against.get("low"))]), number(against.get("p_value"))
     return ", ".join([*([words.points_range(span)] if span else []), *([words.p_value(p)] if p is not None else [])])
 
 

@@ -59,7 +59,8 @@ class RunFolder:
     @property
     def remarks(self) -> list[str]:
         """What the run wrote down for a reader, each sentence once: warnings first, then notes."""
-        said = [f"Warning: {record.get('text', '')}" for record in self.events("warning")]
+        known = self.inspection.get("warnings") or ()  # shown with the data already
+        said = [f"Warning: {record.get('text', '')}" for record in self.events("warning") if record.get("text") not in known]
         return list(dict.fromkeys(said + [str(record.get("text", "")) for record in self.events("note")]))
 
 

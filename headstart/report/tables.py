@@ -35,8 +35,6 @@ NAMES = {
     "bytes_model": "saved model",
     "bytes_store": "decoded images on disk",
     "bytes_cache": "cached activations on disk",
-    "race": "comparing the ways tried",
-    "refit": "the final fit",
 }
 """Names that would read badly with underscores merely removed."""
 

@@ -66,15 +66,19 @@ def comparison_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(table_of(summary.get("comparison")))
     if not found.get("against") or found["against"] != summary.get("chosen"):
         return found
-    finished = [
-        a for a in rows_of(summary.get("arms")) if a.get("status") == "finished" and a.get("name") != found["against"]
-    ]
-    best = max(finished, key=lambda arm: number(arm.get("accuracy_mean")) or 0.0, default=None)
+    others = [a for a in rows_of(summary.get("arms")) if a.get("status") == "finished" and a.get("name") != found["against"]]
+    best = max(others, key=lambda arm: number(arm.get("accuracy_mean")) or 0.0, default=None)
     difference, span = number(found.get("difference")), interval(found.get("interval"))
-    found["against"] = best.get("name") if best else None
+    found["against"] = found.get("best") or (best.get("name") if best else None)
     found["difference"] = None if difference is None else -difference
     found["interval"] = None if span is None else [-span[1], -span[0]]
     return found
+
+
+def advised_of(summary: Mapping[str, Any]) -> str:
+    """The name of the arm that was advised before anything was tried; empty when none was."""
+    advice = table_of(summary.get("advice"))
+    return str(advice.get("arm") or advice.get("strategy") or "")
 
 
 def _quoted(name: Any, labels: Mapping[str, str]) -> str:
@@ -117,7 +121,7 @@ def _margin(comparison: Mapping[str, Any], chosen: str, rival: str | None, decid
 
 
 def _advice(summary: Mapping[str, Any], labels: Mapping[str, str]) -> str:
-    advised = table_of(summary.get("advice")).get("strategy")
+    advised = advised_of(summary)
     if not advised:
         return ""
     name, regret = _quoted(advised, labels), number(summary.get("regret"))

@@ -82,18 +82,18 @@ def arms() -> list[dict[str, Any]]:
     never = {"status": "skipped", "folds_run": 0, "accuracy_mean": None, "accuracy_interval": None, "seconds": 0.0}
     return [
         arm("probe", "Probe", "Frozen backbone, linear head by L-BFGS.", 0.912, 0.021, 2.4, 650,
-            difference_to_best=behind(-0.031, -0.046, -0.016, 0.0008)),
+            difference_to_best=behind(0.031, 0.016, 0.046, 0.0008)),
         arm("svm", "SVM head", "Frozen backbone, linear support vector machine.", 0.905, 0.022, 3.1, 650,
-            difference_to_best=behind(-0.038, -0.055, -0.021, 0.0006)),
+            difference_to_best=behind(0.038, 0.021, 0.055, 0.0006)),
         arm("early_probe", "Probe on all depths", "Frozen backbone, one head on all features.", 0.927, 0.019, 4.9,
-            4_490, difference_to_best=behind(-0.016, -0.03, -0.002, 0.031)),
+            4_490, difference_to_best=behind(0.016, 0.002, 0.03, 0.031)),
         arm("partial-3", "Top 3 blocks fine-tuned", "Top blocks at a tenth of the rate.", 0.931, 0.019, 11.2, 147_000,
-            difference_to_best=behind(-0.012, -0.027, 0.003, 0.094)),
+            difference_to_best=behind(0.012, -0.003, 0.027, 0.094)),
         arm("lpft", "Probe, then fine-tune", "Head first, then everything from it (LP-FT).", 0.943, 0.016, 19.7, 272_474),
         arm("full", "Everything fine-tuned", "Every block at a tenth of the rate.", 0.921, 0.031, 8.8, 272_474, **out,
-            reason="2.4 points behind after two folds", difference_to_best=behind(-0.024, -0.051, 0.003, 0.07)),
+            reason="2.4 points behind after two folds", difference_to_best=behind(0.024, -0.003, 0.051, 0.07)),
         arm("retrain", "Re-trained from scratch", "All weights drawn anew.", 0.731, 0.052, 7.9, 272_474, **out,
-            reason="21.2 points behind after two folds", difference_to_best=behind(-0.212, -0.26, -0.16, 0.0001)),
+            reason="21.2 points behind after two folds", difference_to_best=behind(0.212, 0.16, 0.26, 0.0001)),
         arm("gradual", "Gradual unfreezing", "One more block in every stage.", 0.0, 0.0, 0.0, 272_474) | never
         | {"reason": "no time left in the budget"},
     ]  # fmt: skip
@@ -163,15 +163,23 @@ def summary(classes: list[str], rng: np.random.Generator, decided: bool, per: in
         "quadrant": {"number": 4, "size": "small", "similarity": "high", "x": 0.71, "y": 0.33},
         "advice": {
             "strategy": "probe",
+            "arm": "probe",
             "reasons": [
                 f"{per * 4} images per class is little: weights learned on so few would fit them too closely",
                 "a linear head on the last block gets 90.4 % right, the features fit already",
             ],
             "measures": {
                 "images_per_class": per * 4,
-                "knn": {"accuracy": 0.861, "interval": [0.84, 0.88], "k": 5},
+                "probe_last": 0.904,
+                "probe_best": 0.912,
+                "peak_block": "stage3.1",
+                "chance": 0.1,
+                "pixel_baseline": 0.48,
+                "gain_over_pixels": 0.831,
+                "drop_after_peak": 0.01,
+                "knn": {"accuracy": 0.861, "interval": [0.84, 0.88], "k": 5, "images": 960},
                 "logme": -0.2184,
-                "probe": {"accuracy": 0.904, "interval": [0.885, 0.922]},
+                "trained_parameters": 272_474,
             },
         },
         "arms": arms(),
@@ -183,10 +191,7 @@ def summary(classes: list[str], rng: np.random.Generator, decided: bool, per: in
         "test": tested(classes, rng, per),
         "classes": classes,
         "cost": {
-            "seconds_by_phase": {
-                "inspect": 0.9, "decode": 1.4, "frozen_features": 2.2, "measures": 1.7, "race": 38.4, "refit": 6.1,
-                "test": 0.4,
-            },
+            "seconds_by_phase": {"network": 0.3, "data": 2.3, "measure": 3.9, "verify": 38.4, "refit": 6.1, "test": 0.4},
             "bytes_model": 1_094_860,
             "bytes_store": 3_840_128,
         },
