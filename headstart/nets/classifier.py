@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from headstart.errors import BackboneError
 from headstart.nets.heads import pool
-from headstart.nets.shapes import Shape, layout_of, values_of
+from headstart.nets.shapes import Shape, Values, layout_of, values_of
 from headstart.nets.trace import Trace
 
 _AFTER_LINEAR: tuple[Any, ...] = (nn.Softmax, nn.LogSoftmax, nn.Dropout, nn.Identity, nn.Flatten)
@@ -39,8 +39,8 @@ class Stripped:
     notes: list[str] = field(default_factory=list)
 
 
-def strip(found: Trace, sides: tuple[int, ...], keep: bool) -> Stripped:
-    """Make the trace end in pooled features `[N, D]`.
+def strip(found: Trace, keep: bool) -> Stripped:
+    """Make the trace end in what the classifier read.
 
     A last linear layer on vectors is taken off and returned. So is a last 1x1 convolution to maps that are only pooled
     afterwards (it is not returned: it reads places, not pooled features). With `keep` nothing is taken off.
@@ -59,7 +59,6 @@ def strip(found: Trace, sides: tuple[int, ...], keep: bool) -> Stripped:
             else:
                 stripped.notes.append(f"the convolutional classifier {str(node.target).removeprefix('net.')} was taken off")
             _end_at(found, node.all_input_nodes[0])
-    _pool_end(found, sides)
     return stripped
 
 
@@ -102,8 +101,8 @@ def _pools(found: Trace, node: fx.Node) -> bool:
     return node.target in (F.avg_pool2d, F.adaptive_avg_pool2d, "mean")
 
 
-def _pool_end(found: Trace, sides: tuple[int, ...]) -> None:
-    """Append an average over places where the network ends in maps or tokens."""
+def pooled_values(found: Trace, sides: tuple[int, ...]) -> Values:
+    """The shapes in the trace, after appending an average over places where it ends in maps or tokens."""
     values = values_of(found, sides)
     end = found.output.all_input_nodes[0]
     known = layout_of(end, values)
@@ -111,8 +110,10 @@ def _pool_end(found: Trace, sides: tuple[int, ...]) -> None:
         shape = values.runs[0][end]
         said = list(shape.sides) if isinstance(shape, Shape) else "no tensor"
         raise BackboneError(f"{type(found.root.net).__name__} ends in {said} for a batch of two; [N, D] features are needed")
-    if known[0] != "nc":
-        found.root.add_module("features_pool", PoolPlaces(known[0]))
-        with found.graph.inserting_before(found.output):
-            new = found.graph.call_module("features_pool", (end,))
-        found.output.args = (new,)
+    if known[0] == "nc":
+        return values
+    found.root.add_module("features_pool", PoolPlaces(known[0]))
+    with found.graph.inserting_before(found.output):
+        new = found.graph.call_module("features_pool", (end,))
+    found.output.args = (new,)
+    return values_of(found, sides)

@@ -1,40 +1,78 @@
-"""Counting: multiply-adds, activations and parameters of each block. (The nets room's helper may extend this.)"""
+"""What blocks cost, counted and not measured: multiply-accumulates, activations, parameters."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from headstart.nets.net import Net
+from headstart.nets.net import Net, count_parameters
+from headstart.nets.trace import mode
+
+FLOAT_BYTES = 4
 
 
-def _example(net: Net) -> torch.Tensor:
-    side = net.input.size
-    return torch.zeros((1, len(net.input.mean), side, side) if net.input.kind == "image" else (1, side), device=net.device)
+def _attention(query: Any, key: Any, value: Any, *args: Any, out_val: Any = None, **kwargs: Any) -> int:
+    """Floating-point operations of one fused attention `[B, H, L, E]`: the product with the keys and with the values."""
+    batch, heads, length, width = query.shape
+    return int(2 * batch * heads * length * key.shape[-2] * (width + value.shape[-1]))
 
 
-@torch.no_grad()
-def _walk(net: Net) -> tuple[dict[str, int], dict[str, int]]:
-    flops: dict[str, int] = {}
-    sizes: dict[str, int] = {}
-    modes = [(m, m.training) for m in net.modules()]
-    net.eval()
-    x = _example(net)
-    for name, block in net.blocks.items():
-        with FlopCounterMode(display=False) as counter:
-            x = block(x)
-        flops[name] = int(counter.get_total_flops()) // 2
-        sizes[name] = x.numel()
-    for module, mode in modes:
-        module.training = mode
-    return flops, sizes
+def _count_raw(formula: Callable[..., int]) -> Callable[..., int]:
+    formula._get_raw = True  # type: ignore[attr-defined]
+    return formula
 
 
-def block_flops(net: Net) -> dict[str, int]:
-    """Multiply-adds of one sample's forward pass, per block."""
-    return _walk(net)[0]
+# PyTorch's counter knows the fused attention of devices but not the CPU's.
+_EXTRA = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _count_raw(_attention)}
 
 
-def activation_elements(net: Net, block: str) -> int:
-    """Numbers in one sample's output of `block`."""
-    return _walk(net)[1][block]
+def _shapes(net: Net, shape: tuple[int, ...] | None) -> Iterator[tuple[str, int, Tensor]]:
+    """Name, operations and output of every block for one pretended input; nothing is computed."""
+    with mode(net, False), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
+        x = torch.empty(shape or input_shape(net), device=net.device)
+        for name, block in net.blocks.items():
+            with FlopCounterMode(display=False, custom_mapping=_EXTRA) as counter:
+                x = block(x)
+            yield name, counter.get_total_flops(), x
+
+
+def input_shape(net: Net) -> tuple[int, ...]:
+    """Shape of one input as a batch of one: `[1, C, S, S]`, or `[1, D]` for vectors."""
+    if net.input.kind != "image":
+        return (1, net.input.size)
+    return (1, len(net.input.mean), net.input.size, net.input.size)
+
+
+def block_flops(net: Net, example_shape: tuple[int, ...] | None = None) -> dict[str, int]:
+    """Multiply-accumulates of every block's forward pass.
+
+    example_shape  `[N, ...]` of the input, the counts being for all N; None: one input of the network's own size
+
+    Counted are matrix products, convolutions and attention; element-wise work is not.
+    """
+    return {name: flops // 2 for name, flops, _ in _shapes(net, example_shape)}
+
+
+def activation_elements(net: Net, block: str, example_shape: tuple[int, ...] | None = None) -> int:
+    """Numbers in the output of `block` for one input."""
+    for name, _, out in _shapes(net, example_shape):
+        if name == block:
+            return math.prod(out.shape[1:])
+    raise KeyError(f"no block is called {block!r}; there are {net.block_names}")
+
+
+def activation_bytes(net: Net, block: str, example_shape: tuple[int, ...] | None = None) -> int:
+    """Bytes of the output of `block` for one input, as float32."""
+    return FLOAT_BYTES * activation_elements(net, block, example_shape)
+
+
+def parameters(net: Net, block: str | None = None) -> int:
+    """Parameters of a block; None: of all blocks. Shared ones count once."""
+    part: nn.Module = net.blocks if block is None else net.blocks[block]
+    return count_parameters(part)

@@ -213,7 +213,8 @@ class Crossing:
         # A number that never changed may still follow the image's size where only one size could be tried.
         if recipe is None or all(self.place.get(old, -1) >= self.place[source] for old in node.all_input_nodes):
             return graph.node_copy(node, have)
-        return _emit(graph, recipe, x)
+        emitted: fx.Node = _emit(graph, recipe, x)
+        return emitted
 
 
 def _node(value: Any) -> fx.Node | None:

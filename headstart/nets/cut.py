@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from headstart.errors import BackboneError
-from headstart.nets.classifier import Stripped, strip
+from headstart.nets.classifier import Stripped, pooled_values, strip
 from headstart.nets.crossing import Crossing
 from headstart.nets.net import BlockInfo
-from headstart.nets.shapes import layout_of, values_of
+from headstart.nets.shapes import layout_of
 from headstart.nets.trace import Trace, opaque, trace
 from headstart.nets.units import Piece, Units, give_names
 
@@ -75,8 +75,8 @@ class _CannotCut(Exception):
 def _cut_traced(found: Trace, sides: tuple[int, ...], keep_classifier: bool) -> Cut:
     whole = "net" in found.refused
     try:
-        stripped = strip(found, sides, keep_classifier or whole)
-        values = values_of(found, sides)
+        stripped = strip(found, keep_classifier or whole)
+        values = pooled_values(found, sides)
     except BackboneError:
         raise
     except Exception as error:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from headstart.nets.trace import Trace, _mode
+from headstart.nets.trace import Trace, mode
 
 BATCHES = (2, 3)
 """Batch sizes pretended: a number that follows them is the batch size."""
@@ -100,7 +100,7 @@ def _quiet() -> Iterator[None]:
 
 def _run(trace: Trace, sides: Sequence[int]) -> _Recorder:
     recorder = _Recorder(trace.root, trace.graph)
-    with _mode(trace.root, False), torch.no_grad(), _quiet(), FakeTensorMode(allow_non_fake_inputs=True):
+    with mode(trace.root, False), torch.no_grad(), _quiet(), FakeTensorMode(allow_non_fake_inputs=True):
         recorder.run(torch.empty(*sides))
     return recorder
 

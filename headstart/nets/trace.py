@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 import types
 from collections import OrderedDict
@@ -181,7 +182,8 @@ class _Tracer(fx.Tracer):
 
 
 @contextmanager
-def _mode(module: nn.Module, training: bool) -> Iterator[None]:
+def mode(module: nn.Module, training: bool) -> Iterator[None]:
+    """Within the block every part of `module` is in training (or eval) mode; afterwards each is as it was."""
     before = {part: part.training for part in module.modules()}
     try:
         module.train(training)
@@ -200,7 +202,7 @@ def _impure(node: fx.Node) -> bool:
 
 def _trace_once(root: Whole, training: bool) -> Trace:
     tracer = _Tracer()
-    with _mode(root, training):
+    with mode(root, training):
         graph = tracer.trace(root)
     for node in reversed(graph.nodes):
         if node.target is torch._assert:
@@ -215,7 +217,10 @@ def _signature(graph: fx.Graph) -> list[tuple[Any, ...]]:
     def plain(value: Any) -> Any:
         return fx.node.map_arg(value, lambda node: f"%{place[node]}")
 
-    return [(node.op, str(node.target), repr(plain(node.args)), repr(plain(node.kwargs))) for node in graph.nodes]
+    def target(node: fx.Node) -> str:  # every trace names the constants it meets anew
+        return re.sub(r"_tensor_constant\d+", "constant", str(node.target))
+
+    return [(node.op, target(node), repr(plain(node.args)), repr(plain(node.kwargs))) for node in graph.nodes]
 
 
 def _free_dropout(trace: Trace, node: fx.Node) -> bool:

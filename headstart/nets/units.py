@@ -62,7 +62,8 @@ class Units:
         pieces = self.split(call)
         kind = type(call.module)
         if not any(piece.weighty for piece in pieces if piece.call):
-            self.atomic.add(kind)  # a skip connection runs past every layer
+            if kind is not nn.Sequential:
+                self.atomic.add(kind)  # a skip connection runs past every layer
         elif self._holds_list(call, pieces):
             self.stages.add(kind)
 
@@ -100,17 +101,16 @@ class Units:
 
     def _opens(self, call: Call | None) -> str:
         """`yes`, `maybe` (when there are few blocks) or `no`."""
-        if call is None or call.leaf or len(self.split(call)) < 2:
+        if call is None or call.leaf or type(call.module) in self.atomic:
             return "no"
-        kind, compounds = type(call.module), self._compounds(call)
-        if not compounds:
+        if self._wraps(call):
+            return self._opens(self.kids[call][0])
+        if len(self.split(call)) < 2:
+            return "no"
+        if not self._compounds(call):
             layers = sum(node in self.weighty for node in self.nodes[call.first : call.last + 1])
-            return "yes" if layers > FLAT_LIMIT and kind not in self.atomic else "no"
-        if kind is nn.Sequential:
-            return "yes"
-        if kind in self.atomic:
-            return "no"
-        return "yes" if kind in self.stages or isinstance(call.module, nn.Sequential) else "maybe"
+            return "yes" if layers > FLAT_LIMIT else "no"
+        return "yes" if type(call.module) in self.stages or isinstance(call.module, nn.Sequential) else "maybe"
 
     def choose(self, root: Call) -> list[Piece]:
         """The finest pieces whose edges are those of repeated units."""
