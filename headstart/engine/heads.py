@@ -187,7 +187,8 @@ def _out_of_fold(
     for fold, (_, valid) in enumerate(pairs):
         mine_w, mine_b = weight[fold :: len(pairs)], bias[fold :: len(pairs)]
         for rows in torch.split(valid, 1024):
-            answers = (mine_w @ features[rows].T + mine_b.unsqueeze(2)).argmax(1)
+            scores = torch.addmm(mine_b.reshape(-1, 1), mine_w.reshape(-1, features.shape[1]), features[rows].T)
+            answers = scores.view(*mine_b.shape, -1).argmax(1)
             right += (answers == labels[rows]).sum(1).view(grid)
         held += len(valid)
     return right / held
