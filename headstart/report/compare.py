@@ -142,7 +142,7 @@ def _arm(arm: Mapping[str, Any], tags: Sequence[str], highest: bool) -> Arm:
     return Arm(
         label=_label(arm),
         tags=tags,
-        description=str(arm.get("description") or ""),
+        description=words.sentence(str(arm.get("description") or "")),
         accuracy=words.percent(number(arm.get("accuracy_mean"))),
         span=words.percent_range(span) if span else "",
         difference="highest mean" if highest else words.points(_minus(against.get("mean")), sign=True),
@@ -150,7 +150,7 @@ def _arm(arm: Mapping[str, Any], tags: Sequence[str], highest: bool) -> Arm:
         seconds=words.duration(number(arm.get("seconds"))) if status != "skipped" else words.UNKNOWN,
         trained=words.compact(number(arm.get("trained_parameters"))),
         folds=words.count(number(arm.get("folds_run"))) if status != "skipped" else words.UNKNOWN,
-        outcome=f"{said}: {reason}" if reason else said,
+        outcome=words.sentence(f"{said}: {reason}" if reason else said),
         faint=status != "finished",
     )
 

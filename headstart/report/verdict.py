@@ -112,11 +112,11 @@ def _margin(comparison: Mapping[str, Any], chosen: str, rival: str | None, decid
     least = number(comparison.get("detectable"))
     if decided:
         return text + "."
+    taken = "It was taken, being ahead and no dearer." if difference >= 0 else "The cheaper of the two was taken."
     if least is None:
-        return f"{text}; the cheaper of the two was taken."
+        return f"{text}. {taken}"
     return (
-        f"{text}. With so many images only a difference of about {words.points(least)} or more could have been seen, so the "
-        "cheaper of the two was taken."
+        f"{text}. With so many images only a difference of about {words.points(least)} or more could have been seen. {taken}"
     )
 
 
