@@ -28,7 +28,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from headstart.data.decode import DECODER_VERSION, Picture, UnreadableError, quiet_pillow
-from headstart.data.duplicates import coarse, perceptual_hashes
+from headstart.data.duplicates import VERSION, Rows, coarse, exact_clusters, near_clusters, perceptual_hashes
 from headstart.data.names import shown
 from headstart.data.samples import Samples
 from headstart.errors import DiskFull, RunError
@@ -86,12 +86,15 @@ class Decoded:
 
     labels  those that came with the pictures, by row; empty when the source knows them
     bad     (place, reason) of what could not be decoded
+    exact   rows that hold identical pictures; `near`: nearly identical ones
     """
 
     pixels: NDArray[np.uint8]
     facts: Facts
     labels: list[Any]
     bad: list[tuple[int, str]]
+    exact: list[Rows]
+    near: list[Rows]
     fingerprint: str
 
 
@@ -161,7 +164,7 @@ class DecodedFile:
         self.cache, self.size = cache, size
         slug = re.sub(r"[^\w.-]+", "_", Path(where).name)[:40] or "data"
         self.stem = f"{slug}-{size}-{fit}-{hashlib.blake2b(where.encode(), digest_size=4).hexdigest()}"
-        made_by = (key, size, fit, DECODER_VERSION, PIL.__version__)
+        made_by = (key, size, fit, DECODER_VERSION, VERSION, PIL.__version__)
         self.key = key and hashlib.blake2b(repr(made_by).encode(), digest_size=16).hexdigest()
 
     def load(self) -> Decoded | None:
@@ -185,7 +188,9 @@ class DecodedFile:
             facts = Facts(**{f.name: stored[f.name] for f in fields(Facts)})
         pixels = _mapped(pixel_file, (len(facts.places), self.size, self.size, 3))
         _check_pixels(pixels, facts.crcs)
-        return Decoded(pixels, facts, [], [(int(p), str(r)) for p, r in about["bad"]], about["fingerprint"])
+        bad = [(int(p), str(r)) for p, r in about["bad"]]
+        near = [tuple(int(r) for r in rows) for rows in about["near"]]
+        return Decoded(pixels, facts, [], bad, exact_clusters(facts.digests), near, about["fingerprint"])
 
     def make(self, number: int, chunks: Generator[Chunk]) -> Decoded:
         """Write and commit `chunks` of at most `number` pictures. On any error nothing half-written remains; `DiskFull`."""
@@ -200,14 +205,7 @@ class DecodedFile:
             with closing(chunks), open(temporary, "wb") as handle:
                 collected = self._append(handle, number, chunks)
                 _sync(handle)
-            facts = _joined([c.facts for c in collected])
-            done = Decoded(
-                _mapped(temporary, (len(facts.places), self.size, self.size, 3)),
-                facts,
-                [label for c in collected for label in c.labels],
-                [b for c in collected for b in c.bad],
-                _fingerprint(facts, self.size),
-            )
+            done = self._look(temporary, collected)
             self._commit(temporary, pixel_file, done, mark)
             return done
         except OSError as problem:
@@ -215,6 +213,21 @@ class DecodedFile:
         finally:
             for left in self.cache.glob(f"*{mark}"):
                 left.unlink(missing_ok=True)
+
+    def _look(self, temporary: Path, collected: list[Chunk]) -> Decoded:
+        """Map what was written and search it for copies."""
+        facts = _joined([c.facts for c in collected])
+        pixels = _mapped(temporary, (len(facts.places), self.size, self.size, 3))
+        exact = exact_clusters(facts.digests)
+        return Decoded(
+            pixels,
+            facts,
+            [label for c in collected for label in c.labels],
+            [b for c in collected for b in c.bad],
+            exact,
+            near_clusters(facts.hashes, facts.glance, exact, lambda rows: pixels[rows]),
+            _fingerprint(facts, self.size),
+        )
 
     def _append(self, handle: IO[bytes], number: int, chunks: Iterator[Chunk]) -> list[Chunk]:
         """Append pixels, then write the header again with the final number; returns the chunks without their pixels."""
@@ -241,6 +254,7 @@ class DecodedFile:
             "pixels": {"name": pixel_file.name, "bytes": temporary.stat().st_size},
             "facts": {"name": fact_file.name, "sha256": hashlib.sha256(Path(handle.name).read_bytes()).hexdigest()},
             "bad": done.bad,
+            "near": done.near,
         }
         index = self.cache / f"{self.stem}.json{mark}"
         with open(index, "w") as text:

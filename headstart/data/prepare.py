@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from headstart.data.arrays import VectorSamples, index_labels
 from headstart.data.decode import check_fit
 from headstart.data.decoded import Chunk, Decoded, DecodedFile, decode_all
-from headstart.data.duplicates import Rows, exact_clusters, merge_groups, near_clusters
+from headstart.data.duplicates import Rows, exact_clusters, merge_groups
 from headstart.data.findings import Seen, inspection_of
 from headstart.data.inspection import Inspection
 from headstart.data.names import BadFile, count, shown, some
@@ -88,11 +88,8 @@ def prepare(
     decoded = _decode(source, source.samples, places, size, fit, Path(cache), progress, workers)
     bad = _named(source, decoded.bad)
     rows = _Rows.of(source, decoded.facts.places, decoded.labels, bad)
-    pixels = decoded.pixels
-    exact = exact_clusters(decoded.facts.digests)
-    near = near_clusters(decoded.facts.hashes, decoded.facts.glance, exact, lambda at: pixels[at])
-    store = Store(pixels, decoded.fingerprint)
-    return _finish(source, rows, store, decoded.facts.sizes, decoded.facts.modes.tolist(), exact, near, size, fit)
+    store, facts = Store(decoded.pixels, decoded.fingerprint), decoded.facts
+    return _finish(source, rows, store, facts.sizes, facts.modes.tolist(), decoded.exact, decoded.near, size, fit)
 
 
 def inspect_data(
