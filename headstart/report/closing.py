@@ -100,9 +100,10 @@ def _limits(summary: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[str
     test = table_of(summary.get("test"))
     span, images = interval(test.get("interval")), number(test.get("num_images"))
     if span and images:
+        low, high = words.percent(span[0]), words.percent(span[1])
         yield (
-            f"The test accuracy comes from {words.plural(images, 'image')}. Another draw of as many could as well have "
-            f"given anything between {words.percent(span[0])} and {words.percent(span[1])}."
+            f"The test accuracy comes from {words.plural(images, 'image')}. That many only tell that the accuracy on all "
+            f"images of this kind lies somewhere between {low} and {high} (95{words.NARROW}% interval)."
         )
     yield (
         "All numbers hold for images gathered like these. Another camera, place, season or way of choosing the images can "
@@ -144,4 +145,4 @@ def _comparison_limits(summary: Mapping[str, Any]) -> Iterator[str]:
         )
     least = number(table_of(summary.get("comparison")).get("detectable"))
     if least is not None:
-        yield f"A true difference smaller than about {words.points(least)} between two ways could not have been seen here."
+        yield f"A true difference of less than about {words.points(least)} would probably have been missed here."

@@ -61,7 +61,7 @@ def _point(x: float, y: float) -> Markup:
     """The user's data. Kept off the frame so that the halo is not cut."""
     px = LEFT + 2 * CELL * min(max(x, 0.03), 0.97)
     py = TOP + 2 * CELL * (1 - min(max(y, 0.03), 0.97))
-    right = px < LEFT + 1.5 * CELL
+    right = (px - LEFT) % CELL < CELL / 2  # so that the words stay in the point's own quadrant
     ring = tag("circle", cx=px, cy=py, r=11, class_="halo")
     dot = tag("circle", cx=px, cy=py, r=5.5, class_="dot best")
     words = label(

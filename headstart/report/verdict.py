@@ -115,9 +115,8 @@ def _margin(comparison: Mapping[str, Any], chosen: str, rival: str | None, decid
     taken = "It was taken, being ahead and no dearer." if difference >= 0 else "The cheaper of the two was taken."
     if least is None:
         return f"{text}. {taken}"
-    return (
-        f"{text}. With so many images only a difference of about {words.points(least)} or more could have been seen. {taken}"
-    )
+    seen = f"With so many images only a difference of about {words.points(least)} or more would reliably have been seen"
+    return f"{text}. {seen}. {taken}"
 
 
 def _advice(summary: Mapping[str, Any], labels: Mapping[str, str]) -> str:

@@ -101,7 +101,10 @@ def test_the_verdict_says_undecided_and_decided(run_maker: Maker) -> None:
     open_ = plain(page_of(run_maker("open")))
     assert "Not decided" in open_
     assert "Whether it is truly worse than “Probe, then fine-tune” is undecided." in open_
-    assert "only a difference of about 1.8 points or more could have been seen. The cheaper of the two was taken." in open_
+    assert (
+        "only a difference of about 1.8 points or more would reliably have been seen. The cheaper of the two was taken."
+        in open_
+    )
     shut = plain(page_of(run_maker("shut", decided=True)))
     assert "“Probe, then fine-tune” is the best of the 7 ways tried: it gets" in shut
     assert "1.2 points ahead of “Top 3 blocks fine-tuned” (95 % interval 0.3 to 2.1, p = 0.011)." in shut
