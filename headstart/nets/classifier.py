@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from headstart.errors import BackboneError
 from headstart.nets.heads import pool
 from headstart.nets.shapes import Shape, Values, layout_of, values_of
-from headstart.nets.trace import Trace
+from headstart.nets.trace import Trace, mode
 
 _AFTER_LINEAR: tuple[Any, ...] = (nn.Softmax, nn.LogSoftmax, nn.Dropout, nn.Identity, nn.Flatten)
 _AFTER_LINEAR_CALLS = ("flatten", "squeeze", "softmax", "log_softmax", "view", "reshape", "dropout")
@@ -60,6 +62,29 @@ def strip(found: Trace, keep: bool) -> Stripped:
                 stripped.notes.append(f"the convolutional classifier {str(node.target).removeprefix('net.')} was taken off")
             _end_at(found, node.all_input_nodes[0])
     return stripped
+
+
+def unplug(net: nn.Module, sides: tuple[int, ...]) -> nn.Linear | None:
+    """Put an identity in the place of a linear classifier without a graph to look at; returns the classifier.
+
+    It is one when what the network gives for an input is the very tensor that its last linear layer made.
+    """
+    layers = [(path, part) for path, part in net.named_modules() if type(part) is nn.Linear]
+    if not layers or not layers[-1][0]:
+        return None
+    path, layer = layers[-1]
+    made: list[Tensor] = []
+    hook = layer.register_forward_hook(lambda module, args, out: made.append(out))
+    try:
+        with mode(net, False), torch.no_grad():
+            given = net(torch.linspace(-1, 1, 2 * math.prod(sides)).reshape(2, *sides))
+    finally:
+        hook.remove()
+    if len(made) != 1 or given is not made[0] or given.dim() != 2:
+        return None
+    parent, _, name = path.rpartition(".")
+    setattr(net.get_submodule(parent), name, nn.Identity().train(layer.training))
+    return layer
 
 
 def _end_at(found: Trace, node: fx.Node) -> None:

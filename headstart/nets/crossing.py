@@ -58,26 +58,29 @@ class Crossing:
     def _holds_parameters(self, node: fx.Node) -> bool:
         return self._owner(node) is not None
 
-    def _sweep(self) -> list[set[fx.Node]]:
+    def _sweep(self) -> list[set[fx.Node | int]]:
         """For every place, the nodes at or before it that are read after it, without those that are free.
 
         A module or parameter used on both sides counts as a second live value: a block must own its weights.
         """
-        last: dict[fx.Node, int] = {}
-        shared: dict[int, fx.Node] = {}
+        last: dict[fx.Node | int, int] = {}
+        begins: dict[int, int] = {}
         for place, node in enumerate(self.nodes):
             for source in node.all_input_nodes:
                 last[source] = place
             for owned in self._weights(node):
-                first = shared.setdefault(owned, node)
-                if first is not node:
-                    last[first] = max(last.get(first, 0), place + 1)
-        live: set[fx.Node] = set()
+                begins.setdefault(owned, place)
+                last[owned] = place
+        starting: dict[int, list[int]] = {}
+        for owned, place in begins.items():
+            starting.setdefault(place, []).append(owned)
+        live: set[fx.Node | int] = set()
         found = []
         for place, node in enumerate(self.nodes):
             live = {old for old in live if last.get(old, -1) > place}
             if last.get(node, -1) > place and node not in self.free:
                 live.add(node)
+            live |= {owned for owned in starting.get(place, []) if last[owned] > place}
             found.append(set(live))
         return found
 
@@ -93,7 +96,7 @@ class Crossing:
         if len(live) != 1:
             return None
         node = next(iter(live))
-        if layout_of(node, self.values) is None or node.op in ("placeholder", "get_attr"):
+        if not isinstance(node, fx.Node) or layout_of(node, self.values) is None or node.op in ("placeholder", "get_attr"):
             return None
         return node if all(self._can_have(old, node) for old in self._free_across(place)) else None
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from headstart.errors import BackboneError
-from headstart.nets.classifier import Stripped, pooled_values, strip
+from headstart.nets.classifier import Stripped, pooled_values, strip, unplug
 from headstart.nets.crossing import Crossing
 from headstart.nets.net import BlockInfo
 from headstart.nets.shapes import layout_of
@@ -57,15 +57,35 @@ def cut_network(module: nn.Module, sides: tuple[int, ...], *, keep_classifier: b
     tokens are then averaged, so that the last block gives `[N, D]`. Blocks follow train() and eval() as the module did.
     Operations in place that would write into another block's output are made not to.
 
-    Where the network cannot be traced it becomes one block, `backbone`, and a note says why.
+    Where the network cannot be traced it becomes one block, `backbone`, and a note says why; a linear classifier that makes
+    its output is replaced, in the module itself, by an identity.
 
     Raises BackboneError when the module cannot take such an input or gives no single tensor.
     """
     found = trace(module)
+    if "net" not in found.refused:
+        try:
+            return _cut_traced(found, sides, keep_classifier)
+        except _CannotCut as error:
+            found = opaque(module, str(error))
+    classifier = None if keep_classifier else _unplugged(found, sides)
+    cut_whole = _cut_traced(found, sides, True)
+    cut_whole.classifier = classifier
+    return cut_whole
+
+
+def _unplugged(found: Trace, sides: tuple[int, ...]) -> nn.Linear | None:
     try:
-        return _cut_traced(found, sides, keep_classifier)
-    except _CannotCut as reason:
-        return _cut_traced(opaque(module, str(reason)), sides, True)
+        return unplug(found.root.net, sides)
+    except Exception as error:  # whatever the network raises on an input that does not fit it
+        raise _misfit(found, sides, error) from error
+
+
+def _misfit(found: Trace, sides: tuple[int, ...], error: Exception) -> BackboneError:
+    first = (str(error).strip().splitlines() or [""])[0]
+    return BackboneError(
+        f"{_kind(found)} does not take inputs [N, {', '.join(map(str, sides))}]: {type(error).__name__}: {first}"
+    )
 
 
 class _CannotCut(Exception):
@@ -82,8 +102,7 @@ def _cut_traced(found: Trace, sides: tuple[int, ...], keep_classifier: bool) -> 
     except Exception as error:
         if not whole:
             raise _CannotCut(f"{type(error).__name__}: {error}".splitlines()[0][:200]) from error
-        shape = "x".join(map(str, sides))
-        raise BackboneError(f"{_kind(found)} does not take inputs [N, {shape}]: {type(error).__name__}: {error}") from error
+        raise _misfit(found, sides, error) from error
     nodes = found.number()
     crossing = Crossing(found.root, nodes, values)
     cuts = {place for place in range(1, len(nodes) - 1) if crossing.at(place) is not None}
@@ -145,10 +164,16 @@ def _join(pieces: list[Piece], crossing: Crossing) -> list[Piece]:
 
 
 def _finish(joined: list[Piece], rest: list[Piece], crossing: Crossing) -> list[Piece]:
-    """The end without weights becomes a block of its own if it pools, else it joins the last."""
+    """The end without weights becomes a block of its own if it pools, else it joins the last.
+
+    What follows a bare layer up to the pooling (its normalisation and activation) belongs to that layer.
+    """
+    top = joined[-1]
+    if top.call is None or not top.call.compound:
+        while rest and not crossing.reshapes(rest[0]):
+            top = joined[-1] = Piece(top.first, rest.pop(0).last, None, True)
     if not rest:
         return joined
-    top = joined[-1]
     if crossing.is_pooled(top.last):
         return [*joined[:-1], Piece(top.first, rest[-1].last, None, True)]
     return [*joined, Piece(rest[0].first, rest[-1].last)]

@@ -1,11 +1,12 @@
 """Run a traced graph on pretended tensors of several batch and image sizes, to learn the shape of every value in it.
 
-Nothing is computed: shapes are propagated. Also learned: which operation writes into which earlier value.
+As a rule nothing is computed: shapes are propagated. Also learned: which operation writes into which earlier value.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
 from headstart.nets.trace import Trace, mode
 
@@ -99,10 +100,17 @@ def _quiet() -> Iterator[None]:
 
 
 def _run(trace: Trace, sides: Sequence[int]) -> _Recorder:
+    """One run on pretended tensors; on real ones where the network looks at values, which pretended ones do not have."""
     recorder = _Recorder(trace.root, trace.graph)
-    with mode(trace.root, False), torch.no_grad(), _quiet(), FakeTensorMode(allow_non_fake_inputs=True):
-        recorder.run(torch.empty(*sides))
-    return recorder
+    try:
+        with mode(trace.root, False), torch.no_grad(), _quiet(), FakeTensorMode(allow_non_fake_inputs=True):
+            recorder.run(torch.zeros(*sides))
+        return recorder
+    except (DataDependentOutputException, DynamicOutputShapeException):
+        recorder = _Recorder(trace.root, trace.graph)
+        with mode(trace.root, False), torch.no_grad():
+            recorder.run(torch.linspace(-1, 1, math.prod(sides)).reshape(*sides))
+        return recorder
 
 
 def values_of(trace: Trace, sides: Sequence[int]) -> Values:

@@ -230,7 +230,7 @@ def _free_dropout(trace: Trace, node: fx.Node) -> bool:
         return False
     p = node.kwargs.get("p", node.args[1] if len(node.args) > 1 else 0.5)
     name = f"dropout_{sum(key.startswith('dropout_') for key, _ in trace.root.named_children())}"
-    trace.root.add_module(name, kind(p))  # type: ignore[call-arg]
+    trace.root.add_module(name, kind(p).train(trace.root.training))  # type: ignore[call-arg]
     owner = [call for call in trace.calls if node in call.nodes]
     with trace.graph.inserting_after(node):
         new = trace.graph.call_module(name, (node.args[0],))

@@ -110,7 +110,10 @@ class Units:
         if not self._compounds(call):
             layers = sum(node in self.weighty for node in self.nodes[call.first : call.last + 1])
             return "yes" if layers > FLAT_LIMIT else "no"
-        return "yes" if type(call.module) in self.stages or isinstance(call.module, nn.Sequential) else "maybe"
+        if type(call.module) in self.stages or isinstance(call.module, nn.Sequential):
+            return "yes"
+        inner = [type(piece.call.module) for piece in self.split(call) if piece.call is not None and piece.call.compound]
+        return "maybe" if len(inner) > len(set(inner)) or len(inner) >= FLAT_LIMIT else "no"
 
     def choose(self, root: Call) -> list[Piece]:
         """The finest pieces whose edges are those of repeated units."""
@@ -149,6 +152,11 @@ def give_names(pieces: list[Piece], calls: list[Call], weighty: set[fx.Node]) ->
         inner = [call for call in calls if piece.first <= call.first and call.last <= piece.last]
         heavy = (call for call in inner if any(node in weighty for node in call.nodes))
         main = next(heavy, inner[0] if inner else None)
+        while main is not None and type(main.module) is nn.Sequential:  # a stage of one block is called like the block
+            inside = [call for call in inner if call.inside is main]
+            if len(inside) != 1 or not inside[0].compound:
+                break
+            main = inside[0]
         name = plain_name(main.path) if main is not None and main.path != "net" else "backbone"
         if place == 0 and len(pieces) > 1:
             name = "stem"
