@@ -104,6 +104,28 @@ class Predictions:
         return out.getvalue()
 
 
+def model_folder(folder: str | Path) -> Path | None:
+    """The folder with the model: `folder` itself, or `model/` in the run folder; None when there is none."""
+    places = (Path(folder), Path(folder) / "model")
+    return next((place for place in places if (place / "card.json").is_file()), None)
+
+
+def read_card(place: Path) -> Card:
+    """The card in a model's folder. Raises ModelFileError when it is damaged."""
+    try:
+        return Card.from_json(json.loads((place / "card.json").read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelFileError(
+            f"{place / 'card.json'} is damaged ({error}); use the run's folder as it was written"
+        ) from error
+
+
+def saved_card(name: str | None) -> Card | None:
+    """The card of a saved model used as a backbone; None when `name` names something else."""
+    place = model_folder(name) if name else None
+    return read_card(place) if place is not None else None
+
+
 class Model:
     """A network that answers one question about images.
 
@@ -127,19 +149,12 @@ class Model:
 
         Raises ModelFileError when it is damaged or not a model.
         """
-        place = Path(folder)
-        if not (place / "card.json").exists() and (place / "model" / "card.json").exists():
-            place = place / "model"
-        if not (place / "card.json").exists():
+        place = model_folder(folder)
+        if place is None:
             raise ModelFileError(
                 f"{folder} is not a saved model: it has no card.json. Give the model/ folder of a finished run"
             )
-        try:
-            card = Card.from_json(json.loads((place / "card.json").read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelFileError(
-                f"{place / 'card.json'} is damaged ({error}); use the run's folder as it was written"
-            ) from error
+        card = read_card(place)
         net = load_net(place, builder=builder) if builder is not None else load_net(place)
         return Model(net.to(device), card)
 

@@ -122,8 +122,12 @@ def memo(name: str, compute: Callable[[], Any]) -> Any:
     drive = _CURRENT.get()
     if drive is None:
         return compute()
-    path = None if drive.folder is None else drive.folder / f"memo-{name}.safetensors"
-    if path is not None and path.exists():
+    return stored(None if drive.folder is None else drive.folder / f"memo-{name}.safetensors", compute)
+
+
+def stored(path: Path | None, compute: Callable[[], Any]) -> Any:
+    """What `path` holds, or `compute()`, then kept there; computed by the first process, the same in all."""
+    if path is not None and distributed.share(path.exists()):
         return load_state(path)["value"]
     value = distributed.share(compute() if distributed.is_first() else None)
     if path is not None and distributed.is_first():

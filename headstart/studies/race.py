@@ -187,11 +187,17 @@ class Race:
         drive = Drive(net, self.seed, self.machine, place, self.bank, log)
         stages = STRATEGIES[arm.strategy](net, part, arm.config)
         results = drive.run(_watched(stages, held_out) if fold == 0 and not arm.frozen else stages)
-        logits = bank_answers(net, held_out, self.bank) if arm.frozen else answers(net, held_out)
+        logits = self._from_features(net, held_out) if arm.frozen else answers(net, held_out)
         seconds = distributed.share(time.monotonic() - began)
         trial = Trial(arm.name, fold, logits.argmax(1) == held_out.targets, seconds, max(r.trained for r in results))
         self._store(trial)
         return trial
+
+    def _from_features(self, net: Net, task: Task) -> NDArray[np.float32]:
+        """Answers without a pass of the backbone; the first process has the features."""
+        logits = bank_answers(net, task, self.bank) if distributed.is_first() else None
+        shared: NDArray[np.float32] = distributed.share(logits)
+        return shared
 
     def _file(self, arm: str, fold: int) -> Path | None:
         return None if self.folder is None else self.folder / f"{arm}-{fold}.json"

@@ -1,0 +1,71 @@
+"""What `import headstart` offers for whole jobs: the same as the commands, with a report at the end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
+from headstart.engine import distributed, interrupt
+from headstart.engine.log import Listener
+from headstart.errors import ConfigError
+from headstart.nets.net import Net
+from headstart.report import render
+from headstart.studies.adapt import AdaptResult
+from headstart.studies.adapt import adapt as run_study
+
+
+def run_adapt(
+    config: AdaptConfig, *, data: Any = None, backbone: nn.Module | Net | None = None, listeners: Sequence[Listener] = ()
+) -> AdaptResult:
+    """`headstart adapt`: run, then render the report. Ctrl-C saves first."""
+    with _interruptible():
+        result = run_study(config, data=data, backbone=backbone, listeners=listeners)
+        if distributed.is_first():
+            render(result.folder)
+        return result
+
+
+def _interruptible() -> AbstractContextManager[None]:
+    on_main = threading.current_thread() is threading.main_thread()
+    return interrupt.listening() if on_main else nullcontext()
+
+
+def adapt(
+    data: Any, backbone: str | nn.Module | Net | None = None, *, out: str | Path = "runs/adapt", **settings: Any
+) -> AdaptResult:
+    """Adapt a network to images and verify that it was done the best way.
+
+    data      a folder, a CSV manifest, `(images, labels)` arrays, or a map-style Dataset
+    backbone  a name, a saved model's folder, or any nn.Module (give `size`, `mean` and `std` with it)
+    out       the run folder
+    settings  any field of `AdaptConfig`, `BackboneConfig` or `DataConfig`, e.g. `budget="2m"`, `mirror=False`
+
+    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
+    """
+    named = data if isinstance(data, (str, Path)) else None
+    name = backbone if isinstance(backbone, (str, Path)) else None
+    config = AdaptConfig(data=str(named) if named is not None else type(data).__name__, out=Path(out))
+    config = _configured(config, {**settings, **({"backbone": str(name)} if name is not None else {})})
+    module = backbone if isinstance(backbone, nn.Module) else None
+    return run_adapt(config, data=data if named is None else None, backbone=module)
+
+
+def _configured(config: AdaptConfig, settings: dict[str, Any]) -> AdaptConfig:
+    """Put flat settings where they belong."""
+    parts = {"network": BackboneConfig, "images": DataConfig}
+    for name, value in settings.items():
+        if name in {one.name for one in fields(AdaptConfig)} - set(parts):
+            config = replace(config, **{name: value})
+            continue
+        home = next((part for part, kind in parts.items() if name in {one.name for one in fields(kind)}), None)
+        if home is None:
+            raise ConfigError(f"adapt() has no setting {name!r}; see headstart.AdaptConfig")
+        config = replace(config, **{home: replace(getattr(config, home), **{name: value})})
+    return config

@@ -1,0 +1,276 @@
+"""The main job: from images and a pretrained network to a verified, adapted model.
+
+Inspect, measure, advise, race the advice against its rivals, refit the winner on all training data, read the test images
+once, save. Every phase leaves files, so that a killed run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headstart.catalog.adapt import AdaptConfig
+from headstart.catalog.durations import parse_seconds
+from headstart.data.prepare import DataSet, duplicate_groups, prepare
+from headstart.data.sources import Source, open_source
+from headstart.data.splits import folds as make_folds
+from headstart.data.splits import split_off
+from headstart.data.task import Task
+from headstart.engine import distributed
+from headstart.engine.evaluate import answers
+from headstart.engine.features import FeatureBank
+from headstart.engine.fit import Machine
+from headstart.engine.log import Listener, RunLog
+from headstart.engine.model import Model
+from headstart.engine.run import Drive, stored
+from headstart.engine.run_folder import RunFolder, open_run
+from headstart.errors import ConfigError
+from headstart.nets.net import Net
+from headstart.seeding import seed_for
+from headstart.strategies import STRATEGIES
+from headstart.studies import outcome
+from headstart.studies.arms import Plan, advised_arm, all_arms, base_recipe, pick, plan_race
+from headstart.studies.backbone import choose
+from headstart.studies.measure import Measures, measure
+from headstart.studies.race import Arm, Fold, Race
+from headstart.studies.verdict import judge
+
+_REFIT_SHARE = 0.25
+"""Part of the budget kept for learning the winner again on all training images."""
+
+
+@dataclass(frozen=True)
+class AdaptResult:
+    """What `headstart adapt` found and made. Prints as a table.
+
+    folder   the run folder; `model` is loaded from it on demand
+    summary  the content of summary.json
+    """
+
+    folder: Path
+    summary: dict[str, Any] = field(repr=False)
+
+    @property
+    def model(self) -> Model:
+        """The saved model."""
+        return Model.load(self.folder)
+
+    @property
+    def report(self) -> Path:
+        """Path of the page (written by `headstart.adapt` and the command line)."""
+        return self.folder / "report.html"
+
+    def __str__(self) -> str:
+        return outcome.as_text(self.summary)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Which samples serve what: `train` for learning and choosing, `test` read once, `folds` positions within `train`."""
+
+    train: Task
+    test: Task
+    folds: list[Fold]
+
+
+def adapt(
+    config: AdaptConfig,
+    *,
+    data: Any = None,
+    backbone: torch.nn.Module | Net | None = None,
+    listeners: Sequence[Listener] = (),
+) -> AdaptResult:
+    """Adapt a network to data and verify it; see `AdaptConfig` for the settings.
+
+    data, backbone  given from Python instead of by name: arrays, a Dataset; an nn.Module
+    listeners       called with every event, for showing progress
+
+    Raises InputError for what the user can mend, RunError about the folder, Interrupted after saving.
+    """
+    distributed.start()
+    budget = parse_seconds(config.budget)
+    _check(config)
+    settings = {"command": "adapt", **asdict(config)}
+    with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
+        done = folder.summary
+        if done is not None:
+            return AdaptResult(folder.path, done)
+        log = RunLog(folder.log, tuple(listeners))
+        job = _Job(config, folder, log, budget)
+        source = open_source(config.data if data is None else data, **_columns(config))
+        return job.run(source, backbone)
+
+
+def _check(config: AdaptConfig) -> None:
+    if config.folds < 2:
+        raise ConfigError(f"--folds {config.folds}: comparing needs at least 2")
+    if not 0 < config.images.test_fraction < 1:
+        raise ConfigError(f"--test-fraction {config.images.test_fraction} must lie between 0 and 1, e.g. 0.2")
+
+
+def _columns(config: AdaptConfig) -> dict[str, str | None]:
+    images = config.images
+    return {
+        "path_column": images.path_column,
+        "label_column": images.label_column,
+        "group_column": images.group_column,
+        "split_column": images.split_column,
+    }
+
+
+def device_of(wanted: str) -> str:
+    """`auto` is CUDA when there is one; asking for CUDA where there is none is an error."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"--device {wanted}: this machine has no CUDA device; use --device cpu")
+    return wanted
+
+
+@dataclass
+class _Job:
+    """One run, phase by phase. `seconds` collects what each took."""
+
+    config: AdaptConfig
+    folder: RunFolder
+    log: RunLog
+    budget: float
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self, source: Source, backbone: torch.nn.Module | Net | None) -> AdaptResult:
+        began = time.monotonic()
+        with self._phase("network", "loading the network"):
+            net = choose(source, self.config.network, backbone, seed=self.config.seed)
+        machine = Machine(device=device_of(self.config.device), cache=self.folder.work / "cache")
+        net.to(machine.device)
+        with self._phase("data", "reading and inspecting the images"):
+            data = self._prepare(source, net)
+            splits = self._split(data)
+        bank = FeatureBank(self.folder.work / "features", log=self.log)
+        with self._phase("measure", "one pass of the backbone over all images"):
+            measured: Measures = distributed.share(
+                measure(net, splits.train, splits.folds, bank, seed=self.config.seed, log=self.log)
+                if distributed.is_first()
+                else None
+            )
+        race = self._race(net, splits, measured, machine, bank)
+        with self._phase("verify", f"racing {len(race.arms)} arms for up to {self.budget:.0f} s"):
+            standings = race.run()
+        verdict = judge(standings, splits.folds, race.advised, seed_for(self.config.seed, "verdict"))
+        chosen = next(arm for arm in race.arms if arm.name == verdict.chosen)
+        with self._phase("refit", f"learning the winner, {chosen.label.lower()}, on all training images"):
+            final = self._refit(net, chosen, splits, machine, bank)
+        with self._phase("test", "reading the test images, once"):
+            logits = answers(final, splits.test)
+            probabilities = final.head(splits.test.name).probabilities(torch.from_numpy(logits)).detach().cpu().numpy()
+        result = outcome.Outcome(
+            self.config, net, final, data, splits.train, splits.test, measured, race, standings, verdict, probabilities
+        )
+        self.seconds["all"] = time.monotonic() - began
+        return self._save(result)
+
+    @contextmanager
+    def _phase(self, name: str, text: str) -> Iterator[None]:
+        self.log.event("phase", name=name, text=text)
+        began = time.monotonic()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+
+    def _prepare(self, source: Source, net: Net) -> DataSet:
+        def progress(done: int, total: int) -> None:
+            self.log.tick(done, total, "reading images")
+
+        def read() -> DataSet:
+            fit, cache = self.config.images.fit, self.folder.work / "data"
+            return prepare(source, size=net.input.size, fit=fit, cache=cache, progress=progress)
+
+        data = read() if distributed.is_first() else None
+        distributed.barrier()
+        data = read() if data is None else data
+        self.folder.write("inspection.json", data.inspection.to_json())
+        for warning in data.inspection.warnings:
+            self.log.event("warning", text=warning)
+        return data
+
+    def _split(self, data: DataSet) -> Splits:
+        """The user's splits where there are some; else a test part is set aside by class and group."""
+        groups = duplicate_groups(data)
+        seed = self.config.seed
+        rows = data.splits["train"]
+        test_rows = data.splits.get("test")
+        if test_rows is None:
+            fraction = self.config.images.test_fraction
+            rest, taken = split_off(data.labels[rows], groups[rows], fraction, seed_for(seed, "test split"), keep=2)
+            rows, test_rows = rows[rest], rows[taken]
+        val_rows = data.splits.get("val", np.empty(0, np.int64))
+        train = Task("main", data.store, data.labels, data.classes, np.concatenate([rows, val_rows]), groups)
+        test = Task("main", data.store, data.labels, data.classes, test_rows)
+        if len(val_rows):
+            return Splits(train, test, [(np.arange(len(rows)), np.arange(len(rows), len(train)))])
+        parts = make_folds(train.targets, groups[rows], self.config.folds, seed_for(seed, "folds"), classes=data.classes)
+        return Splits(train, test, list(parts))
+
+    def _race(self, net: Net, splits: Splits, measured: Measures, machine: Machine, bank: FeatureBank) -> Race:
+        recipe = base_recipe(
+            net, len(splits.folds[0][0]), mirror=self.config.mirror, class_weights=self.config.class_weights
+        )
+        every = all_arms(net, recipe, seed=self.config.seed)
+        arms = pick(every, self.config.strategies)
+        advised = advised_arm(every, measured.advice.strategy)
+        if advised.name not in {arm.name for arm in arms}:
+            arms = [*arms, advised]
+        plan = self._plan(net, arms, advised, splits, measured)
+        self.log.event("plan", arms=[arm.name for arm in plan.arms], epochs=plan.epochs, left_out=plan.left_out)
+        return Race(
+            net,
+            splits.train,
+            plan.arms,
+            splits.folds,
+            advised.name,
+            (1 - _REFIT_SHARE) * self.budget,
+            plan.seconds,
+            seed=self.config.seed,
+            machine=machine,
+            bank=bank,
+            folder=self.folder.work / "trials",
+            log=self.log,
+        )
+
+    def _plan(self, net: Net, arms: Sequence[Arm], advised: Arm, splits: Splits, measured: Measures) -> Plan:
+        """What fits into the budget. It rests on a measured speed, so it is made once and kept for a resumed run."""
+        speed = stored(self.folder.work / "speed.safetensors", lambda: {"seconds_per_mac": measured.seconds_per_mac})
+        return plan_race(
+            net,
+            arms,
+            advised=advised.name,
+            samples=len(splits.folds[0][0]),
+            folds=len(splits.folds),
+            budget=(1 - _REFIT_SHARE) * self.budget,
+            seconds_per_mac=float(speed["seconds_per_mac"]),
+        )
+
+    def _refit(self, net: Net, arm: Arm, splits: Splits, machine: Machine, bank: FeatureBank) -> Net:
+        final = copy.deepcopy(net)
+        log = self.log.within(arm=arm.name, fold="all")
+        drive = Drive(final, self.config.seed, machine, self.folder.work / "refit", bank, log)
+        drive.run(STRATEGIES[arm.strategy](final, splits.train, arm.config))
+        return final
+
+    def _save(self, result: outcome.Outcome) -> AdaptResult:
+        summary = outcome.summarise(result, self.seconds)
+        if distributed.is_first():
+            outcome.write_pictures(result, self.folder.path / "report_data")
+            outcome.model_of(result, summary).save(self.folder.path / "model")
+            self.folder.write("summary.json", summary)
+            self.folder.clean()
+        distributed.barrier()
+        self.log.event("phase", name="done", text="done")
+        return AdaptResult(self.folder.path, summary)

@@ -1,0 +1,322 @@
+"""From a finished adaptation to its records: summary, pictures for the report, and the model with its ancestors."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import headstart
+from headstart.catalog.adapt import AdaptConfig
+from headstart.data.prepare import DataSet
+from headstart.data.task import Task
+from headstart.engine.files import write_atomic, write_json
+from headstart.engine.model import Ancestor, Card, Model
+from headstart.metrics import classification
+from headstart.metrics.intervals import wilson
+from headstart.metrics.paired import Difference
+from headstart.nets.net import Net, count_parameters
+from headstart.studies.measure import Measures
+from headstart.studies.race import Race, Standing
+from headstart.studies.verdict import Verdict, interval_of
+
+_PER_CLASS, _MISTAKES, _THUMB = 6, 24, 96
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything the records are made of. `probabilities` `[N, C]` are the final model's on the test images."""
+
+    config: AdaptConfig
+    source: Net
+    final: Net
+    data: DataSet
+    train: Task
+    test: Task
+    measures: Measures
+    race: Race
+    standings: Sequence[Standing]
+    verdict: Verdict
+    probabilities: NDArray[np.float32]
+
+
+def summarise(o: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """The content of summary.json."""
+    advice, verdict = o.measures.advice, o.verdict
+    x, y = o.measures.position()
+    summary: dict[str, Any] = _plain(
+        {
+            "command": "adapt",
+            "data": _data(o),
+            "backbone": {
+                "name": _name(o),
+                "parameters": count_parameters(o.source.blocks),
+                "input_size": o.source.input.size,
+                "blocks": o.source.block_names,
+            },
+            "quadrant": {"number": advice.quadrant, "size": advice.size, "similarity": advice.similarity, "x": x, "y": y},
+            "advice": {
+                "strategy": advice.strategy,
+                "arm": o.race.advised,
+                "reasons": advice.reasons,
+                "measures": {**advice.measures, "knn": o.measures.knn, "logme": o.measures.logme},
+            },
+            "arms": [_arm(o, standing) for standing in o.standings],
+            "chosen": verdict.chosen,
+            "best": verdict.best,
+            "decided": verdict.decided,
+            "comparison": None
+            if verdict.comparison is None
+            else {"best": verdict.best, "against": verdict.against, **_difference(verdict.comparison)},
+            "regret": verdict.regret,
+            "depth": [
+                {"block": p.block, "accuracy": p.accuracy.mean, "interval": [p.accuracy.low, p.accuracy.high]}
+                for p in o.measures.curve.points
+            ],
+            "test": _test(o),
+            "classes": list(o.data.classes),
+            "cost": {
+                "seconds_by_phase": {k: round(v, 2) for k, v in seconds.items() if k != "all"},
+                "bytes_model": _bytes(o.final),
+            },
+            "seconds": round(seconds["all"], 2),
+            "reproduce": reproduce(o.config),
+            "version": headstart.__version__,
+        }
+    )
+    return summary
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that JSON can hold: NumPy's made plain, NaN made null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _name(o: Outcome) -> str:
+    source = o.source.source or {}
+    return str(source.get("name") or source.get("builder") or "a module given from Python")
+
+
+def _data(o: Outcome) -> dict[str, Any]:
+    return {
+        "path": o.data.inspection.where,
+        "fingerprint": o.data.fingerprint,
+        "num_images": o.data.inspection.num_images,
+        "num_classes": len(o.data.classes),
+        "set_aside": [{"path": bad.path, "reason": bad.reason} for bad in o.data.inspection.set_aside],
+        "splits": {"train": len(o.train), "test": len(o.test)},
+    }
+
+
+def _difference(d: Difference) -> dict[str, Any]:
+    return {
+        "difference": d.mean,
+        "interval": [d.low, d.high],
+        "p_value": d.p_value,
+        "detectable": d.detectable,
+        "decided": d.decided,
+        "method": d.method,
+    }
+
+
+def _arm(o: Outcome, standing: Standing) -> dict[str, Any]:
+    arm = standing.arm
+    row: dict[str, Any] = {
+        "name": arm.name,
+        "strategy": arm.strategy,
+        "label": arm.label,
+        "description": arm.description,
+        "accuracy_mean": None,
+        "accuracy_interval": None,
+        "seconds": round(standing.seconds, 3),
+        "trained_parameters": max((trial.trained for trial in standing.trials.values()), default=None),
+        "folds_run": len(standing.trials),
+        "status": standing.status,
+        "reason": standing.reason,
+        "round": standing.round,
+        "difference_to_best": None,
+    }
+    if standing.trials:
+        interval = interval_of(standing, o.race.folds)
+        row |= {"accuracy_mean": standing.mean, "accuracy_interval": [max(interval.low, 0.0), min(interval.high, 1.0)]}
+    found = o.verdict.differences.get(arm.name)
+    if found is not None:
+        row["difference_to_best"] = {"mean": found.mean, "low": found.low, "high": found.high, "p_value": found.p_value}
+    return row
+
+
+def _test(o: Outcome) -> dict[str, Any]:
+    truth, guess = o.test.targets, o.probabilities.argmax(1)
+    count = len(o.data.classes)
+    right = int((truth == guess).sum())
+    interval = wilson(right, len(truth))
+    confusion = classification.confusion(truth, guess, count)
+    table = classification.per_class(truth, guess, count, o.data.classes)
+    return {
+        "accuracy": right / max(len(truth), 1),
+        "interval": [interval.low, interval.high],
+        "balanced_accuracy": classification.balanced_accuracy(truth, guess, count),
+        "calibration_error": classification.calibration_error(truth, o.probabilities),
+        "num_images": len(truth),
+        "per_class": [
+            {"class": row.name, "precision": row.precision, "recall": row.recall, "f1": row.f1, "support": row.support}
+            for row in table.rows
+        ],
+        "confusion": confusion,
+    }
+
+
+def _bytes(net: Net) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in net.state_dict().values())
+
+
+def reproduce(config: AdaptConfig) -> str:
+    """The command that makes this run again."""
+    default = AdaptConfig(data=config.data)
+    words = ["headstart", "adapt", str(config.data), "--out", str(config.out)]
+    pairs: list[tuple[str, Any, Any]] = []
+    for part, plain in ((config, default), (config.network, default.network), (config.images, default.images)):
+        for name, value in vars(part).items():
+            if name not in ("data", "out", "network", "images", "resume", "overwrite", "json"):
+                pairs.append((name, value, getattr(plain, name)))
+    for name, value, plain_value in pairs:
+        if value == plain_value:
+            continue
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    return shlex.join(words)
+
+
+def write_pictures(o: Outcome, folder: Path) -> None:
+    """Thumbnails for the report: a few training images per class, and the most confident mistakes on the test images."""
+    if not o.data.store.is_image:
+        return
+    rows: list[int] = []
+    classes: dict[str, list[int]] = {}
+    for place, name in enumerate(o.data.classes):
+        some = o.train.rows[o.train.targets == place][:_PER_CLASS]
+        classes[name] = list(range(len(rows), len(rows) + len(some)))
+        rows += some.tolist()
+    truth, guess = o.test.targets, o.probabilities.argmax(1)
+    confidence = o.probabilities.max(1)
+    wrong = np.flatnonzero(truth != guess)
+    wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES]
+    mistakes = []
+    for at in wrong:
+        row = int(o.test.rows[at])
+        mistakes.append(
+            {
+                "index": len(rows),
+                "file": o.data.names[row],
+                "true": o.data.classes[truth[at]],
+                "predicted": o.data.classes[guess[at]],
+                "confidence": float(confidence[at]),
+            }
+        )
+        rows.append(row)
+    images = _shrunk(np.asarray(o.data.store.array[np.array(rows, np.int64)]))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez_compressed(file, images=images)
+
+    write_atomic(folder / "thumbnails.npz", write)
+    write_json(folder / "thumbnails.json", {"classes": classes, "mistakes": mistakes})
+
+
+def _shrunk(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """At most `_THUMB` pixels a side."""
+    side = images.shape[1]
+    if side <= _THUMB:
+        return images
+    from PIL import Image
+
+    small = [np.asarray(Image.fromarray(one).resize((_THUMB, _THUMB), Image.Resampling.LANCZOS)) for one in images]
+    return np.stack(small)
+
+
+def model_of(o: Outcome, summary: Mapping[str, Any]) -> Model:
+    """The final net with its card; its ancestors are those of the network it started from, and this run."""
+    before = tuple(Ancestor(**one) for one in (o.source.source or {}).get("ancestors", ()))
+    origin = before or (
+        Ancestor(_name(o), "pretrained", str((o.source.source or {}).get("pretrained_on", "its source")), ""),
+    )
+    arm = next(standing.arm for standing in o.standings if standing.arm.name == o.verdict.chosen)
+    test = summary["test"]
+    this = Ancestor(
+        Path(o.config.out).name,
+        arm.name,
+        str(summary["data"]["path"]),
+        o.data.fingerprint,
+        {"description": arm.description, "command": summary["reproduce"]},
+        test["accuracy"],
+        tuple(test["interval"]),
+    )
+    card = Card(o.train.name, o.data.classes, o.config.images.fit, (*origin, this), headstart.__version__)
+    return Model(o.final.cpu(), card)
+
+
+def as_text(summary: Mapping[str, Any]) -> str:
+    """The verdict as a plain table."""
+    quadrant, test = summary["quadrant"], summary["test"]
+    lines = [
+        f"{summary['data']['num_images']} images, {summary['data']['num_classes']} classes; "
+        f"quadrant {quadrant['number']}: {quadrant['size']} data, {quadrant['similarity']} similarity; "
+        f"advice: {summary['advice']['arm']}",
+        "",
+        f"{'arm':<20} {'accuracy':>8}  {'interval':<17} {'folds':>5} {'s/fold':>7} {'weights':>9}",
+    ]
+    order = sorted(summary["arms"], key=lambda arm: -(arm["accuracy_mean"] or 0))
+    for arm in order:
+        mark = " *" if arm["name"] == summary["chosen"] else " +" if arm["name"] == summary["advice"]["arm"] else ""
+        if arm["accuracy_mean"] is None:
+            lines.append(f"{arm['name'] + mark:<20} {'-':>8}  {arm['reason']}")
+            continue
+        low, high = arm["accuracy_interval"]
+        lines.append(
+            f"{arm['name'] + mark:<20} {arm['accuracy_mean']:>8.3f}  {low:.3f} to {high:.3f}    "
+            f"{arm['folds_run']:>5} {arm['seconds']:>7.2f} {arm['trained_parameters']:>9}"
+        )
+    lines += ["(* chosen, + advised)", "", sentence(summary), ""]
+    low, high = test["interval"]
+    lines.append(
+        f"test, read once: accuracy {test['accuracy']:.3f} ({low:.3f} to {high:.3f}) on {test['num_images']} images, "
+        f"balanced {test['balanced_accuracy']:.3f}; {summary['seconds']:.0f} s in all"
+    )
+    return "\n".join(lines)
+
+
+def sentence(summary: Mapping[str, Any]) -> str:
+    """Which arm won and by how much, or that it cannot be said."""
+    comparison = summary["comparison"]
+    if comparison is None:
+        return f"{summary['chosen']} was the only arm that finished."
+    low, high = comparison["interval"]
+    gap = f"{100 * comparison['difference']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+    regret = summary["regret"]
+    tail = "" if regret is None else f" Regret of the advice: {100 * regret:.1f} points."
+    if summary["decided"]:
+        return f"{summary['best']} won: {gap} against {comparison['against']}.{tail}"
+    limit = f"this design can detect {100 * comparison['detectable']:.1f} points"
+    if summary["chosen"] == summary["best"]:
+        return f"{summary['best']} was best and cheapest, undecided against {comparison['against']}: {gap}; {limit}.{tail}"
+    return (
+        f"Undecided between {summary['best']} and {summary['chosen']}: {gap}; {limit}. "
+        f"The cheaper, {summary['chosen']}, was taken.{tail}"
+    )
