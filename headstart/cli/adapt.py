@@ -12,9 +12,9 @@ def run(config: AdaptConfig) -> int:
     """Carry out `headstart adapt`; the network and everything that needs torch is loaded here."""
     with Display() as show:
         show({"event": "phase", "text": "starting"})
-        from headstart.studies.adapt import adapt
+        from headstart.api import run_adapt
 
-        result = adapt(config, listeners=(show,))
+        result = run_adapt(config, listeners=(show,))
     if config.json:
         speak.say_json(result.summary)
     else:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from headstart.cli import speak
 from headstart.cli.command import Command
@@ -22,6 +23,8 @@ Kind = Literal["embedded", "headstart", "timm", "torchvision", "saved"]
 
 HEAD = ("name", "kind", "weights", "input", "note")
 """Columns of the list; weights in millions, input in pixels."""
+NO_WEIGHTS = {"__metadata__", "running_mean", "running_var", "num_batches_tracked"}
+"""Entries of a weight file that are statistics or remarks."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ def saved_models(runs: Path) -> list[ModelName]:
     """Models that earlier runs saved, by the path one would type."""
     from headstart.catalog.models import ModelName
 
-    folders = sorted({card.parent for card in runs.glob("**/model/model.json") if card.is_file()})
-    return [ModelName(name=str(folder), kind="saved", **_facts(folder / "model.json")) for folder in folders]
+    folders = sorted(card.parent for card in runs.glob("**/card.json") if (card.parent / "net.json").is_file())
+    return [ModelName(str(folder), "saved", *_facts(folder)) for folder in folders]
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
@@ -74,17 +77,25 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
     return not tests or any(fnmatch.fnmatchcase(word, test) for test in tests for word in (name.lower(), short))
 
 
-def _facts(card: Path) -> dict[str, Any]:
-    """What a saved model says about itself; a card that cannot be read is said to be so, the model is still listed."""
+def _facts(folder: Path) -> tuple[int | None, int | None, str]:
+    """Parameters, input size and a note, read from the files' heads; a damaged model is listed and said to be damaged."""
     try:
-        about = json.loads(card.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return {"params": None, "input_size": None, "note": f"its {card.name} cannot be read: {error}"}
-    about = about if isinstance(about, dict) else {}
-    size, classes = about.get("input_size", about.get("size")), about.get("classes") or []
-    made = [f"{len(classes)} classes", *([f"from {about['backbone']}"] if about.get("backbone") else [])]
-    params = about.get("params", about.get("parameters"))
-    return {"params": params, "input_size": size, "note": ", ".join(made)}
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        net = json.loads((folder / "net.json").read_text(encoding="utf-8"))
+        last = card["ancestors"][-1]
+        accuracy = "" if last["accuracy"] is None else f", accuracy {last['accuracy']:.3f}"
+        note = f"{len(card['classes'])} classes of {last['data']} by {last['strategy']}{accuracy}"
+        return _parameters(folder / net["weights"]["file"]), net["input"].get("size"), note
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        return None, None, f"damaged: {type(error).__name__}: {error}"
+
+
+def _parameters(weights: Path) -> int:
+    """Number of weights in a safetensors file (8 bytes of length, then JSON), without loading them or torch."""
+    with weights.open("rb") as file:
+        tensors = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    shapes = [about["shape"] for name, about in tensors.items() if name.rpartition(".")[2] not in NO_WEIGHTS]
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def _row(model: ModelName) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ class Display:
         self._task: Any = None
         self._what = ""
         self._drawn = 0.0
+        self._story = Story()
 
     def __enter__(self) -> Display:
         if self._live:
@@ -47,24 +49,29 @@ class Display:
     def __call__(self, event: dict[str, Any]) -> None:
         """Take one event of the run's log; kinds that say nothing to a person watching are left alone."""
         if event["event"] == "tick":
-            self._tick(event)
+            self._tick(describe(event), event["done"], event["total"])
             return
-        line = line_of(event)
+        if event["event"] == "phase":
+            self._begin(str(event.get("text", "")))
+        line = self._story.line_of(event)
         if line is not None:
             self._print(line, event["event"])
 
-    def _tick(self, event: dict[str, Any]) -> None:
-        if self._bars is None:
+    def _begin(self, what: str) -> None:
+        """Something new starts, of a length not known yet: a bar that only shows life, until the first tick."""
+        if self._bars is None or what == self._what:
             return
-        what, done, total = describe(event), event["done"], event["total"]
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+        self._what, self._task = what, self._bars.add_task(speak.clean(what), total=None)
+
+    def _tick(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if what == self._what and done < total and now - self._drawn < SECONDS_BETWEEN_DRAWINGS:
+        soon = now - self._drawn < SECONDS_BETWEEN_DRAWINGS
+        if self._bars is None or (soon and what == self._what and done < total):
             return
         self._drawn = now
-        if what != self._what:
-            if self._task is not None:
-                self._bars.remove_task(self._task)
-            self._what, self._task = what, self._bars.add_task(what, total=total)
+        self._begin(what)
         self._bars.update(self._task, completed=done, total=total)
 
     def _print(self, line: str, kind: str) -> None:
@@ -78,25 +85,48 @@ class Display:
 
 
 def describe(event: dict[str, Any]) -> str:
-    """What a tick is about, e.g. `full fine-tune · fold 2 · training`."""
-    fold = [f"fold {event['fold']}"] if event.get("fold") is not None else []
-    parts = [event.get("arm"), *fold, event.get("what")]
-    return " · ".join(str(part) for part in parts if part)
+    """What a tick is about, e.g. `full · fold 2 · joint`; folds are counted from 1, the refit has `all`."""
+    fold = event.get("fold")
+    place = f"fold {fold + 1}" if isinstance(fold, int) else f"{fold} images" if fold else None
+    return " · ".join(str(part) for part in (event.get("arm"), place, event.get("what")) if part)
 
 
-def line_of(event: dict[str, Any]) -> str | None:
-    """The line an event is worth, or None."""
-    text = event.get("text")
-    if not text:
+@dataclass
+class Story:
+    """Turns events into the few lines that are worth a person's reading. Trials are told together, once per round."""
+
+    _accuracies: dict[str, list[float]] = field(default_factory=dict)
+    _fresh: set[str] = field(default_factory=set)
+
+    def line_of(self, event: dict[str, Any]) -> str | None:
+        """The line an event is worth, or None."""
+        match event["event"]:
+            case "phase" if event.get("name") == "trial":
+                return None  # the bar says it, and there are dozens
+            case "phase" | "note" if event.get("text"):
+                return str(event["text"])
+            case "warning" if event.get("text"):
+                return f"warning: {event['text']}"
+            case "resumed":
+                return f"  going on at step {event['step']} of {event['steps']}"
+            case "plan":
+                late = f"; no time for {', '.join(event['left_out'])}" if event.get("left_out") else ""
+                return f"  arms: {', '.join(event['arms'])}{late}"
+            case "trial":
+                self._accuracies.setdefault(event["arm"], []).append(float(event["accuracy"]))
+                self._fresh.add(event["arm"])
+            case "round":
+                return self._round(event)
         return None
-    match event["event"]:
-        case "phase" | "note":
-            return str(text)
-        case "arm":
-            return f"  {event['name']}: {text}" if event.get("name") else f"  {text}"
-        case "warning":
-            return f"warning: {text}"
-    return None
+
+    def _round(self, event: dict[str, Any]) -> str | None:
+        means = {arm: sum(self._accuracies[arm]) / len(self._accuracies[arm]) for arm in self._fresh}
+        self._fresh = set()
+        if not means:
+            return None
+        told = ", ".join(f"{arm} {means[arm]:.3f}" for arm in sorted(means, key=lambda arm: (-means[arm], arm)))
+        onward = ", ".join(event.get("onward", ()))
+        return f"  after fold {event['fold'] + 1}: {told}" + (f"; going on: {onward}" if onward else "")
 
 
 def _bars() -> Progress:

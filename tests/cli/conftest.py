@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -23,18 +21,6 @@ class Said(NamedTuple):
 
 
 Run = Callable[..., Said]
-
-
-@dataclass(frozen=True)
-class FakeResult:
-    """What the real `AdaptResult` offers the command line."""
-
-    folder: Path
-    summary: dict[str, Any]
-    report: Path
-
-    def __str__(self) -> str:
-        return "arm    accuracy\nprobe      0.91"
 
 
 @pytest.fixture(autouse=True)
@@ -57,18 +43,18 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def fake_adapt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], list[Any]]:
-    """Put a function in the place of `headstart.studies.adapt.adapt`; returns the list of settings it was called with."""
+    """Put a function in the place of `headstart.api.run_adapt`; returns the list of settings it was called with."""
 
     def put(body: Callable[..., Any]) -> list[Any]:
         calls: list[Any] = []
 
-        def adapt(config: Any, listeners: tuple[Any, ...] = ()) -> Any:
+        def run_adapt(config: Any, listeners: tuple[Any, ...] = ()) -> Any:
             calls.append(config)
             return body(config, listeners)
 
-        module = ModuleType("headstart.studies.adapt")
-        module.adapt = adapt  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "headstart.studies.adapt", module)
+        module = ModuleType("headstart.api")
+        module.run_adapt = run_adapt  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "headstart.api", module)
         return calls
 
     return put

@@ -2,7 +2,7 @@
 
 After a wanted change write them anew with
 
-    HEADSTART_WRITE_GOLDEN=1 python -m pytest tests/cli/test_cli_golden.py
+    HEADSTART_UPDATE_GOLDEN=1 python -m pytest tests/cli/test_cli_golden.py
 
 and read the difference before it is committed.
 """
@@ -28,7 +28,7 @@ HELPS = {"cli.txt": ["--help"], **{f"cli-{name}.txt": [name, "--help"] for name 
 
 def _compare(name: str, text: str) -> None:
     path = GOLDEN / name
-    if os.environ.get("HEADSTART_WRITE_GOLDEN"):
+    if os.environ.get("HEADSTART_UPDATE_GOLDEN"):
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text, f"{name} changed; see this test's first lines"
 

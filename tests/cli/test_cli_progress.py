@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from headstart.cli import speak
-from headstart.cli.progress import Display, describe, line_of
+from headstart.cli.progress import Display, Story, describe
 
 EVENTS: list[dict[str, Any]] = [
     {"event": "phase", "name": "inspect", "text": "inspecting 1 797 images"},
@@ -21,7 +21,16 @@ EVENTS: list[dict[str, Any]] = [
     {"event": "note", "text": "grey images"},
     {"event": "tick", "done": 1, "total": 2, "what": "training", "arm": "full", "fold": 0},
     {"event": "warning", "text": "only one image of [red]cats\x1b[31m"},
-    {"event": "arm", "name": "probe", "text": "0.913 (0.89 to 0.93)"},
+    {"event": "plan", "arms": ["probe", "full"], "epochs": 3, "left_out": ["lpft"]},
+    {"event": "phase", "name": "trial", "text": "Probe, fold 1 of 2", "arm": "probe", "fold": 0},
+    {"event": "trial", "arm": "probe", "fold": 0, "accuracy": 0.9, "seconds": 0.1},
+    {"event": "trial", "arm": "probe", "fold": 1, "accuracy": 0.8, "seconds": 0.1},
+    {"event": "trial", "arm": "full", "fold": 0, "accuracy": 0.875, "seconds": 9.0},
+    {"event": "round", "fold": 0, "onward": ["full"], "spent": 9.0},
+    {"event": "resumed", "step": 3, "steps": 10},
+    {"event": "trial", "arm": "full", "fold": 1, "accuracy": 0.625, "seconds": 9.0},
+    {"event": "round", "fold": 1, "onward": [], "spent": 18.0},
+    {"event": "round", "fold": 2, "onward": [], "spent": 18.0},
     {"event": "note", "text": ""},
     {"event": "stage", "name": "joint", "seconds": 3.0},
 ]
@@ -29,7 +38,10 @@ LINES = [
     "inspecting 1 797 images",
     "grey images",
     r"warning: only one image of [red]cats\x1b[31m",
-    "  probe: 0.913 (0.89 to 0.93)",
+    "  arms: probe, full; no time for lpft",
+    "  after fold 1: full 0.875, probe 0.850; going on: full",
+    "  going on at step 3 of 10",
+    "  after fold 2: full 0.750",
 ]
 
 
@@ -61,7 +73,8 @@ def test_on_a_terminal_a_bar_and_the_same_lines(monkeypatch: pytest.MonkeyPatch,
     drawn = screen.getvalue()
     assert all(line.strip() in drawn for line in LINES)
     assert "reading" in drawn
-    assert "full · fold 0 · training" in drawn
+    assert "full · fold 1 · training" in drawn
+    assert "Probe, fold 1 of 2" in drawn
     assert "100%" in drawn
     assert " 50%" in drawn
     assert capsys.readouterr().out == ""
@@ -73,7 +86,7 @@ def test_one_bar_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         for event in EVENTS:
             show(event)
         assert show._bars is not None
-        assert [task.description for task in show._bars.tasks] == ["full · fold 0 · training"]
+        assert [task.description for task in show._bars.tasks] == ["Probe, fold 1 of 2"]
 
 
 def test_thousands_of_ticks_are_drawn_twenty_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,12 +139,23 @@ def test_the_terminal_is_left_as_it_was_when_a_run_fails(monkeypatch: pytest.Mon
     assert screen.getvalue().rstrip("\r\n").endswith(("\x1b[?25h", "\x1b[2K"))  # cursor back, line of the bar wiped
 
 
-def test_words_of_events() -> None:
-    assert describe({"what": "training"}) == "training"
-    assert describe({"what": "training", "arm": "full", "fold": 0}) == "full · fold 0 · training"
-    assert line_of({"event": "arm", "text": "done"}) == "  done"
-    assert line_of({"event": "epoch", "text": "epoch 3"}) is None
-    assert line_of({"event": "phase", "name": "inspect"}) is None
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ({"what": "training"}, "training"),
+        ({"what": "training", "arm": "full", "fold": 0}, "full · fold 1 · training"),
+        ({"what": "training", "arm": "full", "fold": "all"}, "full · all images · training"),
+    ],
+)
+def test_what_a_bar_says(event: dict[str, Any], words: str) -> None:
+    assert describe(event) == words
+
+
+@pytest.mark.parametrize(
+    "event", [{"event": "epoch", "text": "epoch 3"}, {"event": "phase", "name": "inspect"}, {"event": "solved"}]
+)
+def test_what_is_not_worth_a_line(event: dict[str, Any]) -> None:
+    assert Story().line_of(event) is None
 
 
 def test_adapt_hands_its_display_to_the_run(run: Any, fake_adapt: Any, tmp_path: Path) -> None:
