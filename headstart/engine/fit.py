@@ -130,7 +130,7 @@ def _loop(
     dtype, kind = machine.autocast, torch.device(machine.device).type
     saved_at = time.monotonic()
     for index in range(first, plan.steps):
-        torch.manual_seed(seed_for(seed, "step", index, distributed.rank()))
+        _seed(torch.device(machine.device), seed_for(seed, "step", index, distributed.rank()))
         set_rate(optimizer, stage.optimizer.lr * factor(stage.optimizer, index, plan.steps))
         with torch.autocast(kind, dtype) if dtype is not None else nullcontext():
             step = inputs.step(index)
@@ -157,6 +157,17 @@ def _loop(
             raise Interrupted(f"stopped in stage {stage.name!r} after step {index + 1} of {plan.steps}")
         if over:
             break
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """`torch.manual_seed` for the CPU and this device alone: for all devices it takes 0.3 ms where CUDA has not started."""
+    if device.type not in ("cpu", "cuda"):
+        torch.manual_seed(seed)
+        return
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
 
 
 def _due(saved_at: float, machine: Machine) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.data.views import View
@@ -39,6 +40,7 @@ class Inputs:
     device: torch.device
     run_seed: int
     seed: int
+    _order: tuple[int, NDArray[np.int64]] | None = None
 
     @staticmethod
     def of(net: Net, stage: Stage, trained: Trained, plan: Plan, machine: Machine, run_seed: int, log: RunLog) -> Inputs:
@@ -72,7 +74,7 @@ class Inputs:
     def step(self, index: int) -> Step:
         """Step number `index`: the same whenever, and in whatever order, it is asked for."""
         epoch = self.plan.epoch(index)
-        places = self.plan.order(epoch)[self.plan.span(index)]
+        places = self._order_of(epoch)[self.plan.span(index)]
         mine = distributed.my_slice(len(places))
         batch = batch_of(self.stage.data, places, mine, self.device)
         mixing = self._mixing(index, len(batch.rows))
@@ -81,6 +83,12 @@ class Inputs:
             return self._activations(view, batch, epoch, mixing)
 
         return Step(self.net, self.stage.data, batch, epoch, self.prefix.end, self.wanted, activations, mixing)
+
+    def _order_of(self, epoch: int) -> NDArray[np.int64]:
+        """The epoch's order, shuffled once and not at every step."""
+        if self._order is None or self._order[0] != epoch:
+            self._order = (epoch, self.plan.order(epoch))
+        return self._order[1]
 
     def _activations(self, name: str, batch: Batch, epoch: int, mixing: tuple[Tensor, Tensor] | None) -> Tensor:
         view = self.stage.views[name]

@@ -31,8 +31,9 @@ class Batch:
 
 def batch_of(task: Task, places: NDArray[np.int64], mine: slice, device: torch.device) -> Batch:
     """The part `mine` of the batch of `places`; every process can count the whole batch without asking the others."""
-    targets = task.targets[places]
-    return Batch(task.rows[places[mine]], torch.from_numpy(targets[mine]).to(device), int((targets != UNKNOWN).sum()))
+    rows = task.rows[places]
+    targets = task.labels[rows]
+    return Batch(rows[mine], torch.from_numpy(targets[mine]).to(device), int((targets != UNKNOWN).sum()))
 
 
 def present(samples: Tensor, spec: InputSpec) -> Tensor:
