@@ -15,9 +15,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headstart.api import adapt
     from headstart.balance.base import Balance
     from headstart.balance.fixed import Fixed
-    from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
+    from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig, ReadingConfig
     from headstart.catalog.strategies import (
         EarlyProbeConfig,
         FullConfig,
@@ -29,9 +30,14 @@ if TYPE_CHECKING:
         RetrainConfig,
         SvmConfig,
     )
+    from headstart.data.inspection import Inspection
+    from headstart.data.prepare import DataSet, prepare
+    from headstart.data.prepare import inspect_data as inspect
+    from headstart.data.sources import Source, open_source
     from headstart.data.task import Task, task_of
     from headstart.data.views import PLAIN, View, standard_view
     from headstart.engine.fit import FitResult, Machine, fit
+    from headstart.engine.model import Ancestor, Card, Model, Prediction, Predictions
     from headstart.engine.run import Drive, memo
     from headstart.engine.solve import SolveResult, solve
     from headstart.errors import (
@@ -51,19 +57,22 @@ if TYPE_CHECKING:
         RunFolderMismatch,
         TrainingError,
     )
+    from headstart.nets.build import build
     from headstart.nets.net import InputSpec, Net
     from headstart.seeding import seed_for
     from headstart.stage import Adapt, Budget, Evaluate, Optimizer, Solve, Stage, Train
     from headstart.strategies import STRATEGIES
+    from headstart.studies.adapt import AdaptResult
     from headstart.terms.base import Term
     from headstart.terms.supervised import Supervised
 
 __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {
+    "headstart.api": ("adapt",),
     "headstart.balance.base": ("Balance",),
     "headstart.balance.fixed": ("Fixed",),
-    "headstart.catalog.adapt": ("AdaptConfig", "BackboneConfig", "DataConfig"),
+    "headstart.catalog.adapt": ("AdaptConfig", "BackboneConfig", "DataConfig", "ReadingConfig"),
     "headstart.catalog.strategies": (
         "EarlyProbeConfig",
         "FullConfig",
@@ -75,9 +84,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "RetrainConfig",
         "SvmConfig",
     ),
+    "headstart.data.inspection": ("Inspection",),
+    "headstart.data.prepare": ("DataSet", "prepare"),
+    "headstart.data.sources": ("Source", "open_source"),
     "headstart.data.task": ("Task", "task_of"),
     "headstart.data.views": ("PLAIN", "View", "standard_view"),
     "headstart.engine.fit": ("FitResult", "Machine", "fit"),
+    "headstart.engine.model": ("Ancestor", "Card", "Model", "Prediction", "Predictions"),
     "headstart.engine.run": ("Drive", "memo"),
     "headstart.engine.solve": ("SolveResult", "solve"),
     "headstart.errors": (
@@ -97,16 +110,18 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "RunFolderMismatch",
         "TrainingError",
     ),
+    "headstart.nets.build": ("build",),
     "headstart.nets.net": ("InputSpec", "Net"),
     "headstart.seeding": ("seed_for",),
     "headstart.stage": ("Adapt", "Budget", "Evaluate", "Optimizer", "Solve", "Stage", "Train"),
     "headstart.strategies": ("STRATEGIES",),
+    "headstart.studies.adapt": ("AdaptResult",),
     "headstart.terms.base": ("Term",),
     "headstart.terms.supervised": ("Supervised",),
 }
 """Module -> the public names that live there under the same name."""
 
-_RENAMED: dict[str, tuple[str, str]] = {}
+_RENAMED = {"inspect": ("headstart.data.prepare", "inspect_data")}
 """Public name -> (module, its name there)."""
 
 _WHERE = {**{name: (home, name) for home, names in _HOMES.items() for name in names}, **_RENAMED}
@@ -116,14 +131,18 @@ __all__ = [
     "STRATEGIES",
     "Adapt",
     "AdaptConfig",
+    "AdaptResult",
+    "Ancestor",
     "BackboneConfig",
     "BackboneError",
     "Balance",
     "Budget",
+    "Card",
     "CheckpointError",
     "ConfigError",
     "DataConfig",
     "DataError",
+    "DataSet",
     "DiskFull",
     "Drive",
     "EarlyProbeConfig",
@@ -136,15 +155,20 @@ __all__ = [
     "HeadstartError",
     "InputError",
     "InputSpec",
+    "Inspection",
     "Interrupted",
     "LpftConfig",
     "Machine",
+    "Model",
     "ModelFileError",
     "Net",
     "NonFiniteLoss",
     "Optimizer",
     "PartialConfig",
+    "Prediction",
+    "Predictions",
     "ProbeConfig",
+    "ReadingConfig",
     "Recipe",
     "RetrainConfig",
     "RunError",
@@ -152,6 +176,7 @@ __all__ = [
     "RunFolderMismatch",
     "Solve",
     "SolveResult",
+    "Source",
     "Stage",
     "Supervised",
     "SvmConfig",
@@ -161,8 +186,13 @@ __all__ = [
     "TrainingError",
     "View",
     "__version__",
+    "adapt",
+    "build",
     "fit",
+    "inspect",
     "memo",
+    "open_source",
+    "prepare",
     "seed_for",
     "solve",
     "standard_view",
