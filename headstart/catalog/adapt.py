@@ -44,9 +44,9 @@ class BackboneConfig:
     size: int | None = None
     """side of the network's input in pixels; none: as the library or the file says"""
     mean: tuple[float, ...] | None = None
-    """mean per channel of the input, in units of 0 to 1"""
+    """mean per channel of the input, in units of 0 to 1, e.g. 0.485 0.456 0.406"""
     std: tuple[float, ...] | None = None
-    """standard deviation per channel of the input, in units of 0 to 1"""
+    """standard deviation per channel of the input, in units of 0 to 1, e.g. 0.229 0.224 0.225"""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class AdaptConfig:
     """Adapt a pretrained network to a folder of images, and verify that it was done the best way."""
 
     data: str
-    """image folder with one sub-folder per class (train/ val/ test/ respected), or a CSV manifest"""
+    """image folder with one sub-folder per class (train/ val/ test/ respected), a CSV manifest, or an .npz file"""
     out: Path = Path("runs/adapt")
     """run folder to write"""
     network: BackboneConfig = BackboneConfig()

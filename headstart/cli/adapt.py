@@ -13,8 +13,10 @@ def run(config: AdaptConfig) -> int:
     with Display() as show:
         show({"event": "phase", "text": "starting"})
         from headstart.api import run_adapt
+        from headstart.engine import distributed
 
         result = run_adapt(config, listeners=(show,))
+    distributed.stop()
     if config.json:
         speak.say_json(result.summary)
     else:

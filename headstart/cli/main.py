@@ -8,6 +8,7 @@ import os
 import select
 import shlex
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ COMMANDS: dict[str, Command[Any]] = {
 }
 DEFECT = 70
 BROKEN_PIPE = 141
+LAST_WORDS = 1.0
+"""Seconds that other processes leave to the first one."""
 NO_DEFECT = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENAMETOOLONG}
 """System errors that say something about the machine, not about headstart."""
 
@@ -104,6 +107,9 @@ def _expected(error: HeadstartError, words: Sequence[str]) -> int:
         extra = {"resume": shlex.join(["headstart", *again])}
         message += f"\ncontinue with: {extra['resume']}"
     said = isinstance(error, UsageError) or (not speak.is_first() and isinstance(error, (InputError, Interrupted)))
+    if not speak.is_first():
+        # torchrun ends all processes as soon as one has failed; the first must have had its say by then.
+        time.sleep(LAST_WORDS)
     if not said:
         speak.complain(message, **({"label": "stopped", "style": "bold yellow"} if isinstance(error, Interrupted) else {}))
     _tell_machine(words, error, str(error), error.exit_code, extra)

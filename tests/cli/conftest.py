@@ -28,6 +28,7 @@ def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     for name in ("RANK", "FORCE_COLOR", "PYTHONWARNINGS", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("headstart.cli.main.LAST_WORDS", 0.0)
 
 
 @pytest.fixture
