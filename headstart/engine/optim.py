@@ -55,15 +55,20 @@ def state_of(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Param
 
 def restore(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], saved: OptimizerState) -> None:
     """Put memory back for the parameters that have some; the others start fresh."""
-    for name, parameter in parameters.items():
-        if name in saved:
-            optimizer.state[parameter] = {kind: _like(value, parameter) for kind, value in saved[name].items()}
+    known = {name: parameter for name, parameter in parameters.items() if name in saved}
+    for name, parameter in known.items():
+        optimizer.state[parameter] = {kind: _like(value, parameter) for kind, value in saved[name].items()}
+    if known and isinstance(optimizer, torch.optim.SGD):
+        for name in parameters.keys() - known.keys():
+            # The fused rule cannot mix old and new momentum in one group; zero momentum is what a fresh start means.
+            fresh = torch.zeros_like(parameters[name], memory_format=torch.preserve_format).detach()
+            optimizer.state[parameters[name]] = {"momentum_buffer": fresh}
 
 
 def _like(value: Tensor, parameter: nn.Parameter) -> Tensor:
-    """A copy in the parameter's own memory format and place (step counters stay scalars)."""
+    """A copy in the parameter's own memory format and place (step counters stay scalars, on the device too)."""
     if value.shape != parameter.shape:
-        return value.clone()
+        return value.to(parameter.device, copy=True)
     return torch.empty_like(parameter, memory_format=torch.preserve_format).detach().copy_(value)
 
 

@@ -31,7 +31,8 @@ class LinearHead(nn.Module):
     def __init__(self, reads: tuple[str, ...], in_features: int, num_classes: int) -> None:
         super().__init__()
         self.reads = reads
-        self.linear = nn.Linear(in_features, num_classes)
+        # Through the meta device, because the usual start draws from the global random generator; zeros follow anyway.
+        self.linear = nn.Linear(in_features, num_classes, device="meta").to_empty(device="cpu")
         self.calibration: Tensor
         self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
         nn.init.zeros_(self.linear.weight)
