@@ -1,5 +1,6 @@
 # Everything happens inside .venv; the first target that needs it creates it.
 PYTHON ?= python3
+PYTEST_ARGS ?=
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -9,10 +10,10 @@ demo: $(READY)
 	$(BIN)/headstart demo --out runs/demo
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(BIN)/python -m pytest -m "slow or not slow" $(PYTEST_ARGS)
 
 check: $(READY)
 	$(BIN)/ruff check .

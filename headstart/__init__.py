@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import adapt
+    from headstart.api import adapt, fit, read
     from headstart.balance.base import Balance
     from headstart.balance.fixed import Fixed
     from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig, ReadingConfig
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from headstart.data.sources import Source, open_source
     from headstart.data.task import Task, task_of
     from headstart.data.views import PLAIN, View, standard_view
-    from headstart.engine.fit import FitResult, Machine, fit
+    from headstart.engine.fit import FitResult, Machine
     from headstart.engine.model import Ancestor, Card, Model, Prediction, Predictions
     from headstart.engine.run import Drive, memo
     from headstart.engine.solve import SolveResult, solve
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {
-    "headstart.api": ("adapt",),
+    "headstart.api": ("adapt", "fit", "read"),
     "headstart.balance.base": ("Balance",),
     "headstart.balance.fixed": ("Fixed",),
     "headstart.catalog.adapt": ("AdaptConfig", "BackboneConfig", "DataConfig", "ReadingConfig"),
@@ -89,7 +89,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.data.sources": ("Source", "open_source"),
     "headstart.data.task": ("Task", "task_of"),
     "headstart.data.views": ("PLAIN", "View", "standard_view"),
-    "headstart.engine.fit": ("FitResult", "Machine", "fit"),
+    "headstart.engine.fit": ("FitResult", "Machine"),
     "headstart.engine.model": ("Ancestor", "Card", "Model", "Prediction", "Predictions"),
     "headstart.engine.run": ("Drive", "memo"),
     "headstart.engine.solve": ("SolveResult", "solve"),
@@ -193,6 +193,7 @@ __all__ = [
     "memo",
     "open_source",
     "prepare",
+    "read",
     "seed_for",
     "solve",
     "standard_view",

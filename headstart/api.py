@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -12,11 +13,18 @@ from typing import Any
 from torch import nn
 
 from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
+from headstart.data.prepare import DataSet, prepare
+from headstart.data.sources import open_source
 from headstart.engine import distributed, interrupt
+from headstart.engine.fit import FitResult, Machine
+from headstart.engine.fit import fit as fit_stage
 from headstart.engine.log import Listener
+from headstart.engine.run import Result
+from headstart.engine.solve import solve
 from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.report import render
+from headstart.stage import Solve, Stage
 from headstart.studies.adapt import AdaptResult
 from headstart.studies.adapt import adapt as run_study
 
@@ -30,6 +38,41 @@ def run_adapt(
         if distributed.is_first():
             render(result.folder)
         return result
+
+
+def read(data: Any, *, size: int, fit: str = "squash", cache: str | Path | None = None, **columns: str | None) -> DataSet:
+    """Open, decode once and inspect `data`; `.task()` of the result is what strategies want.
+
+    size   side of the squares images are brought to, in pixels; usually `net.input.size`
+    fit    `squash`, `pad` or `crop`
+    cache  folder for the decoded images; default: headstart's folder in the user's cache directory
+
+    `data` and `columns` are as in `headstart.open_source`.
+    """
+    place = Path(cache) if cache is not None else user_cache() / "data"
+    place.mkdir(parents=True, exist_ok=True)
+    return prepare(open_source(data, **columns), size=size, fit=fit, cache=place)
+
+
+def user_cache() -> Path:
+    """`$XDG_CACHE_HOME/headstart`, or `~/.cache/headstart`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headstart"
+
+
+def fit(
+    net: Net, stage: Stage | Solve, *, seed: int = 0, machine: Machine | None = None, after: Result | None = None
+) -> Result:
+    """Carry out one stage by hand: train what a `Stage` names, or solve for the head of a `Solve`.
+
+        for stage in headstart.STRATEGIES["lpft"](net, task):
+            headstart.fit(net, stage)
+
+    after  the result of the stage before, whose optimiser memory a stage with `carry=True` goes on with
+    """
+    if isinstance(stage, Solve):
+        return solve(net, stage, seed=seed)
+    carried = after.optimizer if isinstance(after, FitResult) else None
+    return fit_stage(net, stage, seed=seed, machine=machine, carried=carried)
 
 
 def _interruptible() -> AbstractContextManager[None]:
