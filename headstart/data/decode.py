@@ -218,6 +218,7 @@ def _gate(image: Image.Image) -> AbstractContextManager[Any]:
 
 
 def _known_formats() -> list[str]:
+    Image.init()  # Pillow learns its readers on first use; before that the list is short
     return [name for name in _FORMATS if name in Image.OPEN]
 
 

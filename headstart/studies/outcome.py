@@ -306,7 +306,7 @@ def sentence(summary: Mapping[str, Any]) -> str:
     """Which arm won and by how much, or that it cannot be said."""
     comparison = summary["comparison"]
     if comparison is None:
-        return f"{summary['chosen']} was the only arm that finished."
+        return f"{summary['chosen']} was taken: no rival ran on the same folds within the time, so nothing is compared."
     low, high = comparison["interval"]
     gap = f"{100 * comparison['difference']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
     regret = summary["regret"]

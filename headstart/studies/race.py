@@ -1,8 +1,9 @@
 """A race: several ways to adapt a network, on shared folds and seeds, under one time budget.
 
-Arms that only read frozen features cost next to nothing and run on every fold. Arms that train run by successive halving:
-all on the first fold, the better half on the second, and so on, until the finalists share every fold. The advised arm is
-never dropped, because its regret is to be measured. Every finished trial is a file, so a killed race goes on.
+Arms that only read frozen features cost little and run on every fold, for at most half of the time. Arms that train run by
+successive halving: all on the first fold, the better half on the second, and so on, until the finalists share every fold.
+The advised arm is never dropped, because its regret is to be measured. Every finished trial is a file, so a killed race
+goes on.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class Standing:
 class Race:
     """The arms, the folds and the clock.
 
-    budget    seconds for all trials together; frozen arms and first trials of the most promising arms always run
+    budget    seconds for all trials together; the first frozen arm and a first trial of the advised one always run
     estimate  seconds that one trial of each arm should take, before any was measured
     """
 
@@ -122,11 +123,7 @@ class Race:
     def run(self) -> list[Standing]:
         """Race; returns a standing per arm, in the order given."""
         standings = {arm.name: Standing(arm) for arm in self.arms}
-        for arm in self.arms:
-            if arm.frozen:
-                for fold in range(len(self.folds)):
-                    self._try(standings[arm.name], fold)
-                standings[arm.name].status = "finished"
+        self._run_frozen([standings[arm.name] for arm in self.arms if arm.frozen])
         contenders = [standings[arm.name] for arm in self.arms if not arm.frozen]
         for number in range(len(self.folds)):
             contenders = self._round(contenders, number)
@@ -134,6 +131,17 @@ class Race:
             if len(standing.trials) == len(self.folds):
                 standing.status, standing.reason = "finished", ""
         return list(standings.values())
+
+    def _run_frozen(self, standings: list[Standing]) -> None:
+        """Every frozen arm on every fold, as long as that takes at most half of the time (the first arm always finishes)."""
+        for place, standing in enumerate(standings):
+            for fold in range(len(self.folds)):
+                needed = place == 0 or standing.arm.name == self.advised
+                if not distributed.share(needed or self.spent + standing.seconds <= self.budget / 2):
+                    standing.status = "eliminated" if standing.trials else "skipped"
+                    standing.reason = f"heads on frozen features had used half of the {self.budget:.0f} s"
+                    break
+                self._try(standing, fold)
 
     def _round(self, contenders: list[Standing], fold: int) -> list[Standing]:
         """All contenders on one fold; the better half goes on (two at least, the advised one always)."""
@@ -171,8 +179,8 @@ class Race:
         arm = standing.arm
         trial = self._load(arm, fold) or self._carry_out(arm, fold)
         standing.trials[fold] = trial
+        self.spent += trial.seconds
         if not arm.frozen:
-            self.spent += trial.seconds
             self._measured.setdefault(arm.name, trial.seconds)
         self.log.event("trial", arm=arm.name, fold=fold, accuracy=trial.accuracy, seconds=round(trial.seconds, 3))
 

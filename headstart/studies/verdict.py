@@ -65,7 +65,7 @@ def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, se
     differences = holm_differences(raw) if raw else {}
     equals = [s for s in finished if s is best or not differences[s.arm.name].decided]
     chosen = min(equals, key=lambda standing: (standing.arm.cost, -standing.mean))
-    rivals = [s for s in finished if s is not best]
+    rivals = [s for s in finished if s is not best] or [s for s in ran if s.arm.name in differences]
     strongest = max(rivals, key=lambda standing: standing.mean).arm.name if rivals else None
     against = strongest if chosen is best else chosen.arm.name
     advice = next((s for s in ran if s.arm.name == advised), None)
