@@ -31,7 +31,7 @@ _TORCHVISION = (
 )
 """torchvision's classification networks."""
 
-_OWN = {"cifar_resnet8": 78, "cifar_resnet20": 270, "cifar_resnet32": 464, "cifar_resnet44": 658, "cifar_resnet56": 853}
+_OWN = {"cifar_resnet8": 76, "cifar_resnet20": 270, "cifar_resnet32": 464, "cifar_resnet44": 658, "cifar_resnet56": 853}
 """headstart's own networks and their parameters in thousands."""
 
 
@@ -92,14 +92,20 @@ def nearest(name: str, n: int = 5) -> list[str]:
     shorts: dict[str, str] = {}
     for model in known_models():
         prefix, _, word = model.name.rpartition(":")
-        if kind and prefix != kind and any(kind == other for other in ("timm", "torchvision", "headstart")):
+        if kind in ("timm", "torchvision", "headstart") and prefix != kind:
             continue
         short = word if "." in wanted else word.split(".")[0]
-        shorts.setdefault(short, model.name if "." in wanted or not prefix else f"{prefix}:{short}")
-    close = difflib.get_close_matches(wanted, shorts, n=4 * n, cutoff=0.5)
-    within = sorted((short for short in shorts if wanted and short.startswith(wanted)), key=len)
-    ranked = dict.fromkeys([*(short for short in close if short == wanted), *close[:2], *within, *close])
-    return [shorts[short] for short in list(ranked)[:n]]
+        if short not in shorts or prefix == "timm":  # a bare name means timm's where several libraries have it
+            shorts[short] = f"{prefix}:{short}" if prefix else short
+    likeness = difflib.SequenceMatcher(b=wanted)
+    scores: dict[str, float] = {}
+    for short in difflib.get_close_matches(wanted, shorts, n=50, cutoff=0.6):
+        likeness.set_seq1(short)
+        scores[short] = likeness.ratio()
+    for short in sorted((short for short in shorts if wanted and short.startswith(wanted)), key=len)[:n]:
+        scores[short] = max(scores.get(short, 0.0), 0.9)  # the beginning of a name
+    ranked = sorted(scores, key=lambda short: (-scores[short], len(short), short))
+    return [shorts[short] for short in ranked[:n]]
 
 
 def write_timm_names(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import re
 from collections.abc import Callable, Mapping
@@ -152,7 +153,7 @@ def _own(name: str, options: dict[str, Any], wanted: Wanted, file: WeightFile | 
     if file is not None:
         fit_weights(net, file, (), f"headstart:{name}")
         net.source["weights"] = file.provenance()
-    net.source["input"] = net.input.to_json()
+    net.source["input"] = json.loads(json.dumps(net.input.to_json()))
     return ready(net)
 
 
@@ -164,4 +165,4 @@ def _saved(kind: str, word: str, file: WeightFile | None, options: dict[str, Any
     net = load_embedded() if kind == "embedded" else load_net(Path(word))
     known = Wanted(net.input.size, net.input.mean, net.input.std)
     net.input = wanted.over(known).spec(word) if net.input.kind == "image" else net.input
-    return ready(net)
+    return net

@@ -20,7 +20,7 @@ from headstart.errors import BackboneError, DiskFull, ModelFileError
 from headstart.nets.heads import head_from
 from headstart.nets.net import BlockInfo, InputSpec, Net
 from headstart.nets.rng import forked
-from headstart.nets.sources import from_module, from_source, ready
+from headstart.nets.sources import from_module, from_source
 
 FORMAT, VERSION = "headstart-net", 1
 WEIGHTS, DESCRIPTION = "weights.safetensors", "net.json"
@@ -183,7 +183,7 @@ def _read(path: Path, builder: Builder | None) -> Net:
     net.info = {name: BlockInfo(str(one["layout"]), int(one["channels"])) for name, one in spec["blocks"].items()}
     tensors |= {alias: tensors[name] for alias, name in spec["aliases"].items() if name in tensors}
     _fill(net, tensors, spec["strides"], path)
-    return ready(net)
+    return net.eval()
 
 
 def _tensors(path: Path, sha256: str) -> dict[str, Tensor]:

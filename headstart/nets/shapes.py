@@ -14,7 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    FakeTensorMode,
+)
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.nets.trace import Trace, mode
 
@@ -79,6 +85,12 @@ class _Recorder(fx.Interpreter):
         if isinstance(value, Tensor):
             self._tensors[n] = (value, value._version)
         return value
+
+    def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        module = self.fetch_attr(target)
+        if isinstance(module, _BatchNorm) and isinstance(args[0], FakeTensor):
+            return torch.empty_like(args[0])  # as large as what it is given; pretending in full takes most of the time
+        return super().call_module(target, args, kwargs)
 
     def _note_writes(self, writer: fx.Node) -> None:
         # Views share a version counter, so every value that lives in the written memory is found.

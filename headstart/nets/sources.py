@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,8 @@ def assemble(made: Made, *, keep_head: bool) -> Net:
     """A library's network as a `Net`; with its classifier as head `source` where it has a plain one and it is to be kept."""
     found = _cut(made)
     notes = [*made.notes, *found.notes]
-    net = Net(found.blocks, made.input, found.info, {**made.source, **({"notes": notes} if notes else {})})
+    source = {**made.source, **({"notes": notes} if notes else {})}
+    net = Net(found.blocks, made.input, found.info, json.loads(json.dumps(source)))
     if keep_head:
         _keep_classifier(net, found.classifier)
     return ready(net)

@@ -26,7 +26,10 @@ def is_timm(name: str) -> bool:
 
 
 def _config(name: str) -> Any:
-    return _timm().models.get_pretrained_cfg(name, allow_unregistered=False)
+    try:
+        return _timm().models.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:  # a tag that timm does not have
+        return None
 
 
 def make_timm(name: str, args: dict[str, Any], wanted: Wanted, *, pretrained: bool, num_classes: int | None = None) -> Made:

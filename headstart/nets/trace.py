@@ -261,6 +261,13 @@ def trace(net: nn.Module) -> Trace:
     return opaque(net, "it does something else when it is training than when it is not")
 
 
+def trace_eval(net: nn.Module) -> Trace:
+    """The graph of `net` as it is in eval mode: for looking at, not for cutting."""
+    root = Whole(net)
+    root.training = net.training
+    return _trace_once(root, False)
+
+
 def opaque(net: nn.Module, reason: str) -> Trace:
     """A trace in which the whole network is one node."""
     root, graph = Whole(net), fx.Graph()

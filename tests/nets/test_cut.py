@@ -37,14 +37,12 @@ FAMILIES: list[tuple[str, dict[str, Any], int]] = [
     ("mobilenetv4_conv_small_050", {}, 32),
     ("densenet121", {"block_config": (2, 2)}, 32),
     ("vgg11_bn", {"mlp_ratio": 0.02}, 32),
-    ("eca_nfnet_l0", {"depths": (1, 1, 1, 1)}, 32),
     ("regnety_002", {}, 32),
-    ("coatnet_pico_rw_224", {"img_size": 64}, 64),
 ]
 SLOW = [
     "resnet50", "convnext_atto", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "swin_tiny_patch4_window7_224",
     "swinv2_cr_tiny_ns_224", "efficientnet_b0", "mobilenetv3_small_100", "mobilenetv4_conv_small", "densenet121", "vgg11_bn",
-    "dm_nfnet_f0", "coatnet_nano_rw_224", "maxvit_tiny_tf_224", "hrnet_w18_small", "regnety_002", "mobilenetv2_100",
+    "dm_nfnet_f0", "eca_nfnet_l0", "coatnet_nano_rw_224", "maxvit_tiny_tf_224", "hrnet_w18_small", "regnety_002", "mobilenetv2_100",
     "mixer_s32_224", "xcit_nano_12_p16_224", "poolformer_s12", "edgenext_xx_small", "ghostnet_100", "inception_v3",
 ]  # fmt: skip
 
@@ -105,7 +103,7 @@ def test_prefix_then_suffix_is_the_whole_at_full_size(name: str) -> None:
     if name.startswith("deit"):
         whole.reset_classifier(0)
     found = _check(whole, whole.pretrained_cfg["input_size"][-1])
-    assert len(found.blocks) >= 5
+    assert len(found.blocks) >= 4
 
 
 @pytest.mark.parametrize(
@@ -117,8 +115,8 @@ def test_prefix_then_suffix_is_the_whole_at_full_size(name: str) -> None:
             "convnext_atto",
             {"depths": (1, 2, 1, 1)},
             64,
-            "stem stages_0_blocks_0 stages_1_downsample stages_1_blocks_0 stages_1_blocks_1 stages_2_downsample stages_2_blocks_0 "
-            "stages_3_downsample stages_3_blocks_0 pool",
+            "stem stages_0_blocks_0 stages_1_downsample stages_1_blocks_0 stages_1_blocks_1 stages_2_downsample "
+            "stages_2_blocks_0 stages_3_downsample stages_3_blocks_0 pool",
         ),
         (
             "densenet121",

@@ -1,0 +1,60 @@
+"""Costs counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from headstart.nets.build import build
+from headstart.nets.cost import activation_bytes, activation_elements, block_flops, parameters
+from headstart.nets.small import cifar_resnet, mlp
+
+
+def test_cifar_resnet_by_hand() -> None:
+    """He et al. 2016: ResNet-20 takes 40.55 million multiply-adds at 32 px (without the classifier)."""
+    net = cifar_resnet(20)
+    found = block_flops(net)
+    conv = 32 * 32 * 16 * 16 * 9
+    assert found["stem"] == 32 * 32 * 3 * 16 * 9
+    assert found["layer1_0"] == found["layer1_2"] == 2 * conv
+    assert found["layer2_0"] == conv // 2 + conv
+    assert found["layer3_1"] == 2 * conv
+    assert found["pool"] == 0
+    assert sum(found.values()) == 32 * 32 * 3 * 16 * 9 + 18 * conv - 2 * conv // 2
+
+
+def test_a_larger_input_and_batch() -> None:
+    net = cifar_resnet(8, 4)
+    one, many = block_flops(net), block_flops(net, (3, 3, 64, 64))
+    assert all(many[name] == 12 * one[name] for name in one)
+
+
+def test_attention_is_counted() -> None:
+    net = build("timm:vit_tiny_patch16_224", args={"depth": 1}, size=32, pretrained=False)
+    tokens, width = 5, 192
+    linear = tokens * width * (3 * width + width + 8 * width)
+    assert block_flops(net)["blocks_0"] == linear + 2 * tokens * tokens * width
+    assert block_flops(net)["stem"] == 4 * 16 * 16 * 3 * width
+
+
+def test_vectors() -> None:
+    assert block_flops(mlp(5, (4, 3))) == {"layer0": 20, "layer1": 12}
+
+
+def test_activations_and_parameters() -> None:
+    net = cifar_resnet(8, 4)
+    assert activation_elements(net, "stem") == 4 * 32 * 32
+    assert activation_bytes(net, "layer3_0") == 4 * 16 * 8 * 8
+    assert activation_bytes(net, "pool") == 4 * 16
+    assert parameters(net, "stem") == 3 * 4 * 9 + 8
+    assert parameters(net) == sum(weight.numel() for weight in net.parameters())
+    with pytest.raises(KeyError, match="nonsense"):
+        activation_elements(net, "nonsense")
+
+
+def test_counting_changes_nothing() -> None:
+    net = cifar_resnet(8, 4).train()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    block_flops(net)
+    assert net.training
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
