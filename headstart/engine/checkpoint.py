@@ -98,20 +98,22 @@ class Checkpoints:
     """The newest checkpoint of a stage and the one before it."""
 
     def __init__(self, folder: Path) -> None:
+        self.incoming = folder / "incoming.safetensors"
         self.latest = folder / "latest.safetensors"
         self.previous = folder / "previous.safetensors"
 
     def save(self, state: State) -> None:
         """Write `state` as the newest; the newest so far becomes the previous one."""
-        incoming = self.latest.with_name("incoming.safetensors")
-        try:
-            save_state(incoming, state)
-        except DiskFull:
-            incoming.unlink(missing_ok=True)
-            raise
-        if self.latest.exists():
-            self.latest.replace(self.previous)
-        incoming.replace(self.latest)
+        self._settle()
+        save_state(self.incoming, state)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Put a checkpoint that is written into its place; one may wait since a kill between two renames."""
+        if self.incoming.exists():
+            if self.latest.exists():
+                self.latest.replace(self.previous)
+            self.incoming.replace(self.latest)
 
     def load(self, log: RunLog = SILENT) -> State | None:
         """The newest readable checkpoint, or None when none was ever written. A damaged one is named in the log.
@@ -119,7 +121,7 @@ class Checkpoints:
         Raises CheckpointError when checkpoints exist and none can be read.
         """
         faults = []
-        for path in (self.latest.with_name("incoming.safetensors"), self.latest, self.previous):
+        for path in (self.incoming, self.latest, self.previous):
             if not path.exists():
                 continue
             try:
@@ -132,6 +134,6 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Remove both."""
-        for path in (self.latest, self.previous, self.latest.with_name("incoming.safetensors")):
+        """Remove them all."""
+        for path in (self.incoming, self.latest, self.previous):
             path.unlink(missing_ok=True)
