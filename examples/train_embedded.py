@@ -11,17 +11,23 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from headstart.data.prepare import prepare
+from headstart.data.sources import open_source
 from headstart.data.task import Task
 from headstart.data.views import standard_view
 from headstart.engine.checkpoint import Checkpoints
 from headstart.engine.evaluate import answers
 from headstart.engine.fit import Machine, fit
 from headstart.engine.log import RunLog
+from headstart.metrics.intervals import wilson
 from headstart.nets.net import Net
+from headstart.nets.saved import save_embedded
 from headstart.nets.small import cifar_resnet
 from headstart.seeding import seed_for
 from headstart.stage import Budget, Optimizer, Stage
@@ -60,8 +66,46 @@ def train(task: Task, out: Path, *, epochs: int, seed: int, precision: str, show
     net = fresh_net(task.num_classes, seed)
     machine = Machine(precision="bf16" if precision == "bf16" else "float32", checkpoint_every=60)
     began = time.monotonic()
-    fit(net, recipe(task, epochs), seed=seed, machine=machine, log=RunLog(out / "log.jsonl", listeners), checkpoints=Checkpoints(out))
+    log = RunLog(out / "log.jsonl", listeners)
+    fit(net, recipe(task, epochs), seed=seed, machine=machine, log=log, checkpoints=Checkpoints(out))
     return net, time.monotonic() - began
+
+
+def load(folder: Path, cache: Path) -> tuple[Task, Task]:
+    """Training and test images at 32 px, decoded once."""
+    data = prepare(open_source(folder), size=32, cache=cache / "data")
+    return data.task(HEAD, "train"), data.task(HEAD, "test")
+
+
+def card(data: Task, correct: NDArray[np.bool_], args: argparse.Namespace, seconds: float) -> dict[str, Any]:
+    """What is known about the network, stored with it."""
+    interval = wilson(int(correct.sum()), len(correct))
+    return {
+        "trained_on": "CIFAR-10, 50 000 training images",
+        "fingerprint": data.fingerprint,
+        "classes": list(data.classes),
+        "recipe": " ".join((recipe.__doc__ or "").split()) + f" {args.epochs} epochs, {args.precision}.",
+        "command": f"python examples/train_embedded.py CIFAR10_FOLDER --epochs {args.epochs} --seed {args.seed}",
+        "seed": args.seed,
+        "seconds": round(seconds),
+        "test_images": len(correct),
+        "test_accuracy": float(correct.mean()),
+        "test_interval": [interval.low, interval.high],
+    }
+
+
+def write_asset(net: Net, facts: dict[str, Any], folder: Path) -> None:
+    """The weights and the card, as the package ships them."""
+    net.source = {**(net.source or {}), "name": "embedded", "card": facts}
+    save_embedded(net.cpu(), folder)
+    lines = [
+        "# Card of the embedded backbone",
+        "",
+        "ResNet-20 for 32 px (He et al. 2016), trained by headstart's own engine.",
+        "",
+    ]
+    lines += [f"- {name.replace('_', ' ')}: {value}" for name, value in facts.items()]
+    (folder / "embedded.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
 def main() -> None:
@@ -79,4 +123,9 @@ def main() -> None:
     net, seconds = train(data, args.out, epochs=args.epochs, seed=args.seed, precision=args.precision)
     correct = answers(net, test).argmax(1) == test.targets
     print(f"test accuracy {correct.mean():.4f} on {len(correct)} images, {seconds:.0f} s in this process")
-    np.save(args.out / "correct.npy", correct)
+    write_asset(net, card(data, correct, args, seconds), args.out / "asset")
+    print(f"to ship it: cp {args.out / 'asset'}/embedded.* headstart/assets/")
+
+
+if __name__ == "__main__":
+    main()

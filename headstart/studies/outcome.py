@@ -272,6 +272,15 @@ def model_of(o: Outcome, summary: Mapping[str, Any]) -> Model:
     return Model(o.final.cpu(), card)
 
 
+def _pretrained(o: Outcome) -> Ancestor:
+    """The network the run started from, when it is not a saved model: as much as is known about it."""
+    card = (o.source.source or {}).get("card")
+    if not card:
+        return Ancestor(_name(o), "pretrained", "its source data", "")
+    interval = tuple(card["test_interval"])
+    return Ancestor(_name(o), "supervised", card["trained_on"], card["fingerprint"], {}, card["test_accuracy"], interval)
+
+
 def as_text(summary: Mapping[str, Any]) -> str:
     """The verdict as a plain table."""
     quadrant, test = summary["quadrant"], summary["test"]
