@@ -50,8 +50,9 @@ def cached_on_hub(repository: str, filename: str | None) -> Path | None:
 
 def hub_address(repository: str) -> str:
     """Where the hub keeps a repository."""
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    return f"{endpoint}/{repository.partition('@')[0]}"
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT.rstrip('/')}/{repository.partition('@')[0]}"
 
 
 def cached_by_torch(url: str) -> Path | None:

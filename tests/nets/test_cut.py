@@ -42,7 +42,8 @@ FAMILIES: list[tuple[str, dict[str, Any], int]] = [
 SLOW = [
     "resnet50", "convnext_atto", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "swin_tiny_patch4_window7_224",
     "swinv2_cr_tiny_ns_224", "efficientnet_b0", "mobilenetv3_small_100", "mobilenetv4_conv_small", "densenet121", "vgg11_bn",
-    "dm_nfnet_f0", "eca_nfnet_l0", "coatnet_nano_rw_224", "maxvit_tiny_tf_224", "hrnet_w18_small", "regnety_002", "mobilenetv2_100",
+    "dm_nfnet_f0", "eca_nfnet_l0",
+    "coatnet_nano_rw_224", "maxvit_tiny_tf_224", "hrnet_w18_small", "regnety_002", "mobilenetv2_100",
     "mixer_s32_224", "xcit_nano_12_p16_224", "poolformer_s12", "edgenext_xx_small", "ghostnet_100", "inception_v3",
 ]  # fmt: skip
 
