@@ -12,7 +12,7 @@ from torch import nn
 
 from headstart.data.task import Task
 from headstart.engine.step import present
-from headstart.nets.net import Net
+from headstart.nets.net import InputSpec, Net
 
 
 @contextmanager
@@ -28,9 +28,17 @@ def looking(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def answers(net: Net, task: Task, head: str | None = None, *, batch_size: int = 256) -> NDArray[np.float32]:
+def batch_for(spec: InputSpec) -> int:
+    """Samples per pass without gradient: about as many pixels as stay in a CPU's caches, so that memory stays bounded."""
+    if spec.kind != "image":
+        return 1024
+    return max(min(512, 32 * 224 * 224 // max(spec.size * spec.size, 1)), 16)
+
+
+def answers(net: Net, task: Task, head: str | None = None) -> NDArray[np.float32]:
     """Logits `[N, C]` of a head on the plain view of every sample of `task`, in the task's order."""
     name = head or task.name
+    batch_size = batch_for(net.input)
     parts = []
     with looking(net):
         for start in range(0, len(task), batch_size):

@@ -15,7 +15,7 @@ from headstart.data.store import Store
 from headstart.data.task import Task
 from headstart.engine import interrupt
 from headstart.engine.checkpoint import bytes_of
-from headstart.engine.evaluate import looking
+from headstart.engine.evaluate import batch_for, looking
 from headstart.engine.log import SILENT, RunLog
 from headstart.engine.step import present
 from headstart.nets.fold import folded
@@ -23,11 +23,6 @@ from headstart.nets.net import Net
 
 Features = Mapping[str, NDArray[np.float32]]
 """Block name -> pooled features `[N, C]`."""
-
-
-def batch_for(size: int) -> int:
-    """Samples per pass over frozen blocks on a CPU: about as many pixels as stay in its caches."""
-    return max(min(512, 32 * 224 * 224 // max(size * size, 1)), 16)
 
 
 class FeatureBank:
@@ -55,7 +50,7 @@ class FeatureBank:
     def _compute(self, net: Net, store: Store, taps: Sequence[str], keys: Mapping[str, str]) -> None:
         out = {tap: self._room(keys[tap], (len(store), net.info[tap].channels)) for tap in taps}
         until = max(taps, key=net.block_names.index)
-        width = batch_for(net.input.size) if net.input.kind == "image" else 1024
+        width = batch_for(net.input)
         with looking(net):
             blocks = folded(net, net.between(None, until))
             for start in range(0, len(store), width):
