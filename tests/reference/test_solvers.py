@@ -227,10 +227,12 @@ def test_cross_validation_is_fitting_each_fold_alone(name, weighted):
             part = None if weight is None else weight[train]
             alone[valid] = s.fit(name, x[train], y[train], 3, penalty, part).logits(x[valid])
         right, mass = (alone.argmax(1) == y).double(), torch.ones(len(x)) if weight is None else weight
-        assert got.accuracy_by_penalty[row] == pytest.approx(float((right * mass).sum() / mass.sum()))
+        # fits that only choose stop early: an image or two between classes may be answered otherwise
+        slack = 2 / len(x) if name in ("logistic", "svm") else 1e-6
+        assert got.accuracy_by_penalty[row] == pytest.approx(float((right * mass).sum() / mass.sum()), abs=slack)
         if penalty == got.penalty:
-            loose = 0.2 if name == "svm" else 2e-2  # fits that only choose stop early
-            torch.testing.assert_close(got.out_of_fold_logits, alone, atol=loose, rtol=1e-2)
+            away = (got.out_of_fold_logits - alone).square().mean().sqrt() / alone.std()
+            assert away <= (0.08 if name in ("logistic", "svm") else 1e-6)
     assert len(got.fold_accuracies) == 4
     assert got.accuracy == max(got.accuracy_by_penalty)
 

@@ -15,6 +15,9 @@ from torch import Tensor
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """(x [p, M], which [p]) -> (value [p], gradient [p, M]) of the problems numbered `which`"""
 
+Metric = Callable[[Tensor], Tensor]
+"""which [p] -> positive diagonal [p, M] near the inverse of the curvature where those problems were last evaluated"""
+
 _ARMIJO = 1e-4
 _CURVATURE = 0.9
 _MEMORY = 10
@@ -66,14 +69,20 @@ class _Memory:
             ring[:] = [kept[chosen] for kept in ring]
         self.scale = None if self.scale is None else self.scale[chosen]
 
-    def direction(self, gradient: Tensor) -> Tensor:
+    def direction(self, gradient: Tensor, metric: Tensor | None) -> Tensor:
         """Two-loop recursion (Nocedal & Wright, algorithm 7.4) for all problems at once: `[p, M]`."""
         q, weights = gradient.clone(), []
         for step, change, inverse in zip(reversed(self.steps), reversed(self.changes), reversed(self.inverse), strict=True):
             weight = inverse * (step * q).sum(1)
             weights.append(weight)
             q.addcmul_(change, weight[:, None], value=-1)
-        if self.scale is None:  # no curvature known: a first step of length at most one
+        if metric is not None:
+            q *= metric
+            if self.steps:  # the metric's shape with the last step's size
+                curvature = (self.changes[-1].square() * metric).sum(1)
+                fit = (self.steps[-1] * self.changes[-1]).sum(1) / curvature.clamp_min(torch.finfo(q.dtype).tiny)
+                q *= torch.where(fit > 0, fit, 1.0).clamp(0.1, 10)[:, None]
+        elif self.scale is None:  # no curvature known: a first step of length at most one
             q /= gradient.norm(dim=1, keepdim=True).clamp_min(1.0)
         else:
             q *= self.scale[:, None]
@@ -82,42 +91,63 @@ class _Memory:
         return q.neg_()
 
 
-def minimise(objective: Objective, start: Tensor, *, tolerance: float, max_iterations: int = 1000) -> Minimum:
+def minimise(
+    objective: Objective,
+    start: Tensor,
+    *,
+    tolerance: float,
+    max_iterations: int = 1000,
+    metric: Metric | None = None,
+    close: float = 0.0,
+) -> Minimum:
     """Minimise P smooth convex problems from `start` `[P, M]` until every gradient entry is at most `tolerance`.
+
+    metric  what directions start from instead of the plain gradient: worth its price where curvatures differ widely
+    close   with a `metric`: a problem is also done when the step to the minimum, as the metric tells it, is at most this
+            share of x, both in the length the metric defines: for a linear classifier about the share of its logits
 
     A problem that has converged, or whose line search finds no lower point (rounding), takes no further part.
     """
     problems = len(start)
     which = torch.arange(problems)
     value, gradient = objective(start, which)
+    shape = None if metric is None else metric(which)
     best = Minimum(start.clone(), value.clone(), _largest(gradient), torch.zeros(problems, dtype=torch.long), value < value)
-    best.converged.copy_(best.gradient <= tolerance)
+    best.converged.copy_(_done(start, gradient, shape, tolerance, close))
     x, memory = start, _Memory()
     alive = ~best.converged
     for iteration in range(1, max_iterations + 1):
         if not alive.all():
             which, x, value, gradient = which[alive], x[alive], value[alive], gradient[alive]
+            shape = None if shape is None else shape[alive]
             memory.keep(alive)
         if not len(which):
             break
-        towards = _downhill(memory, gradient)
+        towards = _downhill(memory, gradient, shape)
         moved, lower, steeper, found = _search(objective, x, value, gradient, towards, which)
         memory.push(moved - x, steeper - gradient)
         x, value, gradient = moved, lower, steeper
-        size = _largest(gradient)
-        done = size <= tolerance
-        best.x[which], best.value[which], best.gradient[which] = x, value, size
+        shape = None if metric is None else metric(which)
+        done = _done(x, gradient, shape, tolerance, close)
+        best.x[which], best.value[which], best.gradient[which] = x, value, _largest(gradient)
         best.iterations[which], best.converged[which] = iteration, done
         alive = found & ~done
     return best
 
 
-def _downhill(memory: _Memory, gradient: Tensor) -> Tensor:
+def _done(x: Tensor, gradient: Tensor, metric: Tensor | None, tolerance: float, close: float) -> Tensor:
+    done = _largest(gradient) <= tolerance
+    if metric is not None and close > 0:
+        done |= (gradient.square() * metric).sum(1) <= close**2 * (x.square() / metric).sum(1)
+    return done
+
+
+def _downhill(memory: _Memory, gradient: Tensor, metric: Tensor | None) -> Tensor:
     """The quasi-Newton direction, or the plain gradient's where rounding has made that one point uphill."""
-    towards = memory.direction(gradient)
+    towards = memory.direction(gradient, metric)
     uphill = (towards * gradient).sum(1) >= 0
     if uphill.any():
-        towards[uphill] = -gradient[uphill]
+        towards[uphill] = -(gradient if metric is None else gradient * metric)[uphill]
     return towards
 
 

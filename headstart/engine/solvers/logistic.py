@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from headstart.engine.solvers.linear import LinearSolution, everything, finished
-from headstart.engine.solvers.objective import Objective, solve
+from headstart.engine.solvers.folds import Folds
+from headstart.engine.solvers.lbfgs import minimise
+from headstart.engine.solvers.linear import LinearSolution
+from headstart.engine.solvers.objective import Objective, finished, held_out_logits
+from headstart.engine.solvers.spectrum import Spectrum, everything, spectra
+
+_GRADIENT = 1e-6
+"""largest gradient entry of a fit to keep: probabilities are then good to about 1e-5"""
+_CLOSE = 0.01
+"""relative distance from the minimum, as estimated, at which a fit that only chooses a penalty may stop"""
 
 
 def fit_logistic(
@@ -24,25 +34,53 @@ def fit_logistic(
     sample_weight  `[N]`, not negative; weights the mean. Class weights are given this way
     """
     samples = everything(features, labels, num_classes, penalty, sample_weight)
-    one, strength = torch.zeros(1, dtype=torch.long), torch.tensor([penalty], dtype=torch.float64)
-    objective = CrossEntropy(samples, one, strength)
-    return finished("logistic", samples, solve(objective), penalty, features.dtype)
+    objective = CrossEntropy([samples], torch.zeros(1, dtype=torch.long), torch.tensor([penalty], dtype=torch.float64))
+    found = minimise(objective, objective.start(), tolerance=_GRADIENT, metric=objective.metric)
+    info = {
+        "penalty": penalty,
+        "iterations": int(found.iterations[0]),
+        "gradient": float(found.gradient[0]),
+        "converged": bool(found.converged[0]),
+        "objective": float(found.value[0]),
+    }
+    return finished("logistic", samples, found.x.view(num_classes, -1), features.dtype, info)
+
+
+def held_out_logistic(
+    features: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    penalties: Sequence[float],
+    folds: Folds,
+    sample_weight: Tensor | None = None,
+) -> Tensor:
+    """Out-of-fold logits `[K, N, C]`: all folds x penalties in lockstep, only as far as choosing needs."""
+    samples = spectra(features, labels, num_classes, folds, sample_weight)
+    sets = torch.arange(len(samples)).repeat_interleave(len(penalties))
+    objective = CrossEntropy(samples, sets, torch.tensor(list(penalties), dtype=torch.float64).repeat(len(samples)))
+    found = minimise(objective, objective.start(), tolerance=_GRADIENT, metric=objective.metric, close=_CLOSE)
+    fits = found.x.view(len(samples), len(penalties), num_classes, -1)
+    return held_out_logits(
+        features, samples, folds, [x[..., : s.width] for x, s in zip(fits, samples, strict=True)], num_classes
+    )
 
 
 class CrossEntropy(Objective):
     """Mean cross-entropy of the softmax over the classes that have a sample."""
 
-    fine = 1e-6  # probabilities are then good to about 1e-5
-    coarse = 1e-5
+    def __init__(self, samples: Sequence[Spectrum], sets: Tensor, penalties: Tensor) -> None:
+        super().__init__(samples, sets, penalties, len(samples[0].present))
 
-    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        if not present.all():
-            logits = logits.masked_fill(~present.unsqueeze(2), -torch.inf)
+    def loss(self, logits: Tensor, which: Tensor, samples: Spectrum, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        if not samples.present.all():
+            logits.masked_fill_(~samples.present[:, None], -torch.inf)
+        labels, weights = samples.labels[part], samples.weights[part]
         logs = logits.log_softmax(1)
         index = labels.expand(len(logits), 1, -1)
-        own = logs.gather(1, index).squeeze(1)
-        # a left-out sample may belong to a class its problem does not know: weight 0 times infinity is no number
-        value = -torch.where(weights > 0, own * weights, 0.0).sum(1, dtype=torch.float64)
-        residual = logs.exp_()
-        residual.scatter_add_(1, index, residual.new_full((1, 1, 1), -1.0).expand_as(index))
-        return value, residual.mul_(weights.unsqueeze(1))
+        value = -(logs.gather(1, index).squeeze(1) @ weights)
+        chances = logs.exp_()
+        # softmax curvature diag(p) - pp': its trace over the classes, spread over all directions but the common one
+        trace = weights.sum() - torch.linalg.vector_norm(chances, dim=1).square_() @ weights
+        bend = trace / max(1, int(samples.present.sum()) - 1)
+        chances.scatter_add_(1, index, chances.new_full((1, 1, 1), -1.0).expand_as(index))
+        return value, chances.mul_(weights), bend.clamp_min(torch.finfo(bend.dtype).eps)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from headstart.engine.solvers.calibrate import calibration_scale
-from headstart.engine.solvers.linear import ABSENT, LinearSolution, check, check_penalty, standardised
+from headstart.engine.solvers.linear import ABSENT, LinearSolution, check, check_penalty
+from headstart.engine.solvers.spectrum import spectrum
 
 
 @dataclass(frozen=True)
@@ -52,47 +53,33 @@ def leave_one_out(
 
 
 def ridge_path(
-    features: Tensor, labels: Tensor, num_classes: int, penalties: Sequence[float], sample_weight: Tensor | None = None
+    features: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    penalties: Sequence[float],
+    sample_weight: Tensor | None = None,
+    dtype: torch.dtype = torch.float64,
 ) -> RidgePath:
-    """Fits for all `penalties` in float64; see `fit_ridge`."""
+    """Fits for all `penalties`, computed in `dtype`; see `fit_ridge`."""
     check(features, labels, num_classes, sample_weight)
     for penalty in penalties:
         check_penalty(penalty)
-    mask = torch.ones(1, len(labels), dtype=torch.bool)
-    samples = standardised(features, labels, num_classes, mask, sample_weight, torch.float64)
-    weight_N, scale, known = samples.weights[0], samples.scale[0], samples.present[0]
-    target = torch.nn.functional.one_hot(labels.long(), num_classes).double()
-    # with an unpenalised bias the best fit passes through the weighted means: take them off and solve without one
-    mean_x, mean_y = weight_N @ samples.features, weight_N @ target
-    root = weight_N.sqrt()[:, None]
-    a, b = root * (samples.features - mean_x) * scale, root * (target - mean_y)
+    samples = spectrum(features, labels, num_classes, None, sample_weight, dtype)
+    target = torch.nn.functional.one_hot(samples.labels, num_classes).to(dtype)
+    weight_N, along = samples.weights, samples.features
+    wanted = along.T @ (weight_N[:, None] * target)
+    squares = along.square()
     weights, biases, left_out = [], [], []
-    for coefficients, leverage in _solutions(a, b, penalties):
-        fitted = mean_y + (samples.features - mean_x) * scale @ coefficients
-        share = (weight_N + leverage)[:, None]
-        left = fitted - share / (1 - share).clamp_min(1e-12) * (target - fitted)
-        weight = coefficients.T * scale
-        bias = mean_y - weight @ (mean_x + samples.centre)
-        weights.append(torch.where(known[:, None], weight, 0.0))
-        biases.append(torch.where(known, bias, ABSENT))
-        left_out.append(torch.where(known, left, ABSENT))
-    absent = [int(c) for c in (~known).nonzero()[:, 0]]
-    return RidgePath(torch.stack(weights), torch.stack(biases), torch.stack(left_out), absent)
-
-
-def _solutions(a: Tensor, b: Tensor, penalties: Sequence[float]) -> list[tuple[Tensor, Tensor]]:
-    """(A'A + penalty)^-1 A'B `[D, C]` and the diagonal of A (A'A + penalty)^-1 A' `[N]`, per penalty."""
-    found = []
-    if a.shape[0] >= a.shape[1]:
-        values, vectors = torch.linalg.eigh(a.T @ a)
-        rotated, projected = a @ vectors, vectors.T @ (a.T @ b)
-        for penalty in penalties:
-            shrunk = 1 / (values.clamp_min(0) + penalty)
-            found.append((vectors @ (shrunk[:, None] * projected), rotated.square() @ shrunk))
-        return found
-    values, vectors = torch.linalg.eigh(a @ a.T)
-    projected = vectors.T @ b
     for penalty in penalties:
-        shrunk = 1 / (values.clamp_min(0) + penalty)
-        found.append((a.T @ (vectors @ (shrunk[:, None] * projected)), vectors.square() @ (shrunk * values.clamp_min(0))))
-    return found
+        shrunk = samples.values + penalty
+        shrunk[0] = 1.0  # the bias is not penalised
+        x = wanted / shrunk[:, None]
+        fitted = along @ x
+        share = (weight_N * (squares @ shrunk.reciprocal()))[:, None]
+        left = fitted.new_full((len(labels), num_classes), torch.nan)
+        left[samples.rows] = fitted - share / (1 - share).clamp_min(1e-12) * (target - fitted)
+        weight, bias = samples.folded(x.T)
+        weights.append(weight)
+        biases.append(bias)
+        left_out.append(torch.where(samples.present, left, ABSENT))
+    return RidgePath(torch.stack(weights), torch.stack(biases), torch.stack(left_out), samples.absent)

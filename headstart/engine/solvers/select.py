@@ -12,11 +12,10 @@ from torch import Tensor
 from headstart.engine.solvers.calibrate import calibration_scale
 from headstart.engine.solvers.folds import Folds, rows_of, stratified_folds
 from headstart.engine.solvers.linear import LinearSolution, check, check_penalty
-from headstart.engine.solvers.logistic import CrossEntropy, fit_logistic
-from headstart.engine.solvers.objective import held_out_logits
+from headstart.engine.solvers.logistic import fit_logistic, held_out_logistic
 from headstart.engine.solvers.prototypes import fit_nearest_mean
 from headstart.engine.solvers.ridge import fit_ridge, ridge_path
-from headstart.engine.solvers.svm import SquaredHinge, fit_svm
+from headstart.engine.solvers.svm import fit_svm, held_out_svm
 from headstart.errors import ConfigError
 
 Solver = Literal["logistic", "svm", "ridge", "nearest_mean"]
@@ -145,9 +144,9 @@ def _held_out(
 ) -> Tensor:
     """Out-of-fold logits `[K, N, C]`, NaN where no fold held the image out."""
     if solver == "logistic":
-        return held_out_logits(CrossEntropy, features, labels, num_classes, penalties, pairs, sample_weight)
+        return held_out_logistic(features, labels, num_classes, penalties, pairs, sample_weight)
     if solver == "svm":
-        return held_out_logits(SquaredHinge, features, labels, num_classes, penalties, pairs, sample_weight)
+        return held_out_svm(features, labels, num_classes, penalties, pairs, sample_weight)
     logits = features.new_full((len(penalties), len(labels), num_classes), torch.nan)
     for train, valid in pairs:
         weight = None if sample_weight is None else sample_weight[train]

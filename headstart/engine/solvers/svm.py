@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -9,8 +10,22 @@ from torch import Tensor
 
 from headstart.engine.solvers.calibrate import calibration_scale
 from headstart.engine.solvers.folds import Folds, stratified_folds
-from headstart.engine.solvers.linear import LinearSolution, everything, finished
-from headstart.engine.solvers.objective import Objective, held_out_logits, solve
+from headstart.engine.solvers.lbfgs import minimise
+from headstart.engine.solvers.linear import LinearSolution
+from headstart.engine.solvers.newton import finish
+from headstart.engine.solvers.objective import Objective, finished, held_out_logits
+from headstart.engine.solvers.spectrum import Spectrum, everything, spectra
+
+_GRADIENT = 1e-6
+"""largest gradient entry of a fit to keep"""
+_CLOSE = 0.002
+"""relative distance from the minimum, as estimated, at which a machine that only chooses a penalty may stop"""
+_GAP = 2e-3
+"""the same for one finished by Newton's method, as a share of the objective gained by the last step"""
+_PATIENCE = 40
+"""lockstep steps before a machine is finished by Newton's method, on its own"""
+_LADDER = 0.1
+"""strongest penalty a path starts from: there few steps suffice from zero"""
 
 
 def fit_svm(
@@ -32,27 +47,91 @@ def fit_svm(
     Platt's one sigmoid per class: a softmax adds up to one.
     """
     samples = everything(features, labels, num_classes, penalty, sample_weight)
-    one, strength = torch.zeros(1, dtype=torch.long), torch.tensor([penalty], dtype=torch.float64)
-    solution = finished("svm", samples, solve(SquaredHinge(samples, one, strength)), penalty, features.dtype)
+    x = _path([samples], [penalty], num_classes)[0]
+    objective, steps = SquaredHinge([samples], penalty, num_classes), 0
+    for c in samples.present.nonzero()[:, 0].tolist():
+        x[c], taken = finish(samples, objective.signs[0][c], penalty, x[c])
+        steps = max(steps, taken)
+    value, gradient = objective(x, torch.arange(num_classes))
+    largest = float(gradient.abs().max())
+    info = {
+        "penalty": penalty,
+        "iterations": steps,
+        "gradient": largest,
+        "converged": largest <= _GRADIENT,
+        "objective": float(value.sum()),
+    }
+    solution = finished("svm", samples, x, features.dtype, info)
     if folds is None:
         folds = stratified_folds(labels, 5)
     if not folds:
         return replace(solution, info={**solution.info, "calibrated": False})
-    logits = held_out_logits(SquaredHinge, features, labels, num_classes, [penalty], folds, sample_weight)[0]
+    logits = held_out_svm(features, labels, num_classes, [penalty], folds, sample_weight)[0]
     scale = calibration_scale(logits, labels, sample_weight)
     return replace(solution, calibration=(scale, 0.0), info={**solution.info, "calibrated": True})
 
 
+def held_out_svm(
+    features: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    penalties: Sequence[float],
+    folds: Folds,
+    sample_weight: Tensor | None = None,
+) -> Tensor:
+    """Out-of-fold logits `[K, N, C]`: all folds and classes in lockstep, only as far as choosing needs."""
+    samples = spectra(features, labels, num_classes, folds, sample_weight)
+    path = torch.stack(_path(samples, penalties, num_classes)).view(len(penalties), len(samples), num_classes, -1)
+    fits = [path[:, number, :, : s.width] for number, s in enumerate(samples)]
+    return held_out_logits(features, samples, folds, fits, num_classes)
+
+
+def _path(samples: Sequence[Spectrum], penalties: Sequence[float], num_classes: int) -> list[Tensor]:
+    """Weights `[F * C, 1 + K]` for each of `penalties`, from strong to weak, each from where the one before ended."""
+    x = samples[0].features.new_zeros(len(samples) * num_classes, max(s.width for s in samples))
+    found = {}
+    for penalty in _downward(penalties):
+        objective = SquaredHinge(samples, penalty, num_classes)
+        fits = minimise(objective, x, tolerance=_GRADIENT, metric=objective.metric, close=_CLOSE, max_iterations=_PATIENCE)
+        x = fits.x
+        # a class without a sample has converged: its value is zero after one step
+        for problem in (~fits.converged).nonzero()[:, 0].tolist():
+            mine, c = samples[problem // num_classes], problem % num_classes
+            start = x[problem, : mine.width]
+            x[problem, : mine.width] = finish(mine, objective.signs[problem // num_classes][c], penalty, start, _GAP)[0]
+        found[penalty] = x
+    return [found[penalty] for penalty in penalties]
+
+
+def _downward(penalties: Sequence[float]) -> list[float]:
+    """The penalties from strong to weak, after a decade at a time down to the strongest of them."""
+    strongest, ladder = max(penalties), list[float]()
+    while strongest * 10 ** (len(ladder) + 1) <= _LADDER * 1.001:
+        ladder.append(strongest * 10 ** (len(ladder) + 1))
+    return ladder[::-1] + sorted(set(penalties), reverse=True)
+
+
 class SquaredHinge(Objective):
-    """Sum over classes of max(0, 1 - y f)^2, y = 1 for images of the class and -1 for the rest."""
+    """max(0, 1 - sign f)^2 of one class against the rest: problem p is class p % C on set p // C, alone.
 
-    # the hinge's curvature jumps from image to image, which costs L-BFGS ten times the steps of a softmax per digit
-    fine = 1e-5
-    coarse = 1e-4
+    The classes share nothing, so each takes its own steps.
 
-    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        index = labels.expand(len(logits), 1, -1)
-        own = (1 - logits.gather(1, index)).clamp_min_(0)
-        hinge = logits.add_(1).clamp_min_(0).scatter_(1, index, own)
-        value = (hinge.square().sum(1) * weights).sum(1, dtype=torch.float64)
-        return value, hinge.scatter_(1, index, -own).mul_(2 * weights.unsqueeze(1))
+    signs  per set `[C, n]`: 1 for images of the class, -1 for the rest
+    """
+
+    def __init__(self, samples: Sequence[Spectrum], penalty: float, num_classes: int) -> None:
+        sets = torch.arange(len(samples)).repeat_interleave(num_classes)
+        super().__init__(samples, sets, torch.full((len(sets),), penalty, dtype=torch.float64), 1)
+        classes = torch.arange(num_classes)[:, None]
+        self.num_classes = num_classes
+        self.signs = [torch.where(s.labels == classes, 1.0, -1.0).to(s.features.dtype) for s in samples]
+
+    def loss(self, logits: Tensor, which: Tensor, samples: Spectrum, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        problems = which % self.num_classes
+        number = int(which[0]) // self.num_classes
+        sign, weights = self.signs[number][problems, part], samples.weights[part]
+        hinge = logits.squeeze(1).mul_(sign).neg_().add_(1).clamp_min_(0)
+        bend = 2 * ((hinge > 0).to(hinge.dtype) @ weights)
+        value = hinge.square() @ weights
+        residual = hinge.mul_(sign).mul_(-2 * weights)
+        return value, residual.unsqueeze(1), bend.clamp_min(torch.finfo(bend.dtype).eps)
