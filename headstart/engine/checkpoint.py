@@ -134,6 +134,7 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Remove them all."""
-        for path in (self.incoming, self.latest, self.previous):
+        """Remove them all, and what a kill left half-written."""
+        halves = self.latest.parent.glob(f".{self.incoming.name}.*.tmp")
+        for path in (self.incoming, self.latest, self.previous, *halves):
             path.unlink(missing_ok=True)

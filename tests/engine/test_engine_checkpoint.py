@@ -161,6 +161,7 @@ def test_the_newest_is_loaded_and_one_before_it_kept(tmp_path: Path) -> None:
         assert number(kept.load()) == n
     assert number(load_state(kept.previous)) == 2
     assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / ".incoming.safetensors.123.tmp").write_bytes(b"left by a kill")
     kept.clear()
     assert not list(tmp_path.iterdir())
 
