@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -20,7 +20,7 @@ from headstart.catalog.strategies import (
     RetrainConfig,
     SvmConfig,
 )
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, problems
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net
 from headstart.strategies.common import top_blocks, weighted_blocks
@@ -128,11 +128,9 @@ def pick(arms: Sequence[Arm], wanted: Sequence[str]) -> list[Arm]:
         return list(arms)
     known = sorted({arm.name for arm in arms} | {arm.strategy for arm in arms})
     unknown = [name for name in wanted if name not in known]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], known, 3, 0.4) or known
-        raise ConfigError(
-            f"--strategies {unknown[0]!r} is unknown; did you mean {', '.join(near)}? There are: {', '.join(known)}"
-        )
+    near = {name: difflib.get_close_matches(name, known, 3, 0.4) for name in unknown}
+    said = [f"{name!r}" + (f", did you mean {' or '.join(near[name])}?" if near[name] else "") for name in unknown]
+    problems(ConfigError, f"--strategies names what is none of {', '.join(known)}:", said)
     return [arm for arm in arms if arm.name in wanted or arm.strategy in wanted]
 
 
@@ -142,11 +140,14 @@ def advised_arm(arms: Sequence[Arm], strategy: str) -> Arm:
     return same[len(same) // 2] if same else arms[0]
 
 
-def work(net: Net, arm: Arm) -> float:
-    """Multiply-adds per image and epoch, roughly: one pass of what is frozen (shared by fixed views), three of the rest."""
+def work(net: Net, arm: Arm, flops: Mapping[str, int] | None = None) -> float:
+    """Multiply-adds per image and epoch, roughly: one pass of what is frozen (shared by fixed views), three of the rest.
+
+    flops  of the net's blocks, `block_flops(net)`; counting them takes a tenth of a second, so hand them over for many arms
+    """
     if arm.frozen:
         return 0.0
-    flops = block_flops(net)
+    flops = block_flops(net) if flops is None else flops
     total = float(sum(flops.values()))
     cfg = arm.config
     top = (
@@ -185,9 +186,10 @@ def plan_race(
         return Plan(frozen, 0, {}, [])
     enough = _enough_epochs(samples, trained)
     rate = seconds_per_mac * _TRAINING * samples
+    flops = block_flops(net)
 
     def seconds(some: Sequence[Arm], epochs: int) -> float:
-        each = [work(net, with_epochs(arm, epochs)) * epochs * rate for arm in some]
+        each = [work(net, with_epochs(arm, epochs), flops) * epochs * rate for arm in some]
         return sum(each) / len(each) * _units(len(each), folds)
 
     few = min(_FEW_EPOCHS, enough)
@@ -195,10 +197,10 @@ def plan_race(
     for arm in trained:
         if seconds([*chosen, arm], few) <= budget:
             chosen.append(arm)
-    chosen = chosen or [min(trained, key=lambda arm: work(net, with_epochs(arm, few)))]
+    chosen = chosen or [min(trained, key=lambda arm: work(net, with_epochs(arm, few), flops))]
     epochs = max((e for e in range(2, enough + 1) if seconds(chosen, e) <= budget), default=2)
     taking_part = [with_epochs(arm, epochs) for arm in chosen]
-    taking_part = [replace(arm, cost=work(net, arm) * epochs) for arm in taking_part]
+    taking_part = [replace(arm, cost=work(net, arm, flops) * epochs) for arm in taking_part]
     names = {arm.name for arm in chosen}
     left_out = [arm.name for arm in trained if arm.name not in names]
     return Plan([*frozen, *taking_part], epochs, {arm.name: arm.cost * rate for arm in taking_part}, left_out)
