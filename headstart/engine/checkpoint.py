@@ -17,7 +17,7 @@ from torch import Tensor
 
 from headstart.engine.files import write_atomic
 from headstart.engine.log import SILENT, RunLog
-from headstart.errors import CheckpointError, DiskFull
+from headstart.errors import CheckpointError
 
 State = dict[str, Any]
 _TENSOR, _SEPARATOR = "@tensor", "/"

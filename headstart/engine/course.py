@@ -108,7 +108,8 @@ class Course:
         if how is None or (epoch % how.every and not last):
             return {}
         with looking(self.net), _as_averaged(self):
-            numbers = dict(how.fn(self.net))
+            # The first process's numbers count in all: were they to differ, some would stop and the others wait for ever.
+            numbers: dict[str, float] = distributed.share(dict(how.fn(self.net)))
         if how.monitor is not None:
             self._keep_best(how, numbers[how.monitor], epoch)
         return numbers

@@ -22,6 +22,7 @@ from headstart.engine.sampler import Plan, plan_for
 from headstart.engine.trained import Trained, digest, frozen_state, release, resolve, restore_masked, set_modes
 from headstart.errors import FrozenChanged, Interrupted
 from headstart.nets.net import Net
+from headstart.nets.sync_batchnorm import sync_batchnorm
 from headstart.seeding import seed_for
 from headstart.stage import Stage
 
@@ -185,7 +186,9 @@ def _prepared(net: Net, stage: Stage, trained: Trained, machine: Machine, seed: 
     set_modes(net, stage, trained)
     devices = [device] if device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(devices):
+        # A term may hold networks of its own, with statistics of their own.
+        parts = nn.ModuleList([net, *stage.terms.values()])
+        with sync_batchnorm(parts), torch.random.fork_rng(devices):
             torch.manual_seed(seed)
             yield
     finally:

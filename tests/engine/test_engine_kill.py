@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -17,14 +16,6 @@ import pytest
 from headstart.engine.checkpoint import load_state
 from tests.engine import killable
 from tests.engine.engine_toys import differing
-
-
-@pytest.fixture(scope="module")
-def server() -> ForkServerContext:
-    """Starts processes that have torch imported already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.engine.killable"])
-    return context
 
 
 @pytest.fixture(scope="module")
