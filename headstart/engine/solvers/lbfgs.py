@@ -129,9 +129,11 @@ def minimise(
         x, value, gradient = moved, lower, steeper
         shape = None if metric is None else metric(which)
         done = _done(x, gradient, shape, tolerance, close)
-        best.x[which], best.value[which], best.gradient[which] = x, value, _largest(gradient)
-        best.iterations[which], best.converged[which] = iteration, done
         alive = found & ~done
+        left = slice(None) if iteration == max_iterations else ~alive
+        rows = which[left]
+        best.x[rows], best.value[rows], best.gradient[rows] = x[left], value[left], _largest(gradient[left])
+        best.iterations[rows], best.converged[rows] = iteration, done[left]
     return best
 
 
@@ -162,15 +164,20 @@ def _search(
     slope = (gradient * towards).sum(1)
     noise = 4 * torch.finfo(value.dtype).eps * value.abs().clamp_min(1e-3)
     length = torch.ones_like(value)
-    moved, lower, steeper = x.clone(), value.clone(), gradient.clone()
-    pending = torch.arange(len(x))
+    # nearly always every problem accepts its whole step: then nothing needs to be picked apart
+    moved = x + towards
+    lower, steeper = objective(moved, which)
+    accepted = _lower(value, slope, noise, length, lower, (steeper * towards).sum(1))
+    if accepted.all():
+        return moved, lower, steeper, accepted
+    pending = (~accepted).nonzero()[:, 0]
+    length[pending] = _shorter(length, value, slope, lower[pending], pending)
+    moved[pending], lower[pending], steeper[pending] = x[pending], value[pending], gradient[pending]
     for _ in range(_TRIALS):
         trial = x[pending] + length[pending, None] * towards[pending]
         trial_value, trial_gradient = objective(trial, which[pending])
         trial_slope = (trial_gradient * towards[pending]).sum(1)
-        enough = trial_value <= value[pending] + _ARMIJO * length[pending] * slope[pending]
-        level = (trial_value <= value[pending] + noise[pending]) & (trial_slope.abs() <= _CURVATURE * slope[pending].abs())
-        accepted = enough | level
+        accepted = _lower(value[pending], slope[pending], noise[pending], length[pending], trial_value, trial_slope)
         taken = pending[accepted]
         moved[taken], lower[taken], steeper[taken] = trial[accepted], trial_value[accepted], trial_gradient[accepted]
         length[pending] = torch.where(accepted, length[pending], _shorter(length, value, slope, trial_value, pending))
@@ -180,6 +187,12 @@ def _search(
     found = torch.ones(len(x), dtype=torch.bool)
     found[pending] = False
     return moved, lower, steeper, found
+
+
+def _lower(value: Tensor, slope: Tensor, noise: Tensor, length: Tensor, trial_value: Tensor, trial_slope: Tensor) -> Tensor:
+    """Which trials are low enough for their step, or level with the start within `noise` and flatter."""
+    enough = trial_value <= value + _ARMIJO * length * slope
+    return enough | ((trial_value <= value + noise) & (trial_slope.abs() <= _CURVATURE * slope.abs()))
 
 
 def _shorter(length: Tensor, value: Tensor, slope: Tensor, trial_value: Tensor, pending: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class CrossEntropy(Objective):
         value = -(logs.gather(1, index).squeeze(1) @ weights)
         chances = logs.exp_()
         # softmax curvature diag(p) - pp': its trace over the classes, spread over all directions but the common one
-        trace = weights.sum() - torch.linalg.vector_norm(chances, dim=1).square_() @ weights
+        trace = weights.sum() - (chances.square() @ weights).sum(1)
         bend = trace / max(1, int(samples.present.sum()) - 1)
         chances.scatter_add_(1, index, chances.new_full((1, 1, 1), -1.0).expand_as(index))
         return value, chances.mul_(weights), bend.clamp_min(torch.finfo(bend.dtype).eps)
