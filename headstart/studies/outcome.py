@@ -323,6 +323,12 @@ def sentence(summary: Mapping[str, Any]) -> str:
     if summary["decided"]:
         return f"{summary['best']} won: {gap} against {comparison['against']}.{tail}"
     limit = f"this design can detect {100 * comparison['detectable']:.1f} points"
+    folds = {arm["name"]: arm["folds_run"] for arm in summary["arms"]}
+    if folds[comparison["against"]] < folds[summary["best"]]:
+        return (
+            f"{summary['best']} was taken, the only arm with time for every fold: {gap} against {comparison['against']} "
+            f"on the folds both ran. A longer --budget lets it finish.{tail}"
+        )
     if summary["chosen"] == summary["best"]:
         return f"{summary['best']} was best and cheapest, undecided against {comparison['against']}: {gap}; {limit}.{tail}"
     return (

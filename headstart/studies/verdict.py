@@ -17,7 +17,7 @@ class Verdict:
     """The outcome of a race.
 
     best         highest mean over the shared folds; `chosen` is the cheapest arm that cannot be told from it
-    decided      the best was told apart from every other finished arm
+    decided      there were other finished arms, and the best was told apart from every one of them
     against      the arm that `comparison` (best minus it) is with: the chosen one, or the strongest rival when decided
     differences  best minus each arm, on the folds both ran; adjusted for the number of rivals (Holm)
     regret       best mean minus the advised arm's, at least 0
@@ -73,7 +73,7 @@ def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, se
     return Verdict(
         best.arm.name,
         chosen.arm.name,
-        len(equals) == 1,
+        len(finished) > len(equals) == 1,
         against,
         differences.get(against) if against is not None else None,
         differences,

@@ -1,0 +1,132 @@
+"""The verdict: decided, undecided with the cheaper taken, or nothing to compare; and what the advice cost."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headstart.metrics.paired import corrected_t, holm
+from headstart.studies.verdict import Verdict, difference, interval_of, judge
+from tests.studies.toys import answers, arm, folds_of, standing
+
+CHEAP, DEAR, DEAREST = arm("cheap", 0, frozen=True), arm("dear", 5), arm("dearest", 9)
+FIVE = folds_of(5)
+
+
+def test_a_clear_winner_is_decided() -> None:
+    found = judge(
+        [standing(CHEAP, [20, 21, 20, 19, 20]), standing(DEAR, [38, 39, 38, 37, 38])], FIVE, advised="cheap", seed=0
+    )
+    assert (found.best, found.chosen, found.decided, found.against) == ("dear", "dear", True, "cheap")
+    assert found.comparison is not None
+    assert found.comparison.decided
+    assert found.comparison.mean == pytest.approx(0.45)
+    assert found.comparison.low > 0
+    assert found.regret == pytest.approx(0.45)
+
+
+def test_of_equals_the_cheaper_is_taken_and_compared_with_the_best() -> None:
+    found = judge(
+        [standing(DEAR, [38, 30, 36, 39, 31]), standing(CHEAP, [37, 31, 38, 34, 33])], FIVE, advised="dear", seed=0
+    )
+    assert (found.best, found.chosen, found.decided, found.against) == ("dear", "cheap", False, "cheap")
+    assert found.comparison is not None
+    assert not found.comparison.decided
+    assert found.comparison.low <= 0 <= found.comparison.high
+    assert found.comparison.detectable > 0
+    assert found.regret == 0
+
+
+@pytest.mark.parametrize("folds", [1, 2, 5])
+def test_two_identical_arms_are_undecided(folds: int) -> None:
+    right = {fold: answers(30, 40, fold) for fold in range(folds)}
+    for order in (1, -1):
+        both = [standing(CHEAP, right), standing(DEAR, right)][::order]
+        found = judge(both, folds_of(folds), advised="dear", seed=0)
+        assert (found.best, found.chosen, found.decided, found.regret) == ("cheap", "cheap", False, 0.0)
+        assert found.against == "dear"
+        assert found.comparison is not None
+        assert found.comparison.mean == 0
+        assert found.comparison.p_value == pytest.approx(1, abs=0.05)
+
+
+def test_a_single_arm_decides_nothing() -> None:
+    found = judge([standing(CHEAP, [30] * 5), standing(DEAR, [])], FIVE, advised="cheap", seed=0)
+    assert found == Verdict("cheap", "cheap", False, None, None, {}, 0.0)
+
+
+def test_a_winner_over_arms_that_did_not_finish_is_not_called_decided() -> None:
+    """Only the cheap arm had time for every fold; the dear one was far ahead on the first."""
+    found = judge([standing(CHEAP, [20] * 5), standing(DEAR, [39])], FIVE, advised="cheap", seed=0)
+    assert (found.best, found.chosen, found.decided, found.against) == ("cheap", "cheap", False, "dear")
+    assert found.comparison is not None
+    assert found.comparison.mean == pytest.approx(-19 / 40)
+    assert found.comparison.decided
+
+
+def test_an_arm_that_stopped_early_cannot_win_but_is_compared_on_the_folds_it_ran() -> None:
+    arms = [standing(CHEAP, [20, 22, 21, 20, 20]), standing(DEAR, [35, 36, 34, 35, 36]), standing(DEAREST, [40, 40])]
+    found = judge(arms, FIVE, advised="cheap", seed=0)
+    assert (found.best, found.chosen, found.decided) == ("dear", "dear", True)
+    assert found.differences["dearest"].mean == pytest.approx((35 - 40 + 36 - 40) / 80)
+    assert found.differences["dearest"].method == "images"
+    assert found.differences["cheap"].method == "folds"
+
+
+def test_regret_is_measured_on_the_folds_the_advised_arm_ran() -> None:
+    arms = [standing(CHEAP, [30, 20, 20, 20, 20]), standing(DEAR, [36, 39, 39, 39, 39])]
+    assert judge([arms[1], standing(CHEAP, [30])], FIVE, advised="cheap", seed=0).regret == pytest.approx(6 / 40)
+    assert judge(arms, FIVE, advised="dear", seed=0).regret == 0
+    assert math.isnan(judge(arms, FIVE, advised="never ran", seed=0).regret)
+
+
+def test_p_values_are_holm_adjusted() -> None:
+    """Of many rivals some differ by chance; what one comparison alone would decide, ten together need not."""
+    rng = np.random.default_rng(3)
+    best = {fold: rng.random(40) < 0.80 for fold in range(5)}
+    rivals = [{fold: rng.random(40) < 0.70 for fold in range(5)} for _ in range(10)]
+    arms = [standing(arm("best", 9), best), *(standing(arm(f"rival{n}", n), r) for n, r in enumerate(rivals))]
+    found = judge(arms, FIVE, advised="best", seed=0)
+    winner = next(s for s in arms if s.arm.name == found.best)
+    raw = {s.arm.name: corrected_t(winner.scores(range(5)), s.scores(range(5)), 160, 40) for s in arms if s is not winner}
+    adjusted = holm([one.p_value for one in raw.values()])
+    assert {name: d.p_value for name, d in found.differences.items()} == pytest.approx(dict(zip(raw, adjusted, strict=True)))
+    assert {n for n, d in found.differences.items() if d.decided} < {n for n, d in raw.items() if d.decided}
+
+
+@pytest.mark.parametrize(("folds", "method"), [(1, "wilson"), (2, "wilson"), (3, "folds"), (5, "folds")])
+def test_intervals_are_over_folds_from_three_on(folds: int, method: str) -> None:
+    one = standing(CHEAP, [30, 31, 29, 33, 28][:folds])
+    found = interval_of(one, folds_of(folds))
+    assert found.method == method
+    assert found.mean == pytest.approx(one.mean)
+    assert found.low < one.mean < found.high
+
+
+def test_a_comparison_is_the_mirror_image_of_its_reverse() -> None:
+    one, other = standing(CHEAP, [30, 31, 29, 33, 28], seed=1), standing(DEAR, [33, 32, 35, 30, 38], seed=2)
+    there, back = difference(one, other, FIVE, 0), difference(other, one, FIVE, 0)
+    assert (there.mean, there.low, there.high) == pytest.approx((-back.mean, -back.high, -back.low))
+    assert there.p_value == pytest.approx(back.p_value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 40), min_size=3, max_size=3), min_size=1, max_size=5), st.integers(0, 4))
+def test_every_verdict_is_consistent(rights: list[list[int]], cheapest: int) -> None:
+    """Whatever the scores: the best has the highest mean, the chosen cannot be told from it, and decided means alone."""
+    arms = [standing(arm(f"a{n}", (n - cheapest) % len(rights)), right, seed=n) for n, right in enumerate(rights)]
+    found = judge(arms, folds_of(3), advised="a0", seed=0)
+    by_name = {s.arm.name: s for s in arms}
+    best, chosen = by_name[found.best], by_name[found.chosen]
+    assert best.mean == max(s.mean for s in arms)
+    assert chosen.arm.cost <= best.arm.cost
+    assert chosen is best or not found.differences[chosen.arm.name].decided
+    assert found.decided == (len(arms) > 1 and all(d.decided for d in found.differences.values()))
+    assert found.regret == pytest.approx(best.mean - by_name["a0"].mean)
+    assert (found.against is None) == (len(arms) == 1)
+    assert found.against != found.best
+    assert not found.decided or found.chosen == found.best
