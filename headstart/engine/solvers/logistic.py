@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from headstart.engine.solvers.folds import Folds
-from headstart.engine.solvers.lbfgs import minimise
+from headstart.engine.solvers.lbfgs import Minimum, minimise
 from headstart.engine.solvers.linear import LinearSolution
 from headstart.engine.solvers.objective import Objective, finished, held_out_logits
 from headstart.engine.solvers.spectrum import Spectrum, everything, spectra
@@ -34,16 +34,23 @@ def fit_logistic(
     sample_weight  `[N]`, not negative; weights the mean. Class weights are given this way
     """
     samples = everything(features, labels, num_classes, penalty, sample_weight)
-    objective = CrossEntropy([samples], torch.zeros(1, dtype=torch.long), torch.tensor([penalty], dtype=torch.float64))
-    found = minimise(objective, objective.start(), tolerance=_GRADIENT, metric=objective.metric)
+    # nearly all the way in short floats, where a step costs half; what their rounding leaves is done in double
+    rough = _from(samples.short(), penalty, None)
+    found = _from(samples, penalty, rough.x.double())
     info = {
         "penalty": penalty,
-        "iterations": int(found.iterations[0]),
+        "iterations": int(rough.iterations[0] + found.iterations[0]),
         "gradient": float(found.gradient[0]),
         "converged": bool(found.converged[0]),
         "objective": float(found.value[0]),
     }
     return finished("logistic", samples, found.x.view(num_classes, -1), features.dtype, info)
+
+
+def _from(samples: Spectrum, penalty: float, start: Tensor | None) -> Minimum:
+    objective = CrossEntropy([samples], torch.zeros(1, dtype=torch.long), torch.tensor([penalty], dtype=torch.float64))
+    start = objective.start() if start is None else start
+    return minimise(objective, start, tolerance=_GRADIENT, metric=objective.metric)
 
 
 def held_out_logistic(

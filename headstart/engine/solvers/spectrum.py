@@ -7,7 +7,7 @@ classifier's loss is nearly diagonal and known beforehand. The axes are orthonor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -48,6 +48,11 @@ class Spectrum:
     def absent(self) -> list[int]:
         """Classes without a sample."""
         return [int(c) for c in (~self.present).nonzero()[:, 0]]
+
+    def short(self) -> Spectrum:
+        """The same in float32, in which steps cost half."""
+        features, values, weights, axes = (t.float() for t in (self.features, self.values, self.weights, self.axes))
+        return replace(self, features=features, values=values, weights=weights, axes=axes)
 
     def folded(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Weight `[..., C, D]` and bias `[..., C]` on raw features, float64, from weights `[..., C, 1 + K]` on the axes."""

@@ -20,6 +20,8 @@ _GRADIENT = 1e-6
 """largest gradient entry of a fit to keep"""
 _CLOSE = 0.002
 """relative distance from the minimum, as estimated, at which a machine that only chooses a penalty may stop"""
+_CLOSER = 5e-4
+"""the same before the last steps of a machine to keep"""
 _GAP = 2e-3
 """the same for one finished by Newton's method, as a share of the objective gained by the last step"""
 _PATIENCE = 40
@@ -47,7 +49,8 @@ def fit_svm(
     Platt's one sigmoid per class: a softmax adds up to one.
     """
     samples = everything(features, labels, num_classes, penalty, sample_weight)
-    x = _path([samples], [penalty], num_classes)[0]
+    # Newton's steps are dear: the path before them, in short floats, goes on until few are needed
+    x = _path([samples.short()], [penalty], num_classes, _CLOSER)[0].double()
     objective, steps = SquaredHinge([samples], penalty, num_classes), 0
     for c in samples.present.nonzero()[:, 0].tolist():
         x[c], taken = finish(samples, objective.signs[0][c], penalty, x[c])
@@ -86,13 +89,13 @@ def held_out_svm(
     return held_out_logits(features, samples, folds, fits, num_classes)
 
 
-def _path(samples: Sequence[Spectrum], penalties: Sequence[float], num_classes: int) -> list[Tensor]:
+def _path(samples: Sequence[Spectrum], penalties: Sequence[float], num_classes: int, close: float = _CLOSE) -> list[Tensor]:
     """Weights `[F * C, 1 + K]` for each of `penalties`, from strong to weak, each from where the one before ended."""
     x = samples[0].features.new_zeros(len(samples) * num_classes, max(s.width for s in samples))
     found = {}
     for penalty in _downward(penalties):
         objective = SquaredHinge(samples, penalty, num_classes)
-        fits = minimise(objective, x, tolerance=_GRADIENT, metric=objective.metric, close=_CLOSE, max_iterations=_PATIENCE)
+        fits = minimise(objective, x, tolerance=_GRADIENT, metric=objective.metric, close=close, max_iterations=_PATIENCE)
         x = fits.x
         # a class without a sample has converged: its value is zero after one step
         for problem in (~fits.converged).nonzero()[:, 0].tolist():
