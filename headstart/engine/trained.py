@@ -104,13 +104,36 @@ def _faults(net: Net, stage: Stage, parameters: Mapping[str, nn.Parameter], rule
             yield f"trains[{prefix!r}] matches nothing; blocks are {net.block_names}, heads {sorted(net.heads)}"
         if isinstance(rule, (int, float, Train)) and (rule.scale if isinstance(rule, Train) else rule) <= 0:
             yield f"trains[{prefix!r}] has rate scale {rule}; leave a frozen part unnamed instead"
+        if isinstance(rule, Train):
+            yield from _mask_faults(prefix, rule, parameters, rules)
     for name, parameter in parameters.items():
         if name.startswith(("terms.", "balance.")) and parameter.requires_grad and name not in rules:
             yield f"{name} has a gradient but trains does not name it"
-    for term in stage.terms.values():
+    yield from _term_faults(net, stage)
+
+
+def _mask_faults(
+    prefix: str, rule: Train, parameters: Mapping[str, nn.Parameter], rules: Mapping[str, Train]
+) -> Iterator[str]:
+    for name, mask in (rule.mask or {}).items():
+        if rules.get(name) is not rule:
+            yield f"trains[{prefix!r}] has a mask for {name!r}, a parameter it does not train"
+        elif mask.shape != parameters[name].shape:
+            shapes = f"{list(mask.shape)}, the parameter has {list(parameters[name].shape)}"
+            yield f"trains[{prefix!r}] has a mask for {name!r} of shape {shapes}"
+
+
+def _term_faults(net: Net, stage: Stage) -> Iterator[str]:
+    for called, term in stage.terms.items():
+        for task in term.tasks:
+            if task != stage.data.name:
+                yield f"term {called!r} asks for task {task!r}; this stage's data is task {stage.data.name!r}"
         for head in term.heads:
             if head not in net.heads:
-                yield f"a term reads head {head!r}, which does not exist; heads are {sorted(net.heads)}"
+                yield f"term {called!r} reads head {head!r}, which does not exist; heads are {sorted(net.heads)}"
+        for block in term.reads:
+            if block not in net.blocks:
+                yield f"term {called!r} reads block {block!r}, which does not exist; blocks are {net.block_names}"
 
 
 def set_modes(net: Net, stage: Stage, trained: Trained) -> None:
