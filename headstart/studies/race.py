@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +28,7 @@ from headstart.engine.files import write_json
 from headstart.engine.fit import Machine
 from headstart.engine.log import SILENT, RunLog
 from headstart.engine.run import Drive
+from headstart.errors import NonFiniteLoss
 from headstart.nets.net import Net
 from headstart.stage import Evaluate, Solve, Stage
 from headstart.strategies import STRATEGIES
@@ -74,7 +76,10 @@ class Trial:
 
 @dataclass
 class Standing:
-    """Where an arm ended: its trials by fold, and why it stopped if it did."""
+    """Where an arm ended: its trials by fold, and why it stopped if it did.
+
+    status  `finished`, `eliminated` (by the others or the clock), `diverged`, or `skipped` (never tried)
+    """
 
     arm: Arm
     trials: dict[int, Trial] = field(default_factory=dict)
@@ -119,9 +124,10 @@ class Race:
     log: RunLog = SILENT
     spent: float = 0.0
     _measured: dict[str, float] = field(default_factory=dict)
+    _diverged: list[str] = field(default_factory=list)
 
     def run(self) -> list[Standing]:
-        """Race; returns a standing per arm, in the order given."""
+        """Race; returns a standing per arm, in the order given. Raises NonFiniteLoss when every arm's training diverged."""
         standings = {arm.name: Standing(arm) for arm in self.arms}
         self._run_frozen([standings[arm.name] for arm in self.arms if arm.frozen])
         contenders = [standings[arm.name] for arm in self.arms if not arm.frozen]
@@ -130,6 +136,10 @@ class Race:
         for standing in standings.values():
             if len(standing.trials) == len(self.folds):
                 standing.status, standing.reason = "finished", ""
+        if self._diverged and not any(standing.trials for standing in standings.values()):
+            raise NonFiniteLoss(
+                "every arm diverged: " + "; ".join(self._diverged) + ". Name others with --strategies, e.g. probe or svm"
+            )
         return list(standings.values())
 
     def _run_frozen(self, standings: list[Standing]) -> None:
@@ -177,12 +187,25 @@ class Race:
     def _try(self, standing: Standing, fold: int) -> None:
         interrupt.check()
         arm = standing.arm
-        trial = self._load(arm, fold) or self._carry_out(arm, fold)
+        began = time.monotonic()
+        try:
+            trial = self._load(arm, fold) or self._carry_out(arm, fold)
+        except NonFiniteLoss as error:
+            self.spent += distributed.share(time.monotonic() - began)
+            self._drop(standing, error)
+            return
         standing.trials[fold] = trial
         self.spent += trial.seconds
         if not arm.frozen:
             self._measured.setdefault(arm.name, trial.seconds)
         self.log.event("trial", arm=arm.name, fold=fold, accuracy=trial.accuracy, seconds=round(trial.seconds, 3))
+
+    def _drop(self, standing: Standing, error: NonFiniteLoss) -> None:
+        """One way to adapt that diverges is no reason to lose the others."""
+        why = str(error).partition(". ")[0]
+        standing.status, standing.reason = "diverged", why
+        self._diverged.append(f"{standing.arm.name}: {why}")
+        self.log.event("warning", text=f"{standing.arm.label} diverged and was dropped: {why}")
 
     def _carry_out(self, arm: Arm, fold: int) -> Trial:
         train, valid = self.folds[fold]
@@ -199,6 +222,8 @@ class Race:
         seconds = distributed.share(time.monotonic() - began)
         trial = Trial(arm.name, fold, logits.argmax(1) == held_out.targets, seconds, max(r.trained for r in results))
         self._store(trial)
+        if place is not None and distributed.is_first():
+            shutil.rmtree(place, ignore_errors=True)  # the weights of dozens of trials would fill a disk
         return trial
 
     def _from_features(self, net: Net, task: Task) -> NDArray[np.float32]:
@@ -211,11 +236,18 @@ class Race:
         return None if self.folder is None else self.folder / f"{arm}-{fold}.json"
 
     def _load(self, arm: Arm, fold: int) -> Trial | None:
+        trial: Trial | None = distributed.share(self._read(arm, fold) if distributed.is_first() else None)
+        return trial
+
+    def _read(self, arm: Arm, fold: int) -> Trial | None:
+        """A finished trial; None when there is none, or its file is not what a race writes."""
         path = self._file(arm.name, fold)
-        if path is None or not distributed.share(path.exists()):
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
+            trial = Trial(arm.name, fold, np.array(kept["correct"], bool), float(kept["seconds"]), int(kept["trained"]))
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return Trial(arm.name, fold, np.array(kept["correct"], bool), kept["seconds"], kept["trained"])
+        return trial if trial.correct.shape == self.folds[fold][1].shape else None
 
     def _store(self, trial: Trial) -> None:
         path = self._file(trial.arm, trial.fold)

@@ -56,10 +56,14 @@ def difference(a: Standing, b: Standing, folds: Sequence[Fold], seed: int) -> Di
 
 
 def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, seed: int) -> Verdict:
-    """Compare all arms with the best and choose. Arms that did not run as many folds as the finished ones cannot win."""
+    """Compare all arms with the best and choose.
+
+    Arms that diverged, or did not run as many folds as the finished ones, cannot win.
+    """
     ran = [standing for standing in standings if standing.trials]
-    most = max(len(standing.trials) for standing in ran)
-    finished = [standing for standing in ran if len(standing.trials) == most]
+    steady = [standing for standing in ran if standing.status != "diverged"] or ran
+    most = max(len(standing.trials) for standing in steady)
+    finished = [standing for standing in steady if len(standing.trials) == most]
     best = max(finished, key=lambda standing: (standing.mean, -standing.arm.cost))
     raw = {s.arm.name: difference(best, s, folds, seed) for s in ran if s is not best and set(s.trials) & set(best.trials)}
     differences = holm_differences(raw) if raw else {}

@@ -77,6 +77,13 @@ def test_an_arm_that_stopped_early_cannot_win_but_is_compared_on_the_folds_it_ra
     assert found.differences["cheap"].method == "folds"
 
 
+def test_an_arm_that_diverged_cannot_win() -> None:
+    wild = standing(DEAR, [39, 39, 39, 39, 39])
+    wild.status = "diverged"
+    found = judge([standing(CHEAP, [20] * 4), wild], FIVE, advised="cheap", seed=0)
+    assert (found.best, found.chosen, found.decided) == ("cheap", "cheap", False)
+
+
 def test_regret_is_measured_on_the_folds_the_advised_arm_ran() -> None:
     arms = [standing(CHEAP, [30, 20, 20, 20, 20]), standing(DEAR, [36, 39, 39, 39, 39])]
     assert judge([arms[1], standing(CHEAP, [30])], FIVE, advised="cheap", seed=0).regret == pytest.approx(6 / 40)
