@@ -136,8 +136,10 @@ def _loop(
         with torch.autocast(kind, dtype) if dtype is not None else nullcontext():
             step = inputs.step(index)
             losses = {name: term(step) for name, term in stage.terms.items()}
+            if not losses:
+                step.taps()  # statistics adapt in the forward pass, which no loss asks for
         course.watch(index, losses)
-        weights = stage.balance.backward(losses, groups, index)
+        weights = stage.balance.backward(losses, groups, index) if gradients else {}
         distributed.sum_over_processes([p.grad for p in gradients if p.grad is not None])
         if stage.optimizer.clip is not None:
             nn.utils.clip_grad_norm_(gradients, stage.optimizer.clip, foreach=False)

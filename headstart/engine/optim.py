@@ -24,6 +24,8 @@ def make_optimizer(rule: Optimizer, trained: Trained) -> torch.optim.Optimizer:
         usual = rule.weight_decay if parameter.ndim > 1 else 0.0
         decay = usual if how.weight_decay is None else how.weight_decay
         groups.setdefault((how.scale, decay), []).append(parameter)
+    if not groups:  # a stage that only adapts statistics
+        groups[1.0, 0.0] = []
     lists = [{"params": group, "weight_decay": decay, "scale": scale} for (scale, decay), group in groups.items()]
     if rule.kind == "adamw":
         return torch.optim.AdamW(lists, lr=rule.lr, fused=True)

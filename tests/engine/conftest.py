@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 
 import pytest
+
+from headstart.engine.interrupt import STOP
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +17,10 @@ def server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.engine.killable", "tests.engine.together"])
     return context
+
+
+@pytest.fixture(autouse=True)
+def _not_stopped() -> Iterator[None]:
+    """No test leaves a request to stop behind."""
+    yield
+    STOP.requested = False

@@ -29,8 +29,9 @@ from headstart.engine.run import Drive, Result
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet, mlp
-from headstart.stage import Solve, Stage
+from headstart.stage import Budget, Optimizer, Solve, Stage
 from headstart.strategies import STRATEGIES
+from headstart.terms.supervised import Supervised
 from tests.conftest import make_image_task, make_vector_task
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.1)
@@ -60,6 +61,35 @@ def perceptron(features: int = 6) -> Net:
     """Two hidden layers whose weights are always the same."""
     with forked(1):
         return mlp(features, (12, 10))
+
+
+EVERYTHING: Mapping[str, Any] = {"blocks": 1.0, "heads": 1.0}
+
+
+def stage(task: Task, **more: Any) -> Stage:
+    """Two epochs on everything, or what the test says instead."""
+    settings: dict[str, Any] = {
+        "trains": EVERYTHING,
+        "terms": {"supervised": Supervised("toy")},
+        "budget": Budget(epochs=2),
+        "optimizer": Optimizer(lr=0.05),
+        "batch_size": 16,
+    }
+    return Stage("s", task, **(settings | more))
+
+
+def vectors() -> tuple[Net, Task]:
+    """A perceptron with an empty head and 35 samples."""
+    net = perceptron()
+    net.add_head("toy", 3)
+    return net, make_vector_task(35)
+
+
+def images() -> tuple[Net, Task]:
+    """A ResNet with an empty head and 35 images."""
+    net = resnet()
+    net.add_head("toy", 3)
+    return net, make_image_task(35, size=12)
 
 
 @dataclass(frozen=True)
