@@ -71,6 +71,14 @@ class AdaptConfig:
     """mirroring keeps the class (switch off for digits, letters, signs)"""
     class_weights: bool = False
     """weigh classes by the inverse of their size"""
+    smoothing: float = 0.0
+    """label smoothing of arms that train by gradient steps"""
+    mixup: float = 0.0
+    """strength of image mixing of arms that train by gradient steps; 0: none"""
+    patience: int | None = None
+    """early stopping: epochs without improvement on a held-out tenth; none: train to the end"""
+    average: float | None = None
+    """decay per step of a weight average, e.g. 0.999; none: no averaging"""
     device: str = "auto"
     """cpu, cuda, or auto"""
     resume: bool = False

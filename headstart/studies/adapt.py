@@ -7,10 +7,12 @@ once, save. Every phase leaves files, so that a killed run goes on where it was.
 from __future__ import annotations
 
 import copy
+import hashlib
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from headstart.data.sources import Source, open_source
 from headstart.data.splits import folds as make_folds
 from headstart.data.splits import split_off
 from headstart.data.task import Task
-from headstart.engine import distributed
+from headstart.engine import distributed, interrupt
 from headstart.engine.evaluate import answers
 from headstart.engine.features import FeatureBank
 from headstart.engine.fit import Machine
@@ -32,7 +34,8 @@ from headstart.engine.log import Listener, RunLog
 from headstart.engine.model import Model
 from headstart.engine.run import Drive, stored
 from headstart.engine.run_folder import RunFolder, open_run
-from headstart.errors import ConfigError
+from headstart.engine.trained import digest
+from headstart.errors import ConfigError, NonFiniteLoss, problems
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
 from headstart.strategies import STRATEGIES
@@ -98,22 +101,45 @@ def adapt(
     distributed.start()
     budget = parse_seconds(config.budget)
     _check(config)
+    _check_apart(config.out, None if data is not None else Path(config.data))
+    device_of(config.device)
     settings = {"command": "adapt", **asdict(config)}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
-        done = folder.summary
+        done = folder.summary if folder.resumed else None
         if done is not None:
+            folder.clean()
             return AdaptResult(folder.path, done)
-        log = RunLog(folder.log, tuple(listeners))
-        job = _Job(config, folder, log, budget)
+        job = _Job(config, folder, budget, tuple(listeners))
         source = open_source(config.data if data is None else data, **_columns(config))
         return job.run(source, backbone)
 
 
 def _check(config: AdaptConfig) -> None:
-    if config.folds < 2:
-        raise ConfigError(f"--folds {config.folds}: comparing needs at least 2")
-    if not 0 < config.images.test_fraction < 1:
-        raise ConfigError(f"--test-fraction {config.images.test_fraction} must lie between 0 and 1, e.g. 0.2")
+    """Raise ConfigError listing every setting that cannot be."""
+    rules = [
+        (config.folds >= 2, f"--folds {config.folds}: comparing needs at least 2"),
+        (
+            0 < config.images.test_fraction < 1,
+            f"--test-fraction {config.images.test_fraction} must lie between 0 and 1, e.g. 0.2",
+        ),
+        (0 <= config.smoothing < 1, f"--smoothing {config.smoothing} must lie between 0 and 1, e.g. 0.1"),
+        (config.mixup >= 0, f"--mixup {config.mixup} must not be negative; 0.2 is usual, 0 is none"),
+        (config.patience is None or config.patience >= 1, f"--patience {config.patience} must be at least 1 epoch"),
+        (
+            config.average is None or 0 < config.average < 1,
+            f"--average {config.average} must lie between 0 and 1, e.g. 0.99",
+        ),
+    ]
+    problems(ConfigError, "these settings cannot be:", [text for holds, text in rules if not holds])
+
+
+def _check_apart(out: Path, data: Path | None) -> None:
+    """The run's own pictures and folders must not be taken for images the next time."""
+    if data is not None and data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        raise ConfigError(
+            f"--out {out} lies in the folder of the images, {data}, where it would be taken for a class; "
+            "choose a folder outside of it"
+        )
 
 
 def _columns(config: AdaptConfig) -> dict[str, str | None]:
@@ -130,30 +156,47 @@ def device_of(wanted: str) -> str:
     """`auto` is CUDA when there is one; asking for CUDA where there is none is an error."""
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", wanted):
+        raise ConfigError(f"--device {wanted!r} is unknown; give cpu, cuda, cuda:1 or auto")
+    if wanted != "cpu" and not torch.cuda.is_available():
         raise ConfigError(f"--device {wanted}: this machine has no CUDA device; use --device cpu")
+    if wanted.startswith("cuda:") and int(wanted[5:]) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"--device {wanted}: the devices of this machine are cuda:0 to cuda:{torch.cuda.device_count() - 1}"
+        )
     return wanted
 
 
 @dataclass
 class _Job:
-    """One run, phase by phase. `seconds` collects what each took."""
+    """One run, phase by phase. `seconds` collects what each took.
+
+    Until data and network are known to be usable, nothing is written that would replace an earlier run: `early` keeps
+    what there was to log.
+    """
 
     config: AdaptConfig
     folder: RunFolder
-    log: RunLog
     budget: float
+    listeners: tuple[Listener, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
+    early: list[dict[str, Any]] = field(default_factory=list)
+    log: RunLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log = RunLog(None, (*self.listeners, self.early.append))
 
     def run(self, source: Source, backbone: torch.nn.Module | Net | None) -> AdaptResult:
         began = time.monotonic()
         with self._phase("network", "loading the network"):
             net = choose(source, self.config.network, backbone, seed=self.config.seed)
+            pick(all_arms(net, base_recipe(net, 1, mirror=True, class_weights=False), seed=0), self.config.strategies)
         machine = Machine(device=device_of(self.config.device), cache=self.folder.work / "cache")
         net.to(machine.device)
         with self._phase("data", "reading and inspecting the images"):
             data = self._prepare(source, net)
             splits = self._split(data)
+        self._begin(net, data)
         bank = FeatureBank(self.folder.work / "features", log=self.log)
         with self._phase("measure", "one pass of the backbone over all images"):
             measured: Measures = distributed.share(
@@ -179,6 +222,7 @@ class _Job:
 
     @contextmanager
     def _phase(self, name: str, text: str) -> Iterator[None]:
+        interrupt.check()
         self.log.event("phase", name=name, text=text)
         began = time.monotonic()
         yield
@@ -186,6 +230,7 @@ class _Job:
 
     def _prepare(self, source: Source, net: Net) -> DataSet:
         def progress(done: int, total: int) -> None:
+            interrupt.check()
             self.log.tick(done, total, "reading images")
 
         def read() -> DataSet:
@@ -195,10 +240,21 @@ class _Job:
         data = read() if distributed.is_first() else None
         distributed.barrier()
         data = read() if data is None else data
-        self.folder.write("inspection.json", data.inspection.to_json())
         for warning in data.inspection.warnings:
             self.log.event("warning", text=warning)
         return data
+
+    def _begin(self, net: Net, data: DataSet) -> None:
+        """From here on the folder is this run's."""
+        state = digest(net.state_dict())
+        network = hashlib.blake2b("".join(name + state[name] for name in sorted(state)).encode(), digest_size=16)
+        self.folder.begin(images=data.fingerprint, network=network.hexdigest())
+        self.folder.write("inspection.json", data.inspection.to_json())
+        quiet = RunLog(self.folder.log)
+        for line in self.early:
+            if line["event"] != "tick":
+                quiet.event(line["event"], **{name: value for name, value in line.items() if name != "event"})
+        self.log = RunLog(self.folder.log, self.listeners)
 
     def _split(self, data: DataSet) -> Splits:
         """The user's splits where there are some; else a test part is set aside by class and group."""
@@ -219,8 +275,14 @@ class _Job:
         return Splits(train, test, list(parts))
 
     def _race(self, net: Net, splits: Splits, measured: Measures, machine: Machine, bank: FeatureBank) -> Race:
-        recipe = base_recipe(
-            net, len(splits.folds[0][0]), mirror=self.config.mirror, class_weights=self.config.class_weights
+        config = self.config
+        recipe = base_recipe(net, len(splits.folds[0][0]), mirror=config.mirror, class_weights=config.class_weights)
+        recipe = replace(
+            recipe,
+            smoothing=config.smoothing,
+            mixup=config.mixup,
+            patience=config.patience,
+            average=config.average,
         )
         every = all_arms(net, recipe, seed=self.config.seed)
         arms = pick(every, self.config.strategies)
@@ -261,7 +323,10 @@ class _Job:
         final = copy.deepcopy(net)
         log = self.log.within(arm=arm.name, fold="all")
         drive = Drive(final, self.config.seed, machine, self.folder.work / "refit", bank, log)
-        drive.run(STRATEGIES[arm.strategy](final, splits.train, arm.config))
+        try:
+            drive.run(STRATEGIES[arm.strategy](final, splits.train, arm.config))
+        except NonFiniteLoss as error:
+            raise NonFiniteLoss(f"arm {arm.name}, learning on all images: {error}. Or name other --strategies") from error
         return final
 
     def _save(self, result: outcome.Outcome) -> AdaptResult:
