@@ -15,8 +15,8 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -30,16 +30,22 @@ from headstart.errors import ConfigError, RunFolderInUse, RunFolderMismatch
 
 _OURS = ("config.json", "env.json", "log.jsonl", "summary.json", "inspection.json", "report.html", ".lock")
 _OUR_FOLDERS = ("work", "model", "report_data")
+_BEFORE_IT_BEGINS = ("env.json", ".lock", "work")
+"""What a run that never got as far as its config.json may leave behind."""
 _WHATEVER = ("out", "resume", "overwrite", "json")
 """Settings that may differ between a run and its resumption."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """An open run folder; `resumed` when it held an unfinished or finished run with the same settings."""
+    """An open run folder; `resumed` when it held an unfinished or finished run with the same settings.
+
+    Nothing of an earlier run is touched before `begin`, so that a new one which cannot start costs nothing.
+    """
 
     path: Path
     resumed: bool
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def work(self) -> Path:
@@ -53,7 +59,26 @@ class RunFolder:
     def summary(self) -> dict[str, Any] | None:
         """The result, when the run is finished."""
         path = self.path / "summary.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return _read(path) if path.exists() else None
+
+    def begin(self, **inputs: str) -> None:
+        """Make this folder the run's: replace what an earlier one left, or go on with it.
+
+        inputs  fingerprints of what the result depends on besides the settings; a resumed run must have the same
+
+        Raises RunFolderMismatch when it was begun with others.
+        """
+        if not distributed.is_first():
+            return
+        kept = self.work / "inputs.json"
+        if self.resumed and kept.exists():
+            _compare_inputs(self.path, _read(kept), inputs)
+            return
+        if not self.resumed:
+            _clear(self.path)
+            write_json(self.path / "env.json", environment())
+        write_json(kept, inputs)
+        write_json(self.path / "config.json", self.config)
 
     def write(self, name: str, value: Any) -> None:
         """Write `value` as JSON to the file `name`, from the first process."""
@@ -79,15 +104,25 @@ def open_run(path: Path, config: Mapping[str, Any], *, resume: bool = False, ove
         if distributed.is_first():
             _make(path)
             handle = _lock(path)
+            _sweep(path)
             resumed = _admit(path, config, resume, overwrite)
-            write_json(path / "config.json", config)
-            if not resumed:
-                write_json(path / "env.json", environment())
-        yield RunFolder(path, bool(distributed.share(resumed)))
+        yield RunFolder(path, bool(distributed.share(resumed)), config)
     finally:
         if handle is not None:
-            handle.close()
-            (path / ".lock").unlink(missing_ok=True)
+            _unlock(path, handle)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON file of a run. Raises RunFolderMismatch when it is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunFolderMismatch(
+            f"{path} is damaged ({error}): start again by --overwrite, or choose another folder with --out"
+        ) from error
+    if not isinstance(found, dict):
+        raise RunFolderMismatch(f"{path} was not written by headstart: choose another folder with --out")
+    return found
 
 
 def _make(path: Path) -> None:
@@ -100,47 +135,93 @@ def _make(path: Path) -> None:
 
 
 def _lock(path: Path) -> IO[str]:
-    try:
-        handle = (path / ".lock").open("a+", encoding="utf-8")
-    except PermissionError as error:
-        raise ConfigError(f"--out {path}: not allowed to write there; choose another folder") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.seek(0)
-        holder = handle.read().strip() or "unknown"
+    """The lock file, held. Its holder removes it at the end, so what was locked must still be what is there."""
+    while True:
+        try:
+            handle = (path / ".lock").open("a+", encoding="utf-8")
+        except PermissionError as error:
+            raise ConfigError(f"--out {path}: not allowed to write there; choose another folder") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise _not_locked(path, handle, error) from error
+        if _is_there(handle, path):
+            break
         handle.close()
-        raise RunFolderInUse(
-            f"{path} is in use by process {holder}; wait for it, stop it, or choose another folder with --out"
-        ) from error
     handle.truncate(0)
     handle.write(str(os.getpid()))
     handle.flush()
     return handle
 
 
-def _admit(path: Path, config: Mapping[str, Any], resume: bool, overwrite: bool) -> bool:
-    """Whether there is a run to go on with; clears the way for a new one where that was asked for."""
-    before = path / "config.json"
-    if overwrite and not resume:
-        for name in _OURS:
-            if name != ".lock":
-                (path / name).unlink(missing_ok=True)
-        for name in _OUR_FOLDERS:
-            shutil.rmtree(path / name, ignore_errors=True)
-    if not before.exists():
-        strangers = sorted(item.name for item in path.iterdir() if item.name not in (*_OURS, *_OUR_FOLDERS))
-        if strangers:
-            raise RunFolderMismatch(
-                f"--out {path} is not empty and holds no run ({', '.join(strangers[:3])}); choose a new or empty folder"
-            )
+def _not_locked(path: Path, handle: IO[str], error: OSError) -> Exception:
+    handle.seek(0)
+    holder = handle.read().strip() or "unknown"
+    handle.close()
+    if not isinstance(error, BlockingIOError):
+        return ConfigError(f"--out {path}: files cannot be locked there ({error.strerror}); choose a folder on a local disk")
+    return RunFolderInUse(f"{path} is in use by process {holder}; wait for it, stop it, or choose another folder with --out")
+
+
+def _is_there(handle: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), (path / ".lock").stat())
+    except FileNotFoundError:
         return False
-    if not resume:
+
+
+def _unlock(path: Path, handle: IO[str]) -> None:
+    """Let go, in this order: a file removed after it was let go could be another's by then."""
+    (path / ".lock").unlink(missing_ok=True)
+    handle.close()
+    with suppress(OSError):  # a folder made for a run that could not begin, and in which nothing was left
+        path.rmdir()
+
+
+def _sweep(path: Path) -> None:
+    """Remove the temporary files of a writer that was killed."""
+    for folder in (path, *(path / name for name in _OUR_FOLDERS)):
+        for leftover in folder.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+
+
+def _admit(path: Path, config: Mapping[str, Any], resume: bool, overwrite: bool) -> bool:
+    """Whether there is a run to go on with. Changes nothing."""
+    before = path / "config.json"
+    if before.exists() and resume:
+        _compare(path, _read(before), config)
+        return True
+    found = sorted(item.name for item in path.iterdir())
+    strangers = [name for name in found if name not in (*_OURS, *_OUR_FOLDERS)]
+    if strangers and not before.exists():
         raise RunFolderMismatch(
-            f"{path} already holds a run: go on with it by --resume, replace it by --overwrite, or choose another --out"
+            f"--out {path} is not empty and holds no run ({', '.join(strangers[:3])}); choose a new or empty folder"
         )
-    _compare(path, json.loads(before.read_text(encoding="utf-8")), config)
-    return True
+    if overwrite or set(found) <= set(_BEFORE_IT_BEGINS):
+        return False
+    what = "already holds a run" if before.exists() else "holds parts of a run, without its config.json"
+    onward = "go on with it by --resume, " if before.exists() else ""
+    raise RunFolderMismatch(f"{path} {what}: {onward}replace it by --overwrite, or choose another --out")
+
+
+def _clear(path: Path) -> None:
+    """Remove an earlier run: first what makes it one. Decoded images are kept, they say themselves what they are of."""
+    for name in _OURS:
+        if name != ".lock":
+            (path / name).unlink(missing_ok=True)
+    for name in _OUR_FOLDERS:
+        for item in (path / name).glob("*"):
+            if item != path / "work" / "data":
+                shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
+
+
+def _compare_inputs(path: Path, before: Mapping[str, Any], now: Mapping[str, str]) -> None:
+    changed = [name for name in now if before.get(name) != now[name]]
+    if changed:
+        raise RunFolderMismatch(
+            f"{path} was begun with other {' and '.join(changed)}, so it cannot be resumed. Put them back as they were, "
+            "start again by --overwrite, or choose another folder with --out"
+        )
 
 
 def _compare(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

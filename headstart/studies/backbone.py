@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from headstart.data.arrays import VectorSamples
 from headstart.data.decode import UnreadableError
 from headstart.data.sources import Source
 from headstart.engine.model import model_folder
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, problems
 from headstart.nets.build import build
 from headstart.nets.library import parse_args
 from headstart.nets.net import Net
@@ -24,11 +25,11 @@ DEFAULT = "timm:mobilenetv4_conv_small.e2400_r224_in1k"
 
 
 def choose(source: Source, config: BackboneConfig, given: nn.Module | Net | None = None, *, seed: int = 0) -> Net:
-    """The network named or given, or the default for images of this size; without heads, which are the job's own.
+    """The network named, or a copy of the one given, or the default for images of this size; its heads are the job's own.
 
     Raises BackboneError when it cannot be had, saying what can be used instead; never another one in its place.
     """
-    net = given if isinstance(given, Net) else _build(source, config, given, seed)
+    net = copy.deepcopy(given) if isinstance(given, Net) else _build(source, config, given, seed)
     net.heads.clear()
     return net
 
@@ -36,6 +37,7 @@ def choose(source: Source, config: BackboneConfig, given: nn.Module | Net | None
 def _build(source: Source, config: BackboneConfig, given: nn.Module | None, seed: int) -> Net:
     name: str | Path | nn.Module | None = given if given is not None else config.backbone
     if name is None:
+        _check_alone(config)
         if isinstance(source.samples, VectorSamples):
             raise ConfigError("the data are vectors, for which there is no default network; give one as `backbone`")
         name = "embedded" if typical_side(source) <= SMALL_IMAGES else DEFAULT
@@ -49,6 +51,13 @@ def _build(source: Source, config: BackboneConfig, given: nn.Module | None, seed
         std=config.std,
         seed=seed,
     )
+
+
+def _check_alone(config: BackboneConfig) -> None:
+    """What only goes with a network of the user's choice must not be applied to another one in silence."""
+    needy = {"--weights": config.weights, "--backbone-args": config.backbone_args or None}
+    found = [f"{flag} {value}" for flag, value in needy.items() if value is not None]
+    problems(ConfigError, "these need --backbone, the network they belong to:", found)
 
 
 def typical_side(source: Source, looks: int = 25) -> float:
