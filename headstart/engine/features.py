@@ -16,6 +16,7 @@ from headstart.data.task import Task
 from headstart.engine import interrupt
 from headstart.engine.checkpoint import bytes_of
 from headstart.engine.evaluate import batch_for, looking
+from headstart.engine.files import reserve
 from headstart.engine.log import SILENT, RunLog
 from headstart.engine.step import present
 from headstart.nets.fold import folded
@@ -65,7 +66,7 @@ class FeatureBank:
         if self.folder is None:
             return np.empty(shape, np.float32)
         self.folder.mkdir(parents=True, exist_ok=True)
-        return np.lib.format.open_memmap(self.folder / f"features-{key}.npy", "w+", np.float32, shape)
+        return reserve(self.folder / f"features-{key}.npy", shape)
 
 
 def _pass(

@@ -9,7 +9,36 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headstart.errors import DiskFull
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def _full(path: Path) -> DiskFull:
+    return DiskFull(
+        f"no space left to write {path}; what was there before is intact. "
+        "Free some space, then continue with --resume, or choose another folder with --out"
+    )
+
+
+def reserve(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.float32]]:
+    """A new float32 array in a memory-mapped file whose room on the disk is taken at once.
+
+    Without that, writing to the map of a full disk would end the process by a signal. Raises DiskFull instead.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        if error.errno in _FULL:
+            raise _full(path) from error
+        raise
+    return array
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
@@ -27,11 +56,8 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(
-                f"no space left to write {path}; what was there before is intact. "
-                "Free some space, then continue with --resume, or choose another folder with --out"
-            ) from error
+        if error.errno in _FULL:
+            raise _full(path) from error
         raise
     except BaseException:
         temporary.unlink(missing_ok=True)

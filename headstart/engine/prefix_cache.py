@@ -22,10 +22,11 @@ from headstart.data.store import Store
 from headstart.data.task import Task
 from headstart.data.views import View
 from headstart.engine import distributed, interrupt
-from headstart.engine.checkpoint import bytes_of
-from headstart.engine.files import write_atomic
+from headstart.engine.checkpoint import bytes_of, load_state, save_state
+from headstart.engine.files import reserve
 from headstart.engine.log import SILENT, RunLog
 from headstart.engine.step import present, render
+from headstart.errors import CheckpointError
 from headstart.nets.net import Net
 
 
@@ -55,7 +56,8 @@ class Prefix:
         """Activations `[B, ...]` of the prefix's last block for rendered samples `[B, ...]`, `B <= width`."""
         count = len(samples)
         if count < self.width:
-            samples = torch.cat([samples, samples[-1:].expand(self.width - count, *samples.shape[1:])])
+            filling = samples[-1:] if count else samples.new_zeros(1, *samples.shape[1:])
+            samples = torch.cat([samples, filling.expand(self.width - count, *samples.shape[1:])])
         x = present(samples, self.net.input)
         return self.net.run(x, until=self.end)[str(self.end)][:count].float()
 
@@ -149,17 +151,17 @@ def open_cache(
         folder.mkdir(parents=True, exist_ok=True)
         _fill(path, prefix, task, view, seed, log)
     distributed.barrier()
-    return CachedPrefix(np.load(path, mmap_mode="r"), bool(np.load(_filled(path))["maps"]))
+    return CachedPrefix(np.load(path, mmap_mode="r"), bool(load_state(_filled(path))["maps"]))
 
 
 def _filled(path: Path) -> Path:
-    return path.with_suffix(".filled.npz")
+    return path.with_suffix(".filled.safetensors")
 
 
 def _fill(path: Path, prefix: Prefix, task: Task, view: View, seed: int, log: RunLog) -> None:
     """Compute the rows of `task` that the file lacks."""
     draws = view.fixed_draws or 1
-    out, filled, maps = _open(path, prefix, task, view, seed, draws)
+    out, filled, maps = _existing(path, log) or _new(path, prefix, task, view, seed, draws)
     todo = [(draw, rows) for draw in range(draws) for rows in _batches(task.rows[~filled[draw, task.rows]], prefix.width)]
     try:
         for number, (draw, rows) in enumerate(todo):
@@ -169,30 +171,32 @@ def _fill(path: Path, prefix: Prefix, task: Task, view: View, seed: int, log: Ru
             log.tick(number + 1, len(todo), "computing the frozen part once")
     finally:
         out.flush()
-        _write_filled(path, filled, maps)
+        save_state(_filled(path), {"filled": torch.from_numpy(filled), "maps": maps})
 
 
-def _write_filled(path: Path, filled: NDArray[np.bool_], maps: bool) -> None:
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            np.savez(file, filled=filled, maps=np.array(maps))
-
-    write_atomic(_filled(path), write)
+_Opened = tuple[np.memmap[Any, np.dtype[np.float32]], NDArray[np.bool_], bool]
+"""The file, which rows are in it, and whether activations are maps."""
 
 
-def _open(
-    path: Path, prefix: Prefix, task: Task, view: View, seed: int, draws: int
-) -> tuple[np.memmap[Any, np.dtype[np.float32]], NDArray[np.bool_], bool]:
-    """The file, which rows are in it, and whether activations are maps; made anew when it or its list is missing."""
-    if path.exists() and _filled(path).exists():
-        facts = np.load(_filled(path))
-        return np.lib.format.open_memmap(path, "r+"), facts["filled"], bool(facts["maps"])
+def _existing(path: Path, log: RunLog) -> _Opened | None:
+    """What an earlier stage or run left; None when the file or its list is missing or damaged."""
+    if not path.exists() or not _filled(path).exists():
+        return None
+    try:
+        facts = load_state(_filled(path))
+        return np.lib.format.open_memmap(path, "r+"), facts["filled"].numpy(), bool(facts["maps"])
+    except (CheckpointError, ValueError) as error:
+        log.event("warning", text=f"a cached prefix is computed anew: {error}")
+        return None
+
+
+def _new(path: Path, prefix: Prefix, task: Task, view: View, seed: int, draws: int) -> _Opened:
     first = task.rows[: prefix.width]
     example = _present(prefix, task, first, view, seed, 0)
     maps = example.ndim == 4 and example.is_contiguous(memory_format=torch.channels_last)
     shape = (example.permute(0, 2, 3, 1) if maps else example).shape[1:]
     size = (draws, len(task.store), *shape)
-    return np.lib.format.open_memmap(path, "w+", np.float32, size), np.zeros(size[:2], np.bool_), maps
+    return reserve(path, size), np.zeros(size[:2], np.bool_), maps
 
 
 def _batches(rows: NDArray[np.int64], width: int) -> list[NDArray[np.int64]]:

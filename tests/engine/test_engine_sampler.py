@@ -1,0 +1,62 @@
+"""Every epoch visits every sample once, in an order that follows from the seed, and no sample is left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headstart.engine.sampler import Plan, plan_for
+from headstart.errors import ConfigError
+from headstart.stage import Budget
+from tests.conftest import make_vector_task
+from tests.engine.engine_toys import stage
+
+
+def plan(samples: int, batch: int, epochs: int = 2, seed: int = 0) -> Plan:
+    size = min(batch, samples)
+    per_epoch = -(-samples // size)
+    return Plan(samples, size, seed, epochs * per_epoch, per_epoch)
+
+
+@given(st.integers(1, 200), st.integers(1, 64))
+def test_batches_of_an_epoch_are_a_partition(samples: int, batch: int) -> None:
+    course = plan(samples, batch)
+    for epoch in range(2):
+        steps = range(epoch * course.per_epoch, (epoch + 1) * course.per_epoch)
+        assert {course.epoch(step) for step in steps} == {epoch}
+        seen = np.concatenate([course.order(epoch)[course.span(step)] for step in steps])
+        assert sorted(seen.tolist()) == list(range(samples))
+        assert [course.ends_epoch(step) for step in steps] == [False] * (course.per_epoch - 1) + [True]
+
+
+@given(st.integers(2, 200), st.integers(3, 64))
+def test_no_batch_has_a_single_sample_and_none_is_larger_than_asked(samples: int, batch: int) -> None:
+    course = plan(samples, batch)
+    sizes = [len(course.order(0)[course.span(step)]) for step in range(course.per_epoch)]
+    assert min(sizes) >= 2
+    assert max(sizes) <= batch
+
+
+def test_a_sample_left_over_takes_one_from_the_batch_before() -> None:
+    sizes = [len(np.arange(33)[plan(33, 16).span(step)]) for step in range(3)]
+    assert sizes == [16, 15, 2]
+
+
+def test_orders_differ_between_epochs_and_seeds_and_repeat_otherwise() -> None:
+    orders = [plan(50, 16, seed=seed).order(epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4
+    assert plan(50, 7, seed=1).order(1).tolist() == orders[3]
+
+
+def test_a_budget_in_steps_may_end_within_an_epoch() -> None:
+    course = plan_for(stage(make_vector_task(35), budget=Budget(steps=4)), seed=0)
+    assert (course.steps, course.per_epoch, course.epochs) == (4, 3, 2)
+    assert [course.ends_epoch(step) for step in range(4)] == [False, False, True, True]
+
+
+def test_a_task_without_samples_is_an_error() -> None:
+    empty = make_vector_task(6).take(np.empty(0, np.int64))
+    with pytest.raises(ConfigError, match="stage 's': its task 'toy' has no samples"):
+        plan_for(stage(empty), seed=0)
