@@ -19,11 +19,11 @@ from headstart.engine.solvers.spectrum import Spectrum, everything, spectra
 _GRADIENT = 1e-6
 """largest gradient entry of a fit to keep"""
 _CLOSE = 0.002
-"""relative distance from the minimum, as estimated, at which a machine that only chooses a penalty may stop"""
-_CLOSER = 5e-4
-"""the same before the last steps of a machine to keep"""
+"""relative distance from the minimum, as estimated (too low), at which a machine that only chooses a penalty may stop"""
+_ROUGH = 0.01
+"""the same for one that Newton's method will finish"""
 _GAP = 2e-3
-"""the same for one finished by Newton's method, as a share of the objective gained by the last step"""
+"""share of the objective gained by a Newton step below which a machine that is not the last is left"""
 _PATIENCE = 40
 """lockstep steps before a machine is finished by Newton's method, on its own"""
 _LADDER = 0.1
@@ -50,7 +50,7 @@ def fit_svm(
     """
     samples = everything(features, labels, num_classes, penalty, sample_weight)
     # Newton's steps are dear: the path before them, in short floats, goes on until few are needed
-    x = _path([samples.short()], [penalty], num_classes, _CLOSER)[0].double()
+    x = _path([samples.short()], [penalty], num_classes, keep=True)[0].double()
     objective, steps = SquaredHinge([samples], penalty, num_classes), 0
     for c in samples.present.nonzero()[:, 0].tolist():
         x[c], taken = finish(samples, objective.signs[0][c], penalty, x[c])
@@ -89,21 +89,34 @@ def held_out_svm(
     return held_out_logits(features, samples, folds, fits, num_classes)
 
 
-def _path(samples: Sequence[Spectrum], penalties: Sequence[float], num_classes: int, close: float = _CLOSE) -> list[Tensor]:
-    """Weights `[F * C, 1 + K]` for each of `penalties`, from strong to weak, each from where the one before ended."""
+def _path(samples: Sequence[Spectrum], penalties: Sequence[float], num_classes: int, keep: bool = False) -> list[Tensor]:
+    """Weights `[F * C, 1 + K]` for each of `penalties`, from strong to weak, each from where the one before ended.
+
+    keep  the way to an exact fit: machines with few images inside the margin are brought to their minimum at every penalty
+          on the way, from which Newton's method needs a step or two to the next; it may need a hundred from elsewhere
+    """
     x = samples[0].features.new_zeros(len(samples) * num_classes, max(s.width for s in samples))
+    present = torch.cat([s.present for s in samples])
+    few = torch.zeros_like(present)
     found = {}
     for penalty in _downward(penalties):
         objective = SquaredHinge(samples, penalty, num_classes)
-        fits = minimise(objective, x, tolerance=_GRADIENT, metric=objective.metric, close=close, max_iterations=_PATIENCE)
+        patience = 0 if few[present].all() else _PATIENCE
+        close = _ROUGH if keep else _CLOSE
+        fits = minimise(objective, x, tolerance=_GRADIENT, metric=objective.metric, close=close, max_iterations=patience)
         x = fits.x
-        # a class without a sample has converged: its value is zero after one step
-        for problem in (~fits.converged).nonzero()[:, 0].tolist():
-            mine, c = samples[problem // num_classes], problem % num_classes
-            start = x[problem, : mine.width]
-            x[problem, : mine.width] = finish(mine, objective.signs[problem // num_classes][c], penalty, start, _GAP)[0]
+        few = objective.few() & keep
+        for problem in (present & (few | ~fits.converged)).nonzero()[:, 0].tolist():
+            _finished(objective, problem, x[problem])
         found[penalty] = x
     return [found[penalty] for penalty in penalties]
+
+
+def _finished(objective: SquaredHinge, problem: int, x: Tensor) -> None:
+    """Bring `x` `[1 + K]` of one problem near its minimum, in place."""
+    number, c = divmod(problem, objective.num_classes)
+    width = objective.samples[number].width
+    x[:width] = finish(objective.samples[number], objective.signs[number][c], objective.penalty, x[:width], _GAP)[0]
 
 
 def _downward(penalties: Sequence[float]) -> list[float]:
@@ -126,8 +139,16 @@ class SquaredHinge(Objective):
         sets = torch.arange(len(samples)).repeat_interleave(num_classes)
         super().__init__(samples, sets, torch.full((len(sets),), penalty, dtype=torch.float64), 1)
         classes = torch.arange(num_classes)[:, None]
-        self.num_classes = num_classes
+        self.num_classes, self.penalty = num_classes, penalty
         self.signs = [torch.where(s.labels == classes, 1.0, -1.0).to(s.features.dtype) for s in samples]
+
+    def few(self) -> Tensor:
+        """`[P]` whether fewer images were inside the margin than there are axes, where each problem was last evaluated.
+
+        Then they could all sit on the margin, the curvature is that of a few images, and Newton's steps are cheap.
+        """
+        inside = self.bend / 2 * torch.tensor([float(len(s.labels)) for s in self.samples])[self.sets]
+        return inside < torch.tensor([s.width for s in self.samples])[self.sets]
 
     def loss(self, logits: Tensor, which: Tensor, samples: Spectrum, part: slice) -> tuple[Tensor, Tensor, Tensor]:
         problems = which % self.num_classes
