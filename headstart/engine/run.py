@@ -16,7 +16,7 @@ from headstart.engine.log import SILENT, RunLog
 from headstart.engine.optim import OptimizerState
 from headstart.engine.solve import SolveResult, solve
 from headstart.engine.trained import release
-from headstart.errors import RunFolderMismatch
+from headstart.errors import CheckpointError, RunFolderMismatch
 from headstart.nets.net import Net
 from headstart.stage import Solve, Stage
 
@@ -97,7 +97,11 @@ class Drive:
         place = self._place(number, stage)
         if place is None or not (place / "finished.safetensors").exists():
             return None
-        state = load_state(place / "finished.safetensors")
+        try:
+            state = load_state(place / "finished.safetensors")
+        except CheckpointError as error:
+            self.log.event("warning", text=f"{error}; stage {stage.name!r} is done again")
+            return None
         if isinstance(stage, Solve) and stage.reads:
             self.net.add_head(stage.head, stage.task.num_classes, state["result"]["reads"])
         if state["name"] != stage.name or set(state["net"]) != set(self.net.state_dict()):
