@@ -26,7 +26,7 @@ import torch
 
 from headstart.engine import distributed
 from headstart.engine.files import write_json
-from headstart.errors import ConfigError, RunFolderInUse, RunFolderMismatch
+from headstart.errors import ConfigError, InputError, RunFolderInUse, RunFolderMismatch
 
 _OURS = ("config.json", "env.json", "log.jsonl", "summary.json", "inspection.json", "report.html", ".lock")
 _OUR_FOLDERS = ("work", "model", "report_data")
@@ -107,6 +107,10 @@ def open_run(path: Path, config: Mapping[str, Any], *, resume: bool = False, ove
             _sweep(path)
             resumed = _admit(path, config, resume, overwrite)
         yield RunFolder(path, bool(distributed.share(resumed)), config)
+    except InputError:
+        if handle is not None and not (path / "config.json").exists():
+            shutil.rmtree(path / "work", ignore_errors=True)  # what could not begin leaves nothing behind
+        raise
     finally:
         if handle is not None:
             _unlock(path, handle)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from headstart.catalog.adapt import AdaptConfig
 from headstart.catalog.durations import parse_seconds
@@ -35,13 +35,14 @@ from headstart.engine.model import Model
 from headstart.engine.run import Drive, stored
 from headstart.engine.run_folder import RunFolder, open_run
 from headstart.engine.trained import digest
-from headstart.errors import ConfigError, NonFiniteLoss, problems
+from headstart.errors import DataError, NonFiniteLoss
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
 from headstart.strategies import STRATEGIES
 from headstart.studies import outcome
 from headstart.studies.arms import Plan, advised_arm, all_arms, base_recipe, pick, plan_race
 from headstart.studies.backbone import choose
+from headstart.studies.checks import check_apart, check_learnable, check_settings, device_of
 from headstart.studies.measure import Measures, measure
 from headstart.studies.race import Arm, Fold, Race
 from headstart.studies.verdict import judge
@@ -100,8 +101,8 @@ def adapt(
     """
     distributed.start()
     budget = parse_seconds(config.budget)
-    _check(config)
-    _check_apart(config.out, None if data is not None else Path(config.data))
+    check_settings(config)
+    check_apart(config.out, None if data is not None else Path(config.data))
     device_of(config.device)
     settings = {"command": "adapt", **asdict(config)}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
@@ -109,37 +110,10 @@ def adapt(
         if done is not None:
             folder.clean()
             return AdaptResult(folder.path, done)
-        job = _Job(config, folder, budget, tuple(listeners))
+        given = tuple(name for name, value in (("data", data), ("backbone", backbone)) if value is not None)
+        job = _Job(config, folder, budget, tuple(listeners), given)
         source = open_source(config.data if data is None else data, **_columns(config))
         return job.run(source, backbone)
-
-
-def _check(config: AdaptConfig) -> None:
-    """Raise ConfigError listing every setting that cannot be."""
-    rules = [
-        (config.folds >= 2, f"--folds {config.folds}: comparing needs at least 2"),
-        (
-            0 < config.images.test_fraction < 1,
-            f"--test-fraction {config.images.test_fraction} must lie between 0 and 1, e.g. 0.2",
-        ),
-        (0 <= config.smoothing < 1, f"--smoothing {config.smoothing} must lie between 0 and 1, e.g. 0.1"),
-        (config.mixup >= 0, f"--mixup {config.mixup} must not be negative; 0.2 is usual, 0 is none"),
-        (config.patience is None or config.patience >= 1, f"--patience {config.patience} must be at least 1 epoch"),
-        (
-            config.average is None or 0 < config.average < 1,
-            f"--average {config.average} must lie between 0 and 1, e.g. 0.99",
-        ),
-    ]
-    problems(ConfigError, "these settings cannot be:", [text for holds, text in rules if not holds])
-
-
-def _check_apart(out: Path, data: Path | None) -> None:
-    """The run's own pictures and folders must not be taken for images the next time."""
-    if data is not None and data.is_dir() and out.resolve().is_relative_to(data.resolve()):
-        raise ConfigError(
-            f"--out {out} lies in the folder of the images, {data}, where it would be taken for a class; "
-            "choose a folder outside of it"
-        )
 
 
 def _columns(config: AdaptConfig) -> dict[str, str | None]:
@@ -150,21 +124,6 @@ def _columns(config: AdaptConfig) -> dict[str, str | None]:
         "group_column": images.group_column,
         "split_column": images.split_column,
     }
-
-
-def device_of(wanted: str) -> str:
-    """`auto` is CUDA when there is one; asking for CUDA where there is none is an error."""
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", wanted):
-        raise ConfigError(f"--device {wanted!r} is unknown; give cpu, cuda, cuda:1 or auto")
-    if wanted != "cpu" and not torch.cuda.is_available():
-        raise ConfigError(f"--device {wanted}: this machine has no CUDA device; use --device cpu")
-    if wanted.startswith("cuda:") and int(wanted[5:]) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"--device {wanted}: the devices of this machine are cuda:0 to cuda:{torch.cuda.device_count() - 1}"
-        )
-    return wanted
 
 
 @dataclass
@@ -179,6 +138,7 @@ class _Job:
     folder: RunFolder
     budget: float
     listeners: tuple[Listener, ...] = ()
+    given: tuple[str, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     early: list[dict[str, Any]] = field(default_factory=list)
     log: RunLog = field(init=False)
@@ -188,8 +148,12 @@ class _Job:
 
     def run(self, source: Source, backbone: torch.nn.Module | Net | None) -> AdaptResult:
         began = time.monotonic()
+        if self.config.resume and not self.folder.resumed:
+            self.log.event("note", text=f"{self.folder.path} holds no run to go on with; this is a new one")
         with self._phase("network", "loading the network"):
             net = choose(source, self.config.network, backbone, seed=self.config.seed)
+            for note in (net.source or {}).get("notes", ()):
+                self.log.event("note", text=note)
             pick(all_arms(net, base_recipe(net, 1, mirror=True, class_weights=False), seed=0), self.config.strategies)
         machine = Machine(device=device_of(self.config.device), cache=self.folder.work / "cache")
         net.to(machine.device)
@@ -215,7 +179,18 @@ class _Job:
             logits = answers(final, splits.test)
             probabilities = final.head(splits.test.name).probabilities(torch.from_numpy(logits)).detach().cpu().numpy()
         result = outcome.Outcome(
-            self.config, net, final, data, splits.train, splits.test, measured, race, standings, verdict, probabilities
+            self.config,
+            net,
+            final,
+            data,
+            splits.train,
+            splits.test,
+            measured,
+            race,
+            standings,
+            verdict,
+            probabilities,
+            self.given,
         )
         self.seconds["all"] = time.monotonic() - began
         return self._save(result)
@@ -259,20 +234,37 @@ class _Job:
     def _split(self, data: DataSet) -> Splits:
         """The user's splits where there are some; else a test part is set aside by class and group."""
         groups = duplicate_groups(data)
-        seed = self.config.seed
         rows = data.splits["train"]
         test_rows = data.splits.get("test")
         if test_rows is None:
-            fraction = self.config.images.test_fraction
-            rest, taken = split_off(data.labels[rows], groups[rows], fraction, seed_for(seed, "test split"), keep=2)
+            rest, taken = self._set_aside(data.labels[rows], groups[rows])
             rows, test_rows = rows[rest], rows[taken]
         val_rows = data.splits.get("val", np.empty(0, np.int64))
         train = Task("main", data.store, data.labels, data.classes, np.concatenate([rows, val_rows]), groups)
         test = Task("main", data.store, data.labels, data.classes, test_rows)
-        if len(val_rows):
-            return Splits(train, test, [(np.arange(len(rows)), np.arange(len(rows), len(train)))])
-        parts = make_folds(train.targets, groups[rows], self.config.folds, seed_for(seed, "folds"), classes=data.classes)
-        return Splits(train, test, list(parts))
+        parts = [(np.arange(len(rows)), np.arange(len(rows), len(train)))]
+        if not len(val_rows):
+            parts = make_folds(
+                train.targets, groups[rows], self.config.folds, seed_for(self.config.seed, "folds"), classes=data.classes
+            )
+        check_learnable(train, parts)
+        return Splits(train, test, parts)
+
+    def _set_aside(
+        self, labels: NDArray[np.int64], groups: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(rest, test images); of a class too small for both, all pictures are learned from."""
+        # As many as leave two in the training part of every fold, see `check_learnable`.
+        keep = 4 if self.config.folds == 2 else 3
+        try:
+            return split_off(
+                labels, groups, self.config.images.test_fraction, seed_for(self.config.seed, "test split"), keep=keep
+            )
+        except DataError as error:
+            raise DataError(
+                f"no test images can be set aside: every class has fewer than {keep + 1} different pictures. "
+                "Add pictures, or give a test split"
+            ) from error
 
     def _race(self, net: Net, splits: Splits, measured: Measures, machine: Machine, bank: FeatureBank) -> Race:
         config = self.config

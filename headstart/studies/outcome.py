@@ -17,7 +17,7 @@ from headstart.catalog.adapt import AdaptConfig
 from headstart.data.prepare import DataSet
 from headstart.data.task import Task
 from headstart.engine.files import write_atomic, write_json
-from headstart.engine.model import Ancestor, Card, Model
+from headstart.engine.model import Ancestor, Card, Model, model_folder, saved_card
 from headstart.metrics import classification
 from headstart.metrics.intervals import wilson
 from headstart.metrics.paired import Difference
@@ -31,7 +31,11 @@ _PER_CLASS, _MISTAKES, _THUMB = 6, 24, 96
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything the records are made of. `probabilities` `[N, C]` are the final model's on the test images."""
+    """Everything the records are made of.
+
+    probabilities  `[N, C]`, the final model's on the test images
+    given          what came from Python as an object instead of by name: `data`, `backbone`
+    """
 
     config: AdaptConfig
     source: Net
@@ -44,6 +48,7 @@ class Outcome:
     standings: Sequence[Standing]
     verdict: Verdict
     probabilities: NDArray[np.float32]
+    given: tuple[str, ...] = ()
 
 
 def summarise(o: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -86,7 +91,7 @@ def summarise(o: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:
                 "bytes_model": _bytes(o.final),
             },
             "seconds": round(seconds["all"], 2),
-            "reproduce": reproduce(o.config),
+            "reproduce": as_call(o.config, o.given) if o.given else reproduce(o.config),
             "version": headstart.__version__,
         }
     )
@@ -105,7 +110,9 @@ def _plain(value: Any) -> Any:
 
 
 def _name(o: Outcome) -> str:
-    source = o.source.source or {}
+    named, source = o.config.network.backbone, o.source.source or {}
+    if named is not None and model_folder(named) is not None:
+        return named
     return str(source.get("name") or source.get("builder") or "a module given from Python")
 
 
@@ -182,24 +189,38 @@ def _bytes(net: Net) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in net.state_dict().values())
 
 
+def _changed(config: AdaptConfig) -> list[tuple[str, Any]]:
+    """Settings that are not the default's, by name; those that only say how a run is carried out are left out."""
+    default = AdaptConfig(data=config.data)
+    pairs = [(config, default), (config.network, default.network), (config.images, default.images)]
+    apart = ("data", "out", "network", "images", "resume", "overwrite", "json")
+    return [
+        (name, value)
+        for part, plain in pairs
+        for name, value in vars(part).items()
+        if name not in apart and value != getattr(plain, name)
+    ]
+
+
 def reproduce(config: AdaptConfig) -> str:
     """The command that makes this run again."""
-    default = AdaptConfig(data=config.data)
     words = ["headstart", "adapt", str(config.data), "--out", str(config.out)]
-    pairs: list[tuple[str, Any, Any]] = []
-    for part, plain in ((config, default), (config.network, default.network), (config.images, default.images)):
-        for name, value in vars(part).items():
-            if name not in ("data", "out", "network", "images", "resume", "overwrite", "json"):
-                pairs.append((name, value, getattr(plain, name)))
-    for name, value, plain_value in pairs:
-        if value == plain_value:
-            continue
+    for name, value in _changed(config):
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
             words += [f"--{flag}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
     return shlex.join(words)
+
+
+def as_call(config: AdaptConfig, given: Sequence[str]) -> str:
+    """The call that makes a run again that was `given` data or a network as objects, which a command cannot name."""
+    first = "data" if "data" in given else repr(config.data)
+    words = [first, *(["backbone"] if "backbone" in given else []), f"out={str(config.out)!r}"]
+    for name, value in _changed(config):
+        words.append(f"{name}={str(value)!r}" if isinstance(value, Path) else f"{name}={value!r}")
+    return f"headstart.adapt({', '.join(words)})"
 
 
 def write_pictures(o: Outcome, folder: Path) -> None:
@@ -253,10 +274,8 @@ def _shrunk(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def model_of(o: Outcome, summary: Mapping[str, Any]) -> Model:
     """The final net with its card; its ancestors are those of the network it started from, and this run."""
-    before = tuple(Ancestor(**one) for one in (o.source.source or {}).get("ancestors", ()))
-    origin = before or (
-        Ancestor(_name(o), "pretrained", str((o.source.source or {}).get("pretrained_on", "its source")), ""),
-    )
+    saved = saved_card(o.config.network.backbone)
+    origin = saved.ancestors if saved is not None else (_pretrained(o),)
     arm = next(standing.arm for standing in o.standings if standing.arm.name == o.verdict.chosen)
     test = summary["test"]
     this = Ancestor(
