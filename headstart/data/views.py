@@ -150,6 +150,8 @@ class View:
 
     def render(self, x: Tensor, ids: Tensor, *, seed: int, draw: int) -> Tensor:
         """Render `[B, H, W, C]` uint8 samples with sample ids `[B]`; the result has the same shape and type."""
+        if not len(x):  # with more processes than samples in a batch, some have none
+            return x
         for place, op in enumerate(self.ops):
             x = op(x, uniform(seed + 0x5851F42D * (place + 1), draw, ids, op.params))
         return x
