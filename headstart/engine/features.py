@@ -51,7 +51,7 @@ class FeatureBank:
     def _compute(self, net: Net, store: Store, taps: Sequence[str], keys: Mapping[str, str]) -> None:
         out = {tap: self._room(keys[tap], (len(store), net.info[tap].channels)) for tap in taps}
         until = max(taps, key=net.block_names.index)
-        width = batch_for(net.input)
+        width = batch_for(net.input, net.device.type)
         with looking(net):
             blocks = folded(net, net.between(None, until))
             for start in range(0, len(store), width):
