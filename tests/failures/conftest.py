@@ -1,4 +1,4 @@
-"""What tests of failures share: a small folder of images, a small network in a file, and the command line in this process."""
+"""What tests of failures share: a few images, a small network in a file, and the command line in this process."""
 
 from __future__ import annotations
 
@@ -68,7 +68,16 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     path = tmp_path_factory.mktemp("network") / "resnet8.safetensors"
     save_file({name: value.contiguous() for name, value in resnet(SIZE).state_dict().items()}, path)
     assert torch.get_num_threads() == 1
-    return ["--backbone", "headstart:cifar_resnet8", "--backbone-args", "width=4", "--weights", str(path), "--size", str(SIZE)]
+    return [
+        "--backbone",
+        "headstart:cifar_resnet8",
+        "--backbone-args",
+        "width=4",
+        "--weights",
+        str(path),
+        "--size",
+        str(SIZE),
+    ]
 
 
 @pytest.fixture
