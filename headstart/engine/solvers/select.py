@@ -19,7 +19,7 @@ from headstart.engine.solvers.svm import fit_svm, held_out_svm
 from headstart.errors import ConfigError
 
 Solver = Literal["logistic", "svm", "ridge", "nearest_mean"]
-DEFAULT_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+DEFAULT_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
