@@ -42,7 +42,7 @@ from headstart.strategies import STRATEGIES
 from headstart.studies import outcome
 from headstart.studies.arms import Plan, advised_arm, all_arms, base_recipe, pick, plan_race
 from headstart.studies.backbone import choose
-from headstart.studies.checks import check_apart, check_learnable, check_settings, device_of
+from headstart.studies.checks import check_apart, check_kind, check_learnable, check_settings, device_of
 from headstart.studies.measure import Measures, measure
 from headstart.studies.race import Arm, Fold, Race
 from headstart.studies.verdict import judge
@@ -152,6 +152,7 @@ class _Job:
             self.log.event("note", text=f"{self.folder.path} holds no run to go on with; this is a new one")
         with self._phase("network", "loading the network"):
             net = choose(source, self.config.network, backbone, seed=self.config.seed)
+            check_kind(source, net.input)
             for note in (net.source or {}).get("notes", ()):
                 self.log.event("note", text=note)
             pick(all_arms(net, base_recipe(net, 1, mirror=True, class_weights=False), seed=0), self.config.strategies)

@@ -11,8 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.catalog.adapt import AdaptConfig
+from headstart.data.arrays import VectorSamples
+from headstart.data.sources import Source
 from headstart.data.task import Task
 from headstart.errors import ConfigError, DataError, problems
+from headstart.nets.net import InputSpec
 from headstart.studies.race import Fold
 
 
@@ -48,6 +51,18 @@ def check_apart(out: Path, data: Path | None) -> None:
             f"--out {out} lies in the folder of the images, {data}, where it would be taken for a class; "
             "choose a folder outside of it"
         )
+
+
+def check_kind(source: Source, spec: InputSpec) -> None:
+    """Raise ConfigError when the data are not of the kind that the network takes."""
+    taken = f"images of {spec.size} px" if spec.kind == "image" else f"vectors of {spec.size} numbers"
+    if isinstance(source.samples, VectorSamples):
+        width = source.samples.vectors.shape[1]
+        given, fits = f"vectors of {width} numbers", spec.kind == "vector" and width == spec.size
+    else:
+        given, fits = "images", spec.kind == "image"
+    if not fits:
+        raise ConfigError(f"the data are {given}, and the network takes {taken}; give a backbone for {given}")
 
 
 def check_learnable(train: Task, parts: Sequence[Fold]) -> None:
