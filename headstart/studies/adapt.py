@@ -41,7 +41,7 @@ from headstart.seeding import seed_for
 from headstart.strategies import STRATEGIES
 from headstart.studies import outcome
 from headstart.studies.arms import Plan, advised_arm, all_arms, base_recipe, pick, plan_race
-from headstart.studies.backbone import choose
+from headstart.studies.backbone import choose, untrained
 from headstart.studies.checks import check_apart, check_kind, check_learnable, check_settings, device_of
 from headstart.studies.measure import Measures, measure
 from headstart.studies.race import Arm, Fold, Race
@@ -102,7 +102,7 @@ def adapt(
     distributed.start()
     budget = parse_seconds(config.budget)
     check_settings(config)
-    check_apart(config.out, None if data is not None else Path(config.data))
+    check_apart(config, None if data is not None else Path(config.data))
     device_of(config.device)
     settings = {"command": "adapt", **asdict(config)}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
@@ -153,6 +153,9 @@ class _Job:
         with self._phase("network", "loading the network"):
             net = choose(source, self.config.network, backbone, seed=self.config.seed)
             check_kind(source, net.input)
+            if untrained(self.config.network):
+                said = f"{self.config.network.backbone} has weights drawn at random: nothing is known before it is trained"
+                self.log.event("warning", text=said)
             for note in (net.source or {}).get("notes", ()):
                 self.log.event("note", text=note)
             pick(all_arms(net, base_recipe(net, 1, mirror=True, class_weights=False), seed=0), self.config.strategies)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,11 @@ def _check_alone(config: BackboneConfig) -> None:
     needy = {"--weights": config.weights, "--backbone-args": config.backbone_args or None}
     found = [f"{flag} {value}" for flag, value in needy.items() if value is not None]
     problems(ConfigError, "these need --backbone, the network they belong to:", found)
+
+
+def untrained(config: BackboneConfig) -> bool:
+    """Whether the network named starts from weights drawn at random, as our own small ones do without a weight file."""
+    return config.weights is None and re.fullmatch(r"(headstart:)?cifar_resnet\d+", config.backbone or "") is not None
 
 
 def typical_side(source: Source, looks: int = 25) -> float:

@@ -44,13 +44,21 @@ def check_settings(config: AdaptConfig) -> None:
     problems(ConfigError, "these settings cannot be:", [text for holds, text in rules if not holds])
 
 
-def check_apart(out: Path, data: Path | None) -> None:
-    """Raise ConfigError when `out` lies in the folder `data`: the run's own pictures would be images the next time."""
-    if data is not None and data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+def check_apart(config: AdaptConfig, data: Path | None) -> None:
+    """Raise ConfigError when the run would write among the images in `data`, or over the network it starts from."""
+    out, network = config.out.resolve(), config.network
+    if data is not None and data.is_dir() and out.is_relative_to(data.resolve()):
         raise ConfigError(
-            f"--out {out} lies in the folder of the images, {data}, where it would be taken for a class; "
+            f"--out {config.out} lies in the folder of the images, {data}, where it would be taken for a class; "
             "choose a folder outside of it"
         )
+    for flag, value in (("--backbone", network.backbone), ("--weights", network.weights)):
+        path = Path(value) if value else None
+        if path is not None and path.exists() and path.resolve().is_relative_to(out):
+            raise ConfigError(
+                f"{flag} {value} lies in the run folder, --out {config.out}, and would be replaced by the run; "
+                "choose another folder with --out"
+            )
 
 
 def check_kind(source: Source, spec: InputSpec) -> None:

@@ -22,6 +22,7 @@ from headstart.metrics import classification
 from headstart.metrics.intervals import wilson
 from headstart.metrics.paired import Difference
 from headstart.nets.net import Net, count_parameters
+from headstart.studies.backbone import untrained
 from headstart.studies.measure import Measures
 from headstart.studies.race import Race, Standing
 from headstart.studies.verdict import Verdict, interval_of
@@ -294,6 +295,13 @@ def model_of(o: Outcome, summary: Mapping[str, Any]) -> Model:
 def _pretrained(o: Outcome) -> Ancestor:
     """The network the run started from, when it is not a saved model: as much as is known about it."""
     card = (o.source.source or {}).get("card")
+    if "backbone" in o.given:
+        return Ancestor(_name(o), "given from Python", "unknown data", "")
+    if untrained(o.config.network):
+        return Ancestor(_name(o), "weights drawn at random", "no data", "")
+    file = ((o.source.source or {}).get("weights") or {}).get("file")
+    if file:
+        return Ancestor(_name(o), "pretrained", f"the source of {file}", str((o.source.source or {})["weights"]["sha256"]))
     if not card:
         return Ancestor(_name(o), "pretrained", "its source data", "")
     interval = tuple(card["test_interval"])
