@@ -49,7 +49,7 @@ class Recipe:
 class ProbeConfig:
     """Frozen backbone, linear head by L-BFGS."""
 
-    penalties: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+    penalties: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     """ridge strengths to choose from by cross-validation"""
     folds: int = 5
     """folds of that cross-validation"""
@@ -61,7 +61,7 @@ class ProbeConfig:
 class SvmConfig:
     """Frozen backbone, linear support vector machine on the features, calibrated by cross-validation."""
 
-    penalties: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    penalties: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     """ridge strengths to choose from by cross-validation"""
     folds: int = 5
     """folds of that cross-validation and of the calibration"""
@@ -77,7 +77,7 @@ class EarlyProbeConfig:
     """name of the block to read; `all`: every block's features side by side; `best`: chosen by cross-validation"""
     head: Literal["logistic", "svm"] = "logistic"
     """kind of head"""
-    penalties: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+    penalties: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     """ridge strengths to choose from by cross-validation"""
     folds: int = 5
     """folds of that cross-validation"""
@@ -114,7 +114,7 @@ class LpftConfig:
     recipe: Recipe = Recipe()
     scale: float = 0.1
     """learning rate of the blocks and the head in the second stage relative to `lr`"""
-    penalties: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+    penalties: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     """ridge strengths of the probe to choose from by cross-validation"""
     folds: int = 5
     """folds of that cross-validation"""

@@ -28,6 +28,8 @@ from headstart.studies.race import Arm
 
 _TRAINING = 1.6
 """Time of a trained forward pass relative to a folded, gradient-free one per multiply-add (measured: 1.3 to 1.9)."""
+_INNER = 3
+"""Folds within a training part that choose a penalty; the race's own folds judge the result."""
 _FEW_EPOCHS = 6
 """Fewer say little about where training leads; an arm that cannot have them is left out when others can."""
 _FIXED_VIEWS = 4
@@ -61,12 +63,26 @@ def all_arms(net: Net, recipe: Recipe, *, seed: int) -> list[Arm]:
     tops = sorted({1, max(len(names) // 3, 1), max(2 * len(names) // 3, 1)})
     cached = replace(recipe, views=_FIXED_VIEWS)
     arms = [
-        Arm("probe", "probe", ProbeConfig(class_weights=weighted), "Linear probe", "frozen backbone, linear head", True),
-        Arm("svm", "svm", SvmConfig(class_weights=weighted), "SVM", "frozen backbone, support vector machine", True),
+        Arm(
+            "probe",
+            "probe",
+            ProbeConfig(folds=_INNER, class_weights=weighted),
+            "Linear probe",
+            "frozen backbone, linear head",
+            True,
+        ),
+        Arm(
+            "svm",
+            "svm",
+            SvmConfig(folds=_INNER, class_weights=weighted),
+            "SVM",
+            "frozen backbone, support vector machine",
+            True,
+        ),
         Arm(
             "early_probe",
             "early_probe",
-            EarlyProbeConfig("all", class_weights=weighted),
+            EarlyProbeConfig("all", folds=_INNER, class_weights=weighted),
             "Probe on all depths",
             "frozen backbone, linear head on every block's features together",
             True,
@@ -74,7 +90,7 @@ def all_arms(net: Net, recipe: Recipe, *, seed: int) -> list[Arm]:
         Arm(
             "early_probe_best",
             "early_probe",
-            EarlyProbeConfig("best", class_weights=weighted),
+            EarlyProbeConfig("best", folds=_INNER, class_weights=weighted),
             "Probe at the best depth",
             "frozen backbone, linear head on the one block that cross-validates best",
             True,
