@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from headstart.engine.files import write_atomic
+from headstart.engine.files import write_atomic, write_json
 from headstart.engine.log import SILENT, RunLog
 from headstart.errors import CheckpointError
 
@@ -101,6 +101,14 @@ class Checkpoints:
         self.incoming = folder / "incoming.safetensors"
         self.latest = folder / "latest.safetensors"
         self.previous = folder / "previous.safetensors"
+        self._begun = folder / "begun.json"
+
+    def begun(self, log: int) -> int:
+        """How long the log was when the stage was first begun: `log` now, unless an attempt was lost before it saved."""
+        if self._begun.exists():
+            return int(json.loads(self._begun.read_text(encoding="utf-8"))["log"])
+        write_json(self._begun, {"log": log})
+        return log
 
     def save(self, state: State) -> None:
         """Write `state` as the newest; the newest so far becomes the previous one."""
@@ -136,5 +144,5 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove them all, and what a kill left half-written."""
         halves = self.latest.parent.glob(f".{self.incoming.name}.*.tmp")
-        for path in (self.incoming, self.latest, self.previous, *halves):
+        for path in (self.incoming, self.latest, self.previous, self._begun, *halves):
             path.unlink(missing_ok=True)

@@ -157,6 +157,8 @@ class Course:
         """Bring back the newest checkpoint, if there is one; returns the step to go on with."""
         state = checkpoints.load(self.log) if checkpoints is not None else None
         if state is None:
+            if checkpoints is not None and distributed.is_first():
+                self.log.rewind(checkpoints.begun(self.log.size()))
             return 0
         same_surroundings(state, self.stage)
         _overwrite(self.moving(), state["net"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -167,3 +168,24 @@ def test_a_damaged_checkpoint_costs_a_step_and_no_bit(tmp_path: Path) -> None:
     assert not differing(state(net), whole)
     assert [line["event"] for line in heard if line["event"] in ("warning", "resumed")] == ["warning", "resumed"]
     assert next(line["step"] for line in heard if line["event"] == "resumed") == 3
+
+
+def test_an_attempt_killed_before_its_first_checkpoint_is_not_told_twice(tmp_path: Path) -> None:
+    """Nothing was saved, so the stage begins again; the log must not hold the lost epochs beside the new ones."""
+    path, kept = tmp_path / "log.jsonl", Checkpoints(tmp_path / "stage")
+    RunLog(path).event("before")
+
+    def killed(line: Mapping[str, Any]) -> None:
+        if line["event"] == "tick" and line["done"] == 5:
+            raise KeyboardInterrupt
+
+    net, task = vectors()
+    with pytest.raises(KeyboardInterrupt):
+        fit(net, stage(task), log=RunLog(path, (killed,)), checkpoints=kept)
+    assert path.read_text().count('"epoch"') == 2  # the kind of event and its number
+    net, task = vectors()
+    fit(net, stage(task), log=RunLog(path), checkpoints=kept)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["before", "cache", "epoch", "epoch"]
+    kept.clear()
+    assert not list((tmp_path / "stage").iterdir())

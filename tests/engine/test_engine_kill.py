@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -57,6 +58,12 @@ def kill_and_finish(server: ForkServerContext, folder: Path, moments: Iterator[f
     return done, (folder / "log.jsonl").read_text().count('"event": "resumed"')
 
 
+def epochs(folder: Path) -> list[tuple[str, int, float]]:
+    """Every epoch in the log; what was begun and lost must not be told twice."""
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [(line["stage"], line["epoch"], line["loss"]) for line in lines if line["event"] == "epoch"]
+
+
 def check(server: ForkServerContext, undisturbed: Path, tmp_path: Path, wanted: int) -> None:
     """Kill runs `wanted` times in all. A moment is up to half of the whole run after a start, so most are in its middle."""
     whole = load_state(undisturbed / "final.safetensors")
@@ -67,6 +74,7 @@ def check(server: ForkServerContext, undisturbed: Path, tmp_path: Path, wanted: 
         folder = tmp_path / str(rounds)
         kills, resumes = kill_and_finish(server, folder, moments, wanted - killed)
         assert not differing(load_state(folder / "final.safetensors")["net"], whole["net"])
+        assert epochs(folder) == epochs(undisturbed)
         killed, resumed, rounds = killed + kills, resumed + resumes, rounds + 1
         assert rounds <= 10 + wanted
     print(f"killed {killed} times in {rounds} runs of {whole['seconds']:.1f} s; went on inside a stage {resumed} times")
