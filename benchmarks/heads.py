@@ -1,7 +1,5 @@
 """One hundred heads together: against one head, and against the bare matrix products.
 
-    python benchmarks/heads.py
-
 512 features, 10 classes, batch 256; 5 rates x 4 decays x 5 folds. All parts run in turn, many times, and ratios are taken
 within each turn, so that whatever else the machine does meets all of them alike; the table shows medians.
 
@@ -12,13 +10,13 @@ products      `logits = W x'` and `gradient += r x` for all heads into ready buf
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from statistics import median
 
 import torch
 from torch import nn
 
+from benchmarks.table import Row, row
+from benchmarks.timing import in_turn, median_of, ratio
 from headstart.engine.heads import train_heads
 from headstart.engine.solvers import stratified_folds
 
@@ -61,29 +59,20 @@ def _parts(epochs: int) -> dict[str, Callable[[], object]]:
     return {"hundred": hundred, "one head": ordinary, "alone": alone, "products": products}
 
 
-def main(repetitions: int = 15, epochs: int = 4) -> dict[str, float]:
-    """Measure, print a table, return ratios and milliseconds per step."""
-    parts = _parts(epochs)
-    taken: dict[str, list[float]] = {name: [] for name in parts}
-    for repetition in range(repetitions + 1):
-        for name, part in parts.items():
-            begin = time.perf_counter()
-            part()
-            if repetition:  # the first round warms up
-                taken[name].append(time.perf_counter() - begin)
+def measure(*, quick: bool) -> list[Row]:
+    """Ratios within each turn, and milliseconds per step."""
+    epochs, rounds = (2, 5) if quick else (4, 21)
+    taken = in_turn(_parts(epochs), rounds)
     steps = epochs * IMAGES / BATCH
-    result = {f"{name}_ms_per_step": 1e3 * median(taken[name]) / steps for name in parts}
-    for name in ("one head", "alone", "products"):
-        result[f"hundred_over_{name.replace(' ', '_')}"] = median(
-            a / b for a, b in zip(taken["hundred"], taken[name], strict=True)
-        )
-    print(f"{FEATURES} features, {CLASSES} classes, batch {BATCH}, 100 heads, {torch.get_num_threads()} thread(s)")
-    for name in parts:
-        ratio = result.get(f"hundred_over_{name.replace(' ', '_')}")
-        tail = f"   hundred / {name}: {ratio:.2f}" if ratio is not None else ""
-        print(f"{name:<10} {result[f'{name}_ms_per_step']:8.3f} ms per step{tail}")
-    return result
-
-
-if __name__ == "__main__":
-    main()
+    limits = {"one head": 15.0, "alone": None, "products": 1.5}
+    words = {
+        "one head": "one head, an ordinary loop",
+        "alone": "one head, our own step",
+        "products": "batched products alone",
+    }
+    rows = [
+        row(f"100 heads / {words[name]}", ratio(taken["hundred"], taken[name]), limit=limit)
+        for name, limit in limits.items()
+    ]
+    each = {name: median_of([1e3 * value / steps for value in values]) for name, values in taken.items()}
+    return rows + [row(f"{name}, per step", found, unit="ms") for name, found in each.items()]

@@ -1,0 +1,1 @@
+"""What headstart promises about speed and memory, measured by `python -m benchmarks`; see docs/benchmarks.md."""
