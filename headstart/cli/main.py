@@ -26,7 +26,10 @@ DEFECT = 70
 BROKEN_PIPE = 141
 LAST_WORDS = 1.0
 """Seconds that other processes leave to the first one."""
-NO_DEFECT = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENAMETOOLONG}
+NO_DEFECT = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENAMETOOLONG),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE),
+}
 """System errors that say something about the machine, not about headstart."""
 
 
