@@ -82,12 +82,9 @@ def _check(config: PredictConfig) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    from headstart.engine.files import write_atomic
+    from headstart.files import write_text
 
-    def write(temporary: Path) -> None:
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-    write_atomic(path, write)
+    write_text(path, text + "\n")
 
 
 COMMAND = Command(

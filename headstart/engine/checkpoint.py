@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from headstart.engine.files import write_atomic, write_json
 from headstart.engine.log import SILENT, RunLog
 from headstart.errors import CheckpointError
+from headstart.files import write_atomic, write_json
 
 State = dict[str, Any]
 _TENSOR, _SEPARATOR = "@tensor", "/"

@@ -16,9 +16,9 @@ from headstart.data.task import Task
 from headstart.engine import interrupt
 from headstart.engine.checkpoint import bytes_of
 from headstart.engine.evaluate import batch_for, looking
-from headstart.engine.files import reserve
 from headstart.engine.log import SILENT, RunLog
 from headstart.engine.step import present
+from headstart.files import reserve
 from headstart.nets.fold import folded
 from headstart.nets.net import Net
 

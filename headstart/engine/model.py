@@ -18,9 +18,9 @@ from headstart.data.decode import UnreadableError, decode_file
 from headstart.data.folder import find_images
 from headstart.data.names import BadFile
 from headstart.engine.evaluate import looking
-from headstart.engine.files import write_atomic, write_json
 from headstart.engine.step import present
 from headstart.errors import DataError, ModelFileError
+from headstart.files import write_json, write_text
 from headstart.nets.net import Net
 from headstart.nets.saved import load_net, save_net
 
@@ -164,11 +164,8 @@ class Model:
         place.mkdir(parents=True, exist_ok=True)
         save_net(self.net, place, extra={"head": self.card.head})
         write_json(place / "card.json", asdict(self.card))
-        write_atomic(place / "MODEL_CARD.md", self._write_description)
+        write_text(place / "MODEL_CARD.md", self.describe())
         return place
-
-    def _write_description(self, path: Path) -> None:
-        path.write_text(self.describe(), encoding="utf-8")
 
     def describe(self) -> str:
         """The model card as Markdown."""

@@ -23,10 +23,10 @@ from headstart.data.task import Task
 from headstart.data.views import View
 from headstart.engine import distributed, interrupt
 from headstart.engine.checkpoint import bytes_of, load_state, save_state
-from headstart.engine.files import reserve
 from headstart.engine.log import SILENT, RunLog
 from headstart.engine.step import present, render
 from headstart.errors import CheckpointError
+from headstart.files import reserve
 from headstart.nets.net import Net
 
 

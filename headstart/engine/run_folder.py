@@ -25,8 +25,8 @@ from typing import IO, Any
 import torch
 
 from headstart.engine import distributed
-from headstart.engine.files import write_json
 from headstart.errors import ConfigError, InputError, RunFolderInUse, RunFolderMismatch
+from headstart.files import write_json
 
 _OURS = ("config.json", "env.json", "log.jsonl", "summary.json", "inspection.json", "report.html", ".lock")
 _OUR_FOLDERS = ("work", "model", "report_data")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -16,7 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from headstart.errors import BackboneError, DiskFull, ModelFileError
+from headstart.errors import BackboneError, ModelFileError
+from headstart.files import write_atomic, write_text
 from headstart.nets.heads import head_from
 from headstart.nets.net import BlockInfo, InputSpec, Net
 from headstart.nets.rng import forked
@@ -86,7 +86,7 @@ def load_embedded() -> Net:
 
 def _write(net: Net, weights: Path, description: Path, extra: Mapping[str, Any] | None) -> None:
     tensors, aliases = _once(net.state_dict())
-    _atomic(weights, lambda path: _save_tensors({name: value.contiguous() for name, value in tensors.items()}, path))
+    write_atomic(weights, lambda path: _save_tensors({name: value.contiguous() for name, value in tensors.items()}, path))
     spec = {
         "format": FORMAT,
         "version": VERSION,
@@ -100,7 +100,7 @@ def _write(net: Net, weights: Path, description: Path, extra: Mapping[str, Any] 
         "extra": dict(extra or {}),
     }
     text = json.dumps(spec, indent=1, ensure_ascii=False) + "\n"
-    _atomic(description, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(description, text)
 
 
 def _once(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -126,24 +126,6 @@ def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
         if "os error 28" in str(error) or "No space" in str(error):
             raise OSError(errno.ENOSPC, str(error)) from error
         raise
-
-
-def _atomic(path: Path, write: Callable[[Path], Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(
-                f"no space left to write {path}; what was there before is intact. Free some space first"
-            ) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from headstart.errors import DiskFull
+from headstart.files import write_text
 from headstart.report import adapt, generic
 from headstart.report.folder import RunFolder, read_run
 
@@ -30,7 +27,7 @@ def render(run_folder: Path) -> Path:
     no run folder, `DiskFull` when the page does not fit on the disk.
     """
     target = Path(run_folder) / "report.html"
-    _write(target, page_of(Path(run_folder)))
+    write_text(target, page_of(Path(run_folder)))
     return target
 
 
@@ -58,20 +55,3 @@ def _environment() -> Environment:
 @cache
 def _style() -> Markup:
     return Markup((Path(__file__).parent / "style.css").read_text("utf-8"))
-
-
-def _write(target: Path, text: str) -> None:
-    """Temporary file, fsync, rename: a reader sees the old page or the new one, never half of one."""
-    handle, name = tempfile.mkstemp(prefix=".report-", suffix=".html", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"{target}: no space left to write the report; free some and render it again") from error
-        raise

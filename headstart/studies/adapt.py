@@ -180,24 +180,18 @@ class _Job:
         with self._phase("refit", f"learning the winner, {chosen.label.lower()}, on all training images"):
             final = self._refit(net, chosen, splits, machine, bank)
         with self._phase("test", "reading the test images, once"):
-            logits = answers(final, splits.test)
-            probabilities = final.head(splits.test.name).probabilities(torch.from_numpy(logits)).detach().cpu().numpy()
+            probabilities = self._test(final, splits.test)
         result = outcome.Outcome(
-            self.config,
-            net,
-            final,
-            data,
-            splits.train,
-            splits.test,
-            measured,
-            race,
-            standings,
-            verdict,
-            probabilities,
-            self.given,
+            self.config, net, final, data, splits.train, splits.test, measured, race, standings, verdict, probabilities
         )
         self.seconds["all"] = time.monotonic() - began
         return self._save(result)
+
+    def _test(self, net: Net, task: Task) -> NDArray[np.float32]:
+        """Calibrated class probabilities `[N, C]` on the test images."""
+        logits = torch.from_numpy(answers(net, task)).to(net.device)
+        found: NDArray[np.float32] = net.head(task.name).probabilities(logits).detach().cpu().numpy()
+        return found
 
     @contextmanager
     def _phase(self, name: str, text: str) -> Iterator[None]:

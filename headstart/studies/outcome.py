@@ -16,8 +16,8 @@ import headstart
 from headstart.catalog.adapt import AdaptConfig
 from headstart.data.prepare import DataSet
 from headstart.data.task import Task
-from headstart.engine.files import write_atomic, write_json
 from headstart.engine.model import Ancestor, Card, Model, model_folder, saved_card
+from headstart.files import write_atomic, write_json
 from headstart.metrics import classification
 from headstart.metrics.intervals import wilson
 from headstart.metrics.paired import Difference

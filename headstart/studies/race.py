@@ -24,11 +24,11 @@ from headstart.data.task import Task
 from headstart.engine import distributed, interrupt
 from headstart.engine.evaluate import accuracy, answers
 from headstart.engine.features import FeatureBank, bank_answers
-from headstart.engine.files import write_json
 from headstart.engine.fit import Machine
 from headstart.engine.log import SILENT, RunLog
 from headstart.engine.run import Drive
 from headstart.errors import NonFiniteLoss
+from headstart.files import write_json
 from headstart.nets.net import Net
 from headstart.stage import Evaluate, Solve, Stage
 from headstart.strategies import STRATEGIES

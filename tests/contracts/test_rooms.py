@@ -16,6 +16,7 @@ FILES = sorted(HOUSE.rglob("*.py"))
 ROOMS = (
     "errors",
     "seeding",
+    "files",
     "catalog",
     "data",
     "nets",

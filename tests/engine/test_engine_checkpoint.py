@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from headstart.engine import checkpoint, files
+from headstart import files
+from headstart.engine import checkpoint
 from headstart.engine.checkpoint import Checkpoints, load_state, save_state
-from headstart.engine.files import write_atomic, write_json
 from headstart.engine.log import RunLog
 from headstart.errors import CheckpointError, DiskFull
+from headstart.files import write_atomic, write_json
 
 LEAVES = st.one_of(
     st.none(),

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from headstart import files
 from headstart.data.store import store_of
 from headstart.data.task import Task
 from headstart.data.views import PLAIN, Flip, Shift, View
-from headstart.engine import files
 from headstart.engine.interrupt import STOP
 from headstart.engine.log import RunLog
 from headstart.engine.prefix_cache import Prefix, key_of, open_cache, worthwhile

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from headstart import files
 from headstart.catalog.strategies import FullConfig, Recipe
-from headstart.engine import files
 from headstart.engine.checkpoint import Checkpoints
 from headstart.engine.fit import Machine
 from headstart.engine.interrupt import STOP

@@ -14,6 +14,8 @@ import numpy as np
 from headstart.errors import DiskFull
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)  # it can only be read by setting it
 
 
 def _full(path: Path) -> DiskFull:
@@ -52,6 +54,7 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_UMASK)  # safetensors writes files that only their owner may read
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -75,12 +78,17 @@ def _sync_folder(folder: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as readable JSON, atomically."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain) + "\n"
-    write_atomic(path, lambda temporary: _write_text(temporary, text))
+    write_text(path, text)
 
 
-def _write_text(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
+def write_text(path: Path, text: str) -> None:
+    """Write `text` atomically; what UTF-8 cannot hold is replaced."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(text)
+
+    write_atomic(path, write)
 
 
 def _plain(value: Any) -> Any:
