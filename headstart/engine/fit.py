@@ -152,8 +152,8 @@ def _loop(
             term.after_step(step)
         course.after(index, losses, weights, optimizer)
         over = course.stopped or index + 1 == plan.steps
-        stop = bool(distributed.share(interrupt.STOP.requested))
-        if checkpoints is not None and not over and (stop or _due(saved_at, machine)):
+        stop, due = _signals(saved_at, machine)
+        if checkpoints is not None and not over and (stop or due):
             course.save(checkpoints)
             saved_at = time.monotonic()
         if stop and not over:
@@ -173,9 +173,10 @@ def _seed(device: torch.device, seed: int) -> None:
             torch.cuda.manual_seed(seed)
 
 
-def _due(saved_at: float, machine: Machine) -> bool:
-    """Whether it is time for a checkpoint; processes must agree, so the first one's clock counts."""
-    return bool(distributed.share(time.monotonic() - saved_at >= machine.checkpoint_every))
+def _signals(saved_at: float, machine: Machine) -> tuple[bool, bool]:
+    """Whether to stop, and whether a checkpoint is due. Processes must agree, so the first one's word and clock count."""
+    stop, due = distributed.share((interrupt.STOP.requested, time.monotonic() - saved_at >= machine.checkpoint_every))
+    return bool(stop), bool(due)
 
 
 @contextmanager
