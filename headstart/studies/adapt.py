@@ -182,7 +182,18 @@ class _Job:
         with self._phase("test", "reading the test images, once"):
             probabilities = self._test(final, splits.test)
         result = outcome.Outcome(
-            self.config, net, final, data, splits.train, splits.test, measured, race, standings, verdict, probabilities
+            self.config,
+            net,
+            final,
+            data,
+            splits.train,
+            splits.test,
+            measured,
+            race,
+            standings,
+            verdict,
+            probabilities,
+            given=self.given,
         )
         self.seconds["all"] = time.monotonic() - began
         return self._save(result)
