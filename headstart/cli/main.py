@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
 import os
@@ -11,7 +12,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from headstart import __version__
@@ -35,7 +36,22 @@ NO_DEFECT = {
 
 def main(words: Sequence[str] | None = None) -> int:
     """Carry out one command line (by default the process's own) and return its exit code."""
-    words = sys.argv[1:] if words is None else list(words)
+    with _streams():
+        return _main(sys.argv[1:] if words is None else list(words))
+
+
+@contextlib.contextmanager
+def _streams() -> Iterator[None]:
+    """Somewhere to speak to, also where a service has closed our streams."""
+    with contextlib.ExitStack() as open_streams:
+        nowhere = open_streams.enter_context(open(os.devnull, "w"))
+        for stream, redirect in ((sys.stdout, contextlib.redirect_stdout), (sys.stderr, contextlib.redirect_stderr)):
+            if stream is None:
+                open_streams.enter_context(redirect(nowhere))
+        yield
+
+
+def _main(words: list[str]) -> int:
     try:
         with warnings.catch_warnings():
             if not sys.warnoptions:
