@@ -1,0 +1,91 @@
+"""Working from Python: reading data, driving a strategy by hand, adapting in a thread, settings by their own names."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import headstart
+from headstart import api
+from headstart.catalog.adapt import AdaptConfig
+from headstart.engine.fit import FitResult
+from headstart.engine.interrupt import STOP
+from headstart.engine.run import Drive
+from headstart.engine.solve import SolveResult
+from headstart.errors import ConfigError, DataError
+from headstart.stage import Solve
+from tests.conftest import images
+from tests.engine.engine_toys import Case, differing, state
+
+
+def test_data_are_read_once_into_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    x, y = images(12, 3, 10)
+    data = headstart.read((x, y), size=8, fit="pad")
+    assert data.task().store.array.shape == (12, 8, 8, 3)
+    assert data.task().name == "main"
+    assert np.array_equal(data.labels, y)
+    made = list((tmp_path / "cache" / "headstart" / "data").iterdir())
+    assert made
+    headstart.read((x, y), size=8, cache=tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere").is_dir()
+    assert list((tmp_path / "cache" / "headstart" / "data").iterdir()) == made
+    with pytest.raises(DataError):
+        headstart.read((x, y[:3]), size=8)
+    with pytest.raises(ConfigError):
+        headstart.read((x, y), size=8, fit="stretch")
+
+
+def test_the_users_cache_is_where_the_desktop_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert api.user_cache() == tmp_path / ".cache" / "headstart"
+
+
+@pytest.mark.parametrize("strategy", ["lpft", "gradual", "svm"])
+def test_driven_by_hand_a_strategy_ends_with_the_same_bits(strategy: str) -> None:
+    """`for stage in strategy(net, task): fit(net, stage)`, with an optimiser's memory handed on where a stage carries it."""
+    case = Case(strategy, "images")
+    whole, by_hand = case.net(), case.net()
+    expected = Drive(whole, seed=5).run(case.stages(whole))
+    after: Any = None
+    results = []
+    for stage in case.stages(by_hand):
+        after = headstart.fit(by_hand, stage, seed=5, after=after)
+        assert isinstance(after, SolveResult if isinstance(stage, Solve) else FitResult)
+        results.append(after)
+    assert not differing(state(by_hand), state(whole))
+    assert [result.trained for result in results] == [result.trained for result in expected]
+
+
+def test_settings_find_their_place() -> None:
+    found = api._configured(AdaptConfig("photos"), {"budget": "1m", "size": 64, "group_column": "patient", "fit": "pad"})
+    assert (found.budget, found.network.size, found.images.group_column, found.images.fit) == ("1m", 64, "patient", "pad")
+    for name in ("network", "images", "nonsense"):
+        with pytest.raises(ConfigError, match=f"adapt\\(\\) has no setting '{name}'"):
+            api._configured(AdaptConfig("photos"), {name: None})
+
+
+def test_adapting_in_a_thread_leaves_signals_alone(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    found: list[Any] = []
+
+    def work() -> None:
+        torch.set_num_threads(1)
+        usual: Any = {"budget": "1h", "folds": 2, "device": "cpu", "strategies": ("probe",)}
+        found.append(headstart.adapt(images(30, 3, 12), Case("probe", "images").net(), out=tmp_path / "run", **usual))
+        assert signal.getsignal(signal.SIGINT) is before
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(60)
+    assert found
+    assert found[0].report.exists()
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not STOP.requested
