@@ -151,14 +151,7 @@ class _Job:
         if self.config.resume and not self.folder.resumed:
             self.log.event("note", text=f"{self.folder.path} holds no run to go on with; this is a new one")
         with self._phase("network", "loading the network"):
-            net = choose(source, self.config.network, backbone, seed=self.config.seed)
-            check_kind(source, net.input)
-            if untrained(self.config.network):
-                said = f"{self.config.network.backbone} has weights drawn at random: nothing is known before it is trained"
-                self.log.event("warning", text=said)
-            for note in (net.source or {}).get("notes", ()):
-                self.log.event("note", text=note)
-            pick(all_arms(net, base_recipe(net, 1, mirror=True, class_weights=False), seed=0), self.config.strategies)
+            net = self._network(source, backbone)
         machine = Machine(device=device_of(self.config.device), cache=self.folder.work / "cache")
         net.to(machine.device)
         with self._phase("data", "reading and inspecting the images"):
@@ -197,6 +190,18 @@ class _Job:
         )
         self.seconds["all"] = time.monotonic() - began
         return self._save(result)
+
+    def _network(self, source: Source, backbone: torch.nn.Module | Net | None) -> Net:
+        """The network to start from, once it and the strategies asked for are known to go with the data."""
+        net = choose(source, self.config.network, backbone, seed=self.config.seed)
+        check_kind(source, net.input)
+        if untrained(self.config.network):
+            said = f"{self.config.network.backbone} has weights drawn at random: nothing is known before it is trained"
+            self.log.event("warning", text=said)
+        for note in (net.source or {}).get("notes", ()):
+            self.log.event("note", text=note)
+        pick(all_arms(net, base_recipe(net, 1, mirror=True, class_weights=False), seed=0), self.config.strategies)
+        return net
 
     def _test(self, net: Net, task: Task) -> NDArray[np.float32]:
         """Calibrated class probabilities `[N, C]` on the test images."""

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from headstart.cli.main import main
-from headstart.engine.checkpoint import save_state
 from tests.conftest import images
 from tests.engine.engine_toys import resnet
 
@@ -112,6 +110,3 @@ def refused(said: Said, *parts: str, code: int = 2) -> None:
     assert said.err.count("error: ") == 1, said.err
     for part in parts:
         assert part in said.err, f"{part!r} is not in: {said.err}"
-
-
-__all__ = ["SIZE", "Run", "Said", "np", "refused", "save_state", "write_album"]
