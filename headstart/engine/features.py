@@ -106,5 +106,6 @@ def bank_answers(net: Net, task: Task, bank: FeatureBank) -> NDArray[np.float32]
     head = net.head(task.name)
     features = bank.get(net, task.store, task.rows, head.reads)
     with torch.no_grad():
-        logits: NDArray[np.float32] = head({tap: torch.from_numpy(features[tap]) for tap in head.reads}).numpy()
+        taps = {tap: torch.from_numpy(features[tap]).to(net.device) for tap in head.reads}
+        logits: NDArray[np.float32] = head(taps).float().cpu().numpy()
     return logits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -191,11 +191,19 @@ def _prepared(net: Net, stage: Stage, trained: Trained, machine: Machine, seed: 
     try:
         # A term may hold networks of its own, with statistics of their own.
         parts = nn.ModuleList([net, *stage.terms.values()])
-        with sync_batchnorm(parts), torch.random.fork_rng(devices):
-            torch.manual_seed(seed)
+        with sync_batchnorm(parts), torch.random.fork_rng(devices), _repeatable(device):
+            _seed(device, seed)
             yield
     finally:
         release(net)
+
+
+def _repeatable(device: torch.device) -> AbstractContextManager[None]:
+    """On CUDA, convolutions by algorithms that give the same bits every time, as exact resume needs."""
+    if device.type != "cuda":
+        return nullcontext()
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+    return flags
 
 
 def _groups(trained: Trained) -> dict[str, list[nn.Parameter]]:

@@ -62,6 +62,11 @@ class Prefix:
         return self.net.run(x, until=self.end)[str(self.end)][:count].float()
 
 
+def device_name(device: torch.device) -> str:
+    """The kind of device that computes, the same in every process of a run (`cuda:1` is not another kind than `cuda:0`)."""
+    return f"cuda {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
+
+
 def key_of(prefix: Prefix, store: Store, view: View, seed: int, autocast: torch.dtype | None) -> str:
     """Everything a cached activation depends on, hashed (contract 7)."""
     digest = hashlib.blake2b(digest_size=16)
@@ -70,7 +75,7 @@ def key_of(prefix: Prefix, store: Store, view: View, seed: int, autocast: torch.
             digest.update(f"{name}.{key}{tuple(tensor.shape)}{tensor.stride()}".encode())
             digest.update(bytes_of(tensor))
     facts = (prefix.names, prefix.net.input, view, 0 if view.is_plain else seed, store.fingerprint, str(autocast))
-    surroundings = (prefix.width, torch.get_num_threads(), str(prefix.net.device), torch.__version__)
+    surroundings = (prefix.width, torch.get_num_threads(), device_name(prefix.net.device), torch.__version__)
     digest.update(repr((facts, surroundings)).encode())
     return digest.hexdigest()
 

@@ -102,4 +102,5 @@ def render(task: Task, rows: NDArray[np.int64], view: View, *, seed: int, draw: 
     samples = task.store.gather(rows).to(device, non_blocking=True)
     if view.is_plain or not task.store.is_image:
         return samples
-    return view.render(samples, torch.from_numpy(rows).to(device), seed=seed, draw=draw)
+    with torch.autocast(device.type, enabled=False):  # half precision would move pixels by whole grey levels
+        return view.render(samples, torch.from_numpy(rows).to(device), seed=seed, draw=draw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 
 import torch
@@ -26,6 +27,11 @@ def reinitialise(net: Net, block_names: Iterable[str], seed: int) -> None:
     names = _known(net, block_names)
     if net.source is not None:
         copy_weights(from_source(net.source, seed), net, names)
+        return
+    if net.device.type != "cpu":  # drawn on the CPU, so that the seed alone decides and no device's generator moves
+        drawn = copy.deepcopy(net).cpu()
+        reinitialise(drawn, names, seed)
+        copy_weights(drawn, net, names)
         return
     resets = _resets(net, names)
     with forked(seed_for(seed, "nets", "reinitialise")):

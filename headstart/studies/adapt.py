@@ -310,6 +310,7 @@ class _Job:
             bank=bank,
             folder=self.folder.work / "trials",
             log=self.log,
+            balanced=config.class_weights,
         )
 
     def _plan(self, net: Net, arms: Sequence[Arm], advised: Arm, splits: Splits, measured: Measures) -> Plan:

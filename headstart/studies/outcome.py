@@ -74,6 +74,7 @@ def summarise(o: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:
                 "measures": {**advice.measures, "knn": o.measures.knn, "logme": o.measures.logme},
             },
             "arms": [_arm(o, standing) for standing in o.standings],
+            "metric": "balanced accuracy" if o.race.balanced else "accuracy",
             "chosen": verdict.chosen,
             "best": verdict.best,
             "decided": verdict.decided,

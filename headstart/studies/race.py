@@ -60,6 +60,7 @@ class Trial:
     """One arm learned on one fold's training part and judged on its validation part.
 
     correct  `[n]` right or wrong per validation image, in the fold's order
+    weights  `[n]` of mean one that make every class count the same, or None: every image counts the same
     trained  parameters that were trained (the most in any of its stages)
     """
 
@@ -68,10 +69,17 @@ class Trial:
     correct: NDArray[np.bool_]
     seconds: float
     trained: int
+    weights: NDArray[np.float64] | None = None
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """`[n]` what each image contributes; their mean is `accuracy`."""
+        return np.asarray(self.correct * (1.0 if self.weights is None else self.weights), np.float64)
 
     @property
     def accuracy(self) -> float:
-        return float(self.correct.mean())
+        """Accuracy, or with `weights` balanced accuracy."""
+        return float(self.values.mean())
 
 
 @dataclass
@@ -108,6 +116,7 @@ class Race:
 
     budget    seconds for all trials together; the first frozen arm and a first trial of the advised one always run
     estimate  seconds that one trial of each arm should take, before any was measured
+    balanced  judge by balanced accuracy
     """
 
     net: Net
@@ -122,6 +131,7 @@ class Race:
     bank: FeatureBank = field(default_factory=FeatureBank)
     folder: Path | None = None
     log: RunLog = SILENT
+    balanced: bool = False
     spent: float = 0.0
     _measured: dict[str, float] = field(default_factory=dict)
     _diverged: list[str] = field(default_factory=list)
@@ -218,19 +228,26 @@ class Race:
         drive = Drive(net, self.seed, self.machine, place, self.bank, log)
         stages = STRATEGIES[arm.strategy](net, part, arm.config)
         results = drive.run(_watched(stages, held_out) if fold == 0 and not arm.frozen else stages)
-        logits = self._from_features(net, held_out) if arm.frozen else answers(net, held_out)
+        logits = self._answers(net, held_out, arm)
         seconds = distributed.share(time.monotonic() - began)
-        trial = Trial(arm.name, fold, logits.argmax(1) == held_out.targets, seconds, max(r.trained for r in results))
+        correct, trained = logits.argmax(1) == held_out.targets, max(r.trained for r in results)
+        trial = Trial(arm.name, fold, correct, seconds, trained, self._weights(fold))
         self._store(trial)
         if place is not None and distributed.is_first():
             shutil.rmtree(place, ignore_errors=True)  # the weights of dozens of trials would fill a disk
         return trial
 
-    def _from_features(self, net: Net, task: Task) -> NDArray[np.float32]:
-        """Answers without a pass of the backbone; the first process has the features."""
-        logits = bank_answers(net, task, self.bank) if distributed.is_first() else None
+    def _answers(self, net: Net, task: Task, arm: Arm) -> NDArray[np.float32]:
+        """Logits on held-out images: of frozen arms from features the bank holds. One process answers for all."""
+        logits = None
+        if distributed.is_first():
+            logits = bank_answers(net, task, self.bank) if arm.frozen else answers(net, task)
         shared: NDArray[np.float32] = distributed.share(logits)
         return shared
+
+    def _weights(self, fold: int) -> NDArray[np.float64] | None:
+        """With class weights every class counts the same in judging too."""
+        return balancing(self.task.targets[self.folds[fold][1]]) if self.balanced else None
 
     def _file(self, arm: str, fold: int) -> Path | None:
         return None if self.folder is None else self.folder / f"{arm}-{fold}.json"
@@ -244,7 +261,8 @@ class Race:
         path = self._file(arm.name, fold)
         try:
             kept = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
-            trial = Trial(arm.name, fold, np.array(kept["correct"], bool), float(kept["seconds"]), int(kept["trained"]))
+            correct, seconds = np.array(kept["correct"], bool), float(kept["seconds"])
+            trial = Trial(arm.name, fold, correct, seconds, int(kept["trained"]), self._weights(fold))
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return trial if trial.correct.shape == self.folds[fold][1].shape else None
@@ -253,6 +271,12 @@ class Race:
         path = self._file(trial.arm, trial.fold)
         if path is not None and distributed.is_first():
             write_json(path, {"correct": trial.correct.astype(int), "seconds": trial.seconds, "trained": trial.trained})
+
+
+def balancing(targets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`[n]` weights of mean one under which every class that is there counts the same."""
+    counts = np.bincount(targets)
+    return len(targets) / (np.count_nonzero(counts) * counts[targets])
 
 
 def _watched(stages: Iterator[Stage | Solve], held_out: Task) -> Iterator[Stage | Solve]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.metrics.intervals import Interval, over_folds, wilson
+from headstart.metrics.intervals import Interval, bootstrap_mean, over_folds, wilson
 from headstart.metrics.paired import Difference, corrected_t, holm_differences, paired_bootstrap
 from headstart.studies.race import Fold, Standing
 
@@ -17,7 +17,7 @@ class Verdict:
     """The outcome of a race.
 
     best         highest mean over the shared folds; `chosen` is the cheapest arm that cannot be told from it
-    decided      there were other finished arms, and the best was told apart from every one of them
+    decided      there were other arms that could have won, and the best was told apart from every one of them
     against      the arm that `comparison` (best minus it) is with: the chosen one, or the strongest rival when decided
     differences  best minus each arm, on the folds both ran; adjusted for the number of rivals (Holm)
     regret       best mean minus the advised arm's, at least 0
@@ -38,6 +38,8 @@ def interval_of(standing: Standing, folds: Sequence[Fold]) -> Interval:
     if len(ran) >= 3:
         train, test = _sizes(folds, ran)
         return over_folds(standing.scores(ran), train, test)
+    if any(standing.trials[fold].weights is not None for fold in ran):
+        return bootstrap_mean(np.concatenate([standing.trials[fold].values for fold in ran]), 0)
     correct = np.concatenate([standing.trials[fold].correct for fold in ran])
     return wilson(int(correct.sum()), len(correct))
 
@@ -51,38 +53,59 @@ def difference(a: Standing, b: Standing, folds: Sequence[Fold], seed: int) -> Di
     shared = sorted(set(a.trials) & set(b.trials))
     if len(shared) >= 3:
         return corrected_t(a.scores(shared), b.scores(shared), *_sizes(folds, shared))
-    right = [np.concatenate([s.trials[fold].correct for fold in shared]) for s in (a, b)]
+    right = [np.concatenate([s.trials[fold].values for fold in shared]) for s in (a, b)]
     return paired_bootstrap(right[0], right[1], seed)
 
 
 def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, seed: int) -> Verdict:
     """Compare all arms with the best and choose.
 
-    Arms that diverged, or did not run as many folds as the finished ones, cannot win.
+    An arm that did not run as many folds as the finished ones can win only with a decided lead over the best of them, on at
+    least two shared folds. Arms that diverged cannot win.
     """
     ran = [standing for standing in standings if standing.trials]
-    steady = [standing for standing in ran if standing.status != "diverged"] or ran
-    most = max(len(standing.trials) for standing in steady)
-    finished = [standing for standing in steady if len(standing.trials) == most]
-    best = max(finished, key=lambda standing: (standing.mean, -standing.arm.cost))
-    raw = {s.arm.name: difference(best, s, folds, seed) for s in ran if s is not best and set(s.trials) & set(best.trials)}
-    differences = holm_differences(raw) if raw else {}
-    equals = [s for s in finished if s is best or not differences[s.arm.name].decided]
+    eligible, best = _eligible(ran, folds, seed)
+    differences = _differences(best, ran, folds, seed)
+    equals = [s for s in eligible if s is best or not differences[s.arm.name].decided]
     chosen = min(equals, key=lambda standing: (standing.arm.cost, -standing.mean))
-    rivals = [s for s in finished if s is not best] or [s for s in ran if s.arm.name in differences]
-    strongest = max(rivals, key=lambda standing: standing.mean).arm.name if rivals else None
+    rivals = [s for s in eligible if s is not best] or [s for s in ran if s.arm.name in differences]
+    strongest = max(rivals, key=lambda standing: -_gap(best, standing)).arm.name if rivals else None
     against = strongest if chosen is best else chosen.arm.name
     advice = next((s for s in ran if s.arm.name == advised), None)
     regret = max(_gap(best, advice), 0.0) if advice is not None else float("nan")
     return Verdict(
         best.arm.name,
         chosen.arm.name,
-        len(finished) > len(equals) == 1,
+        len(eligible) > len(equals) == 1,
         against,
         differences.get(against) if against is not None else None,
         differences,
         regret,
     )
+
+
+def _eligible(ran: Sequence[Standing], folds: Sequence[Fold], seed: int) -> tuple[list[Standing], Standing]:
+    """The arms that may win, and the best of them."""
+    steady = [standing for standing in ran if standing.status != "diverged"] or list(ran)
+    most = max(len(standing.trials) for standing in steady)
+    finished = [standing for standing in steady if len(standing.trials) == most]
+    base = max(finished, key=lambda standing: (standing.mean, -standing.arm.cost))
+    found = _differences(base, steady, folds, seed)
+    ahead = [
+        s
+        for s in steady
+        if s not in finished and len(s.trials) >= 2 and found[s.arm.name].decided and found[s.arm.name].mean < 0
+    ]
+    eligible = [*finished, *ahead]
+    return eligible, max(eligible, key=lambda s: (-_gap(base, s), -s.arm.cost)) if ahead else base
+
+
+def _differences(best: Standing, others: Sequence[Standing], folds: Sequence[Fold], seed: int) -> dict[str, Difference]:
+    """Best minus each of the others on the folds both ran, adjusted for their number."""
+    raw = {
+        s.arm.name: difference(best, s, folds, seed) for s in others if s is not best and set(s.trials) & set(best.trials)
+    }
+    return holm_differences(raw) if raw else {}
 
 
 def _gap(best: Standing, other: Standing) -> float:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headstart.metrics.paired import corrected_t, holm
+from headstart.studies.race import Trial, balancing
 from headstart.studies.verdict import Verdict, difference, interval_of, judge
 from tests.studies.toys import answers, arm, folds_of, standing
 
@@ -68,13 +69,31 @@ def test_a_winner_over_arms_that_did_not_finish_is_not_called_decided() -> None:
     assert found.comparison.decided
 
 
-def test_an_arm_that_stopped_early_cannot_win_but_is_compared_on_the_folds_it_ran() -> None:
+def test_an_arm_without_time_for_every_fold_wins_only_by_a_decided_lead() -> None:
     arms = [standing(CHEAP, [20, 22, 21, 20, 20]), standing(DEAR, [35, 36, 34, 35, 36]), standing(DEAREST, [40, 40])]
     found = judge(arms, FIVE, advised="cheap", seed=0)
-    assert (found.best, found.chosen, found.decided) == ("dear", "dear", True)
-    assert found.differences["dearest"].mean == pytest.approx((35 - 40 + 36 - 40) / 80)
-    assert found.differences["dearest"].method == "images"
-    assert found.differences["cheap"].method == "folds"
+    assert (found.best, found.chosen, found.decided) == ("dearest", "dearest", True)
+    assert found.differences["dear"].mean == pytest.approx((40 - 35 + 40 - 36) / 80)
+    assert found.differences["dear"].method == "images"
+    slight = judge([*arms[:2], standing(DEAREST, [36, 37])], FIVE, advised="cheap", seed=0)
+    assert (slight.best, slight.chosen, slight.decided) == ("dear", "dear", True)
+    assert slight.differences["dearest"].mean == pytest.approx((35 - 36 + 36 - 37) / 80)
+    assert slight.differences["cheap"].method == "folds"
+
+
+def test_the_advice_is_not_free_of_regret_when_another_arm_led_where_both_ran() -> None:
+    """A trained arm was far ahead on the three folds it had time for."""
+    arms = [standing(CHEAP, [28] * 5), standing(DEAR, [27] * 5), standing(DEAREST, [36, 36, 37])]
+    found = judge(arms, FIVE, advised="cheap", seed=0)
+    assert (found.best, found.chosen) == ("dearest", "dearest")
+    assert found.regret == pytest.approx((36 + 36 + 37 - 84) / 120)
+
+
+def test_balanced_values_average_to_balanced_accuracy() -> None:
+    targets = np.array([0, 0, 0, 1])
+    right = np.array([True, True, True, False])
+    assert Trial("a", 0, right, 1.0, 1, balancing(targets)).accuracy == pytest.approx(0.5)
+    assert Trial("a", 0, right, 1.0, 1).accuracy == pytest.approx(0.75)
 
 
 def test_an_arm_that_diverged_cannot_win() -> None:
