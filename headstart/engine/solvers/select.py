@@ -16,6 +16,7 @@ from headstart.engine.solvers.logistic import fit_logistic, held_out_logistic
 from headstart.engine.solvers.prototypes import fit_nearest_mean
 from headstart.engine.solvers.ridge import fit_ridge, ridge_path
 from headstart.engine.solvers.svm import fit_svm, held_out_svm
+from headstart.engine.solvers.threads import fitting
 from headstart.errors import ConfigError
 
 Solver = Literal["logistic", "svm", "ridge", "nearest_mean"]
@@ -77,7 +78,8 @@ def cross_validate(
     for penalty in strengths if solver != "nearest_mean" else ():
         check_penalty(penalty)
     pairs = rows_of(folds, len(labels))
-    logits = _held_out(solver, features, labels, num_classes, strengths, pairs, sample_weight)
+    with fitting(features):
+        logits = _held_out(solver, features, labels, num_classes, strengths, pairs, sample_weight)
     weight = torch.ones(len(labels), dtype=torch.float64) if sample_weight is None else sample_weight.double()
     weight = torch.where(torch.isfinite(logits[0]).all(1), weight, 0.0)
     right = (logits.argmax(2) == labels).double()
@@ -100,14 +102,15 @@ def fit(
     sample_weight: Tensor | None = None,
 ) -> LinearSolution:
     """Fit the solver of that name; an SVM is left uncalibrated (`solve` and `fit_svm` calibrate it)."""
-    if solver == "logistic":
-        return fit_logistic(features, labels, num_classes, penalty, sample_weight)
-    if solver == "svm":
-        return fit_svm(features, labels, num_classes, penalty, sample_weight, folds=())
-    if solver == "ridge":
-        return fit_ridge(features, labels, num_classes, penalty, sample_weight)
-    if solver == "nearest_mean":
-        return fit_nearest_mean(features, labels, num_classes, penalty, sample_weight)
+    with fitting(features):
+        if solver == "logistic":
+            return fit_logistic(features, labels, num_classes, penalty, sample_weight)
+        if solver == "svm":
+            return fit_svm(features, labels, num_classes, penalty, sample_weight, folds=())
+        if solver == "ridge":
+            return fit_ridge(features, labels, num_classes, penalty, sample_weight)
+        if solver == "nearest_mean":
+            return fit_nearest_mean(features, labels, num_classes, penalty, sample_weight)
     raise ConfigError(f"solver {solver!r} is not known; there are logistic, svm, ridge and nearest_mean")
 
 
