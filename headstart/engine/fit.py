@@ -34,7 +34,7 @@ class Machine:
     device            `cpu`, `cuda`, ...
     precision         `auto` is bf16 autocast on CUDA and float32 elsewhere
     cache             folder for cached prefixes; None: none are cached
-    cache_limit       bytes one cached prefix may take
+    cache_limit       bytes that all cached prefixes in that folder may take together
     checkpoint_every  seconds between checkpoints within a stage
     """
 

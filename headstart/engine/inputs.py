@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from headstart.engine.prefix_cache import CachedPrefix, Prefix, Worth, open_cach
 from headstart.engine.sampler import Plan
 from headstart.engine.step import Batch, Step, batch_of, present, render
 from headstart.engine.trained import Trained
+from headstart.errors import DiskFull
 from headstart.nets.cost import activation_elements, block_flops
 from headstart.nets.net import Net
 from headstart.seeding import generator, seed_for
@@ -50,24 +52,14 @@ class Inputs:
         prefix = Prefix(net, trained.first, width)
         wanted = {tap for term in stage.terms.values() for tap in term.reads}
         wanted |= {tap for term in stage.terms.values() for head in term.heads for tap in net.head(head).reads}
-        caches = {}
+        caches: dict[str, CachedPrefix] = {}
         for name, view in stage.views.items():
             worth = decide(net, stage, view, prefix, plan, machine)
             log.event("cache", view=name, cached=worth.cached, bound=worth.bound, bytes=worth.bytes, reason=worth.reason)
             if worth.cached and machine.cache is not None:
                 draw_seed = view_seed(view, run_seed, seed, name)
-                with torch.autocast(
-                    torch.device(machine.device).type, machine.autocast, enabled=machine.autocast is not None
-                ):
-                    caches[name] = open_cache(
-                        machine.cache,
-                        prefix,
-                        stage.data,
-                        view,
-                        seed=draw_seed,
-                        autocast=machine.autocast,
-                        log=log,
-                    )
+                found = _opened(machine.cache, stage, view, prefix, draw_seed, machine, list(caches.values()), log)
+                caches |= {} if found is None else {name: found}
         order = tuple(name for name in net.block_names if name in wanted)
         return Inputs(net, stage, plan, prefix, caches, order, torch.device(machine.device), run_seed, seed)
 
@@ -115,6 +107,36 @@ def view_seed(view: View, run_seed: int, stage_seed: int, name: str) -> int:
     return seed_for(stage_seed if view.fixed_draws is None else run_seed, "view", name)
 
 
+def _opened(
+    folder: Path,
+    stage: Stage,
+    view: View,
+    prefix: Prefix,
+    seed: int,
+    machine: Machine,
+    beside: list[CachedPrefix],
+    log: RunLog,
+) -> CachedPrefix | None:
+    """The cache of one view; None where the disk has no room for it, for without it the same bits come a little later."""
+    kind, dtype = torch.device(machine.device).type, machine.autocast
+    try:
+        with torch.autocast(kind, dtype, enabled=dtype is not None):
+            return open_cache(
+                folder,
+                prefix,
+                stage.data,
+                view,
+                seed=seed,
+                autocast=dtype,
+                log=log,
+                limit=machine.cache_limit,
+                beside=beside,
+            )
+    except DiskFull as error:
+        log.event("warning", text=f"the frozen part of stage {stage.name!r} is not cached and takes longer: {error}")
+        return None
+
+
 def _blend(samples: Tensor, share: Tensor, partner: Tensor) -> Tensor:
     """Mix each sample with its partner; images are rounded back to uint8."""
     weight = share.view(-1, *[1] * (samples.ndim - 1))
@@ -124,21 +146,23 @@ def _blend(samples: Tensor, share: Tensor, partner: Tensor) -> Tensor:
 
 def decide(net: Net, stage: Stage, view: View, prefix: Prefix, plan: Plan, machine: Machine) -> Worth:
     """Whether one view's prefix is cached: by the stage's own wish, or by counting."""
-    draws = None if stage.mixup else view.fixed_draws
     if prefix.end is None:
         return Worth(False, 1.0, 0, "nothing is frozen before the first trained block")
     if stage.cache == "off" or machine.cache is None:
         return Worth(False, 1.0, 0, "caching is switched off" if stage.cache == "off" else "no cache folder was given")
+    if stage.mixup:
+        return Worth(False, 1.0, 0, "samples are mixed anew in every step")
     flops = block_flops(net)
     worth = worthwhile(
         prefix_flops=sum(flops[name] for name in prefix.names),
         total_flops=sum(flops.values()),
         activation_bytes=4 * activation_elements(net, prefix.end),
-        samples=len(stage.data),
+        samples=len(stage.data.store),
         epochs=plan.epochs,
-        draws=draws,
+        draws=view.fixed_draws,
         limit=machine.cache_limit,
     )
-    if stage.cache == "on" and draws is not None:
+    fits = view.fixed_draws is not None and worth.bytes <= machine.cache_limit
+    if stage.cache == "on" and fits:
         return Worth(True, worth.bound, worth.bytes, "asked for")
     return worth

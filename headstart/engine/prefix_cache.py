@@ -3,12 +3,15 @@
 A cache has a place for every row of the store, filled for the rows a stage trains on; other folds and other stages with
 the same prefix and views share it. Cached equals uncached to the bit, because both run the prefix on batches of one shape:
 a smaller batch is filled up by repeating a sample. Whether a stage is cached follows from its configuration alone
-(`worthwhile`), never from which files happen to exist; a missing file is computed anew.
+(`worthwhile`), never from which files happen to exist; a missing file is computed anew. The folder as a whole keeps to a
+limit: what was used longest ago makes way.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ from headstart.engine import distributed, interrupt
 from headstart.engine.checkpoint import bytes_of, load_state, save_state
 from headstart.engine.log import SILENT, RunLog
 from headstart.engine.step import present, render
-from headstart.errors import CheckpointError
+from headstart.errors import CheckpointError, DiskFull
 from headstart.files import reserve
 from headstart.nets.net import Net
 
@@ -102,6 +105,8 @@ def worthwhile(
 ) -> Worth:
     """Decide by counting: multiply-adds of prefix against all (trained part three times), draws against epochs, bytes.
 
+    samples  rows of the store: a cache has a place for each of them
+
     Forward and backward of the trained part cost about three forwards; the prefix costs one.
     """
     size = activation_bytes * samples * (draws or 0)
@@ -126,10 +131,12 @@ class CachedPrefix:
     """Activations of samples and draws in one memory-mapped file: `[draws, rows of the store, ...]`.
 
     maps  activations are maps, stored with channels last
+    path  the file
     """
 
     array: np.memmap[Any, np.dtype[np.float32]]
     maps: bool
+    path: Path
 
     def gather(self, draw: int, rows: NDArray[np.int64]) -> Tensor:
         """Activations `[B, ...]` of the samples in `rows` of the store."""
@@ -146,27 +153,65 @@ def open_cache(
     seed: int,
     autocast: torch.dtype | None,
     log: RunLog = SILENT,
+    limit: int | None = None,
+    beside: Collection[CachedPrefix] = (),
 ) -> CachedPrefix:
     """The cache for this prefix, store and view; rows of `task` that are not in it yet are computed.
 
+    limit   bytes that all caches in `folder` may take; others than `beside` are removed to keep to it
+    beside  caches in use
+
     The list of filled rows is written after the rows themselves, so a killed run leaves nothing half-filled in it.
+    Raises DiskFull, in every process, when there is no room even so.
     """
     path = folder / f"prefix-{key_of(prefix, task.store, view, seed, autocast)}.npy"
+    full = None
     if distributed.is_first():
         folder.mkdir(parents=True, exist_ok=True)
-        _fill(path, prefix, task, view, seed, log)
-    distributed.barrier()
-    return CachedPrefix(np.load(path, mmap_mode="r"), bool(load_state(_filled(path))["maps"]))
+        try:
+            _fill(path, prefix, task, view, seed, log, _Room(folder, limit, {cache.path for cache in beside}))
+        except DiskFull as error:
+            full = str(error)
+    full = distributed.share(full)
+    if full is not None:
+        raise DiskFull(full)
+    return CachedPrefix(np.load(path, mmap_mode="r"), bool(load_state(_filled(path))["maps"]), path)
+
+
+@dataclass(frozen=True)
+class _Room:
+    """The room for caches in a folder: `limit` bytes for all, None for no limit; those in `kept` stay."""
+
+    folder: Path
+    limit: int | None
+    kept: Collection[Path]
+
+    def make(self, needed: int) -> None:
+        """Remove what was used longest ago until `needed` bytes have room. Raises DiskFull when they have not even then."""
+        if self.limit is None:
+            return
+        sizes = {path: path.stat().st_size for path in self.folder.glob("prefix-*.npy")}
+        oldest = sorted(sizes.keys() - set(self.kept), key=lambda path: path.stat().st_mtime_ns)
+        while sum(sizes.values()) + needed > self.limit:
+            if not oldest:
+                raise DiskFull(
+                    f"{needed / 1e9:.1f} GB more are over the limit of {self.limit / 1e9:.1f} GB for caches in {self.folder}"
+                )
+            path = oldest.pop(0)
+            _filled(path).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            del sizes[path]
 
 
 def _filled(path: Path) -> Path:
     return path.with_suffix(".filled.safetensors")
 
 
-def _fill(path: Path, prefix: Prefix, task: Task, view: View, seed: int, log: RunLog) -> None:
+def _fill(path: Path, prefix: Prefix, task: Task, view: View, seed: int, log: RunLog, room: _Room) -> None:
     """Compute the rows of `task` that the file lacks."""
     draws = view.fixed_draws or 1
-    out, filled, maps = _existing(path, log) or _new(path, prefix, task, view, seed, draws)
+    out, filled, maps = _existing(path, log) or _new(path, prefix, task, view, seed, draws, room)
+    path.touch()  # its time tells when it was last used
     todo = [(draw, rows) for draw in range(draws) for rows in _batches(task.rows[~filled[draw, task.rows]], prefix.width)]
     try:
         for number, (draw, rows) in enumerate(todo):
@@ -195,12 +240,14 @@ def _existing(path: Path, log: RunLog) -> _Opened | None:
         return None
 
 
-def _new(path: Path, prefix: Prefix, task: Task, view: View, seed: int, draws: int) -> _Opened:
+def _new(path: Path, prefix: Prefix, task: Task, view: View, seed: int, draws: int, room: _Room) -> _Opened:
+    path.unlink(missing_ok=True)
     first = task.rows[: prefix.width]
     example = _present(prefix, task, first, view, seed, 0)
     maps = example.ndim == 4 and example.is_contiguous(memory_format=torch.channels_last)
     shape = (example.permute(0, 2, 3, 1) if maps else example).shape[1:]
     size = (draws, len(task.store), *shape)
+    room.make(4 * math.prod(size))
     return reserve(path, size), np.zeros(size[:2], np.bool_), maps
 
 
