@@ -29,15 +29,15 @@ def looking(module: nn.Module) -> Iterator[None]:
 
 
 def batch_for(spec: InputSpec, device: str = "cpu") -> int:
-    """Samples per pass without gradient: as many pixels per thread as stay in a core's caches.
+    """Samples per pass without gradient: as many pixels as stay in a processor's caches.
 
-    Per thread 16 at 224 px and 32 up to 158 px: several hundred take 1.1 times (ResNet-18 at 224 px) to 1.8 times as long
-    (ResNet-20 at 32 px, MobileNetV3 at 128 px). An accelerator takes sixteen times a thread's share.
+    8 at 224 px, 32 up to 112 px. More are slower: 16 instead of 8 by 1.15 (ResNet-18 at 224 px), 512 instead of 32 by 1.8
+    (ResNet-20 at 32 px); fewer are too. Many threads share more, and an accelerator takes thirty-two times as many.
     """
     if spec.kind != "image":
         return 1024
-    share = max(min(32, 16 * 224 * 224 // max(spec.size * spec.size, 1)), 8)
-    return share * (min(torch.get_num_threads(), 4) if device == "cpu" else 16)
+    few = max(min(32, 8 * 224 * 224 // max(spec.size * spec.size, 1)), 8)
+    return few * (max(min(torch.get_num_threads() // 2, 4), 1) if device == "cpu" else 32)
 
 
 def answers(net: Net, task: Task, head: str | None = None) -> NDArray[np.float32]:
