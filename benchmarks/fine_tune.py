@@ -92,15 +92,15 @@ def _compare(name: str, size: int, batch: int, steps: int, pairs: int) -> list[R
 
     parts = {"engine": lambda: fit(nets["engine"], stage), "hand": lambda: by_hand(nets["hand"], stage)}
     taken = in_turn(parts, pairs, ready=ready)
-    assert _distance(nets["engine"], start) > 0, "nothing was trained"
+    assert distance(nets["engine"], start) > 0, "nothing was trained"
     label = f"{name.split(':')[1]} at {size} px, batches of {batch}"
     return [
         row(f"{label}: engine / hand-written loop", ratio(taken["engine"], taken["hand"]), limit=1.05),
-        Row(f"{label}: largest difference between their weights", _distance(nets["engine"], nets["hand"]), unit=""),
+        Row(f"{label}: largest difference between their weights", distance(nets["engine"], nets["hand"]), unit=""),
     ]
 
 
-def _distance(one: Net, other: Net) -> float:
+def distance(one: Net, other: Net) -> float:
     """Largest difference of any weight, relative to the largest weight of its tensor."""
     pairs = zip(one.parameters(), other.parameters(), strict=True)
     return max(float((a - b).detach().abs().max() / b.detach().abs().max().clamp_min(1e-12)) for a, b in pairs)

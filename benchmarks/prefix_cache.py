@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.fine_tune import CLASSES, pictures
+from benchmarks.fine_tune import CLASSES, distance, pictures
 from benchmarks.table import Row, row
 from benchmarks.timing import median_of, ratio, seconds
 from headstart.data.task import Task
@@ -139,6 +139,7 @@ def _compare(start: Net, task: Task, part: str, pairs: int) -> list[Row]:
         row(f"{part}: cached epoch / suffix alone", ratio(cached.rest, alone[1:]), limit=1.10 if blocks else None),
         row(f"{part}: uncached epoch / cached epoch{bound}", gain, limit=None if blocks else 20, at_least=True),
         Row(f"{part}: tensors that differ, cached or not", float(_differing(again, nets["uncached"])), "", limit=0),
+        Row(f"{part}: largest difference of weights, on the cache or by hand", distance(nets["cached"], hand.net), ""),
         Row(f"{part}: accuracy on the cache less accuracy by hand", _accuracy(nets["cached"], hand.net, task), ""),
     ]
     return [*rows, Row(f"{part}: first epoch with the cache's making", cached.values[0], "s")]
