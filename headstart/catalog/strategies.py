@@ -43,6 +43,8 @@ class Recipe:
     """decay per step of a weight average; none: no averaging"""
     patience: int | None = None
     """stop after so many epochs without improvement on a held-out tenth; none: train to the end"""
+    seed: int = 0
+    """that tenth follows from it"""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def supervised_stage(
     """A stage that trains the head called like the task, and whatever else `trains` names, by a recipe."""
     held_out: Task | None = None
     if recipe.patience is not None:
-        task, held_out = hold_out(task, seed_for(0, "early-stopping"))
+        task, held_out = hold_out(task, seed_for(recipe.seed, "early-stopping"))
     weights = class_weights(task) if recipe.class_weights else None
     return Stage(
         name,

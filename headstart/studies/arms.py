@@ -60,6 +60,7 @@ def all_arms(net: Net, recipe: Recipe, *, seed: int) -> list[Arm]:
     """Every arm there is for this network, in the order in which a short budget should try them."""
     names = weighted_blocks(net)
     weighted = recipe.class_weights
+    recipe = replace(recipe, seed=seed)
     tops = sorted({1, max(len(names) // 3, 1), max(2 * len(names) // 3, 1)})
     cached = replace(recipe, views=_FIXED_VIEWS)
     arms = [
@@ -157,7 +158,7 @@ def advised_arm(arms: Sequence[Arm], strategy: str) -> Arm:
 
 
 def work(net: Net, arm: Arm, flops: Mapping[str, int] | None = None) -> float:
-    """Multiply-adds per image and epoch, roughly: one pass of what is frozen (shared by fixed views), three of the rest.
+    """Multiply-adds per image and epoch, roughly: a pass of what is frozen (kept for fixed views), three of the rest.
 
     flops  of the net's blocks, `block_flops(net)`; counting them takes a tenth of a second, so hand them over for many arms
     """
@@ -173,7 +174,8 @@ def work(net: Net, arm: Arm, flops: Mapping[str, int] | None = None) -> float:
         return 3 * total
     names = net.block_names
     trained = sum(flops[name] for name in names[names.index(top_blocks(net, top)[0]) :])
-    repeats = min(_FIXED_VIEWS / max(cfg.recipe.epochs, 1), 1.0)
+    # Mixed samples are new in every step, so that nothing frozen can be kept.
+    repeats = 1.0 if cfg.recipe.mixup else min(_FIXED_VIEWS / max(cfg.recipe.epochs, 1), 1.0)
     return float(3 * trained + repeats * (total - trained))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -10,12 +12,14 @@ from torch import nn
 from headstart.errors import ConfigError
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net
+from headstart.stage import Stage
 from headstart.strategies import STRATEGIES
 from headstart.strategies.common import weighted_blocks
 from headstart.studies import arms as arms_room
 from headstart.studies.arms import Plan, advised_arm, all_arms, base_recipe, pick, plan_race, with_epochs, work
 from headstart.studies.race import Arm
 from headstart.transferability.adviser import advise
+from tests.conftest import make_image_task
 from tests.engine.engine_toys import perceptron, resnet
 
 SAMPLES, FOLDS = 300, 4
@@ -75,6 +79,31 @@ def test_work_is_three_passes_of_what_trains_and_one_of_what_is_frozen(net: Net,
         got = work(net, with_epochs(arms["partial_1"], epochs))
         assert got == pytest.approx(3 * top + passes * (total - top))
         assert got == work(net, with_epochs(arms["partial_1"], epochs), flops)
+
+
+def test_mixing_leaves_nothing_to_keep_and_is_priced_so(net: Net) -> None:
+    recipe = replace(base_recipe(net, SAMPLES, mirror=True, class_weights=False), mixup=0.2, epochs=20)
+    arms = {arm.name: arm for arm in all_arms(net, recipe, seed=0)}
+    flops = block_flops(net)
+    top, total = flops[weighted_blocks(net)[-1]], sum(flops.values())
+    assert work(net, arms["partial_1"], flops) == pytest.approx(3 * top + (total - top))
+
+
+def test_what_is_held_out_for_early_stopping_follows_from_the_runs_seed(net: Net) -> None:
+    recipe = replace(base_recipe(net, SAMPLES, mirror=True, class_weights=False), patience=2)
+
+    def learned_from(seed: int) -> list[list[int]]:
+        task, found = make_image_task(60, size=12), []
+        for arm in all_arms(net, recipe, seed=seed):
+            if not arm.frozen:
+                stages = list(STRATEGIES[arm.strategy](copy.deepcopy(net), task, arm.config))
+                found += [stage.data.rows.tolist() for stage in stages if isinstance(stage, Stage)]
+        return found
+
+    first = learned_from(0)
+    assert all(rows == first[0] for rows in first)
+    assert learned_from(0) == first
+    assert all(rows != first[0] for rows in learned_from(1))
 
 
 def test_the_network_is_counted_once_for_a_plan(net: Net, every: list[Arm], monkeypatch: pytest.MonkeyPatch) -> None:
