@@ -123,8 +123,8 @@ def _warnings(found: Inspection, seen: Seen) -> Iterator[str]:
     inside = [c for c in (*found.exact, *found.near) if not c.leaks]
     if inside:
         yield (
-            f"{count(len(inside), 'set')} of identical or nearly identical pictures within a split; identical ones are kept "
-            "in one fold, but copies add no information: consider deleting them"
+            f"{count(len(inside), 'set')} of identical or nearly identical pictures within a split; they are kept in one "
+            "fold, but copies add no information: consider deleting them"
         )
     yield from _about_shapes(found, seen)
 

@@ -246,8 +246,11 @@ class _Job:
         self.log = RunLog(self.folder.log, self.listeners)
 
     def _split(self, data: DataSet) -> Splits:
-        """The user's splits where there are some; else a test part is set aside by class and group."""
-        groups = duplicate_groups(data)
+        """The user's splits where there are some; else a test part is set aside by class and group.
+
+        Copies, re-encoded ones too, count as one group; where the user's own splits share some, the inspection warns.
+        """
+        groups = duplicate_groups(data, near=True)
         rows = data.splits["train"]
         test_rows = data.splits.get("test")
         if test_rows is None:

@@ -63,7 +63,7 @@ def measure(net: Net, task: Task, folds: Sequence[Fold], bank: FeatureBank, *, s
     pixels = _pixel_baseline(task, pairs, seed)
     some = _spread(len(task), _SAMPLE)
     last = features[net.last][some]
-    nearest = knn(last, task.targets[some], task.num_classes)
+    nearest = knn(last, task.targets[some], task.num_classes, groups=_groups(task, some))
     evidence = logme(last, task.targets[some], task.num_classes)
     advice = advise(
         len(task),
@@ -83,6 +83,12 @@ def measure(net: Net, task: Task, folds: Sequence[Fold], bank: FeatureBank, *, s
 def _spread(total: int, limit: int) -> NDArray[np.int64]:
     """At most `limit` positions, evenly spread; all when they fit."""
     return np.linspace(0, total - 1, min(total, limit)).round().astype(np.int64)
+
+
+def _groups(task: Task, some: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Groups of some images, whose members must not vote for each other: a copy knows the answer. None when all are one."""
+    groups = None if task.groups is None else task.groups[task.rows[some]]
+    return None if groups is None or (groups == groups[0]).all() else groups
 
 
 def _pixel_baseline(task: Task, folds: list[Fold], seed: int) -> float | None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,6 +19,9 @@ from sklearn.datasets import load_digits
 from torch.utils.data import Dataset
 
 import headstart
+from headstart.catalog.adapt import AdaptConfig
+from headstart.data.prepare import prepare
+from headstart.data.sources import open_source
 from headstart.engine.interrupt import STOP
 from headstart.engine.model import Model
 from headstart.errors import ConfigError, Interrupted, RunFolderMismatch
@@ -210,6 +213,26 @@ def test_given_splits_are_respected(tmp_path: Path) -> None:
     assert {line["fold"] for line in trials} == {0}
     assert {round(12 * line["accuracy"], 6) % 1 for line in trials} == {0.0}
     assert all(arm["folds_run"] == 1 and arm["status"] == "finished" for arm in result.summary["arms"])
+
+
+def test_copies_saved_anew_stay_together_in_splits_that_are_made(tmp_path: Path) -> None:
+    """Every picture is there as PNG and, smaller, as JPEG: never learned from in one and checked on in the other."""
+    draw = np.random.default_rng(0)
+    for place in range(40):
+        folder = tmp_path / f"kind {place % 2}"
+        folder.mkdir(exist_ok=True)
+        picture = Image.fromarray(draw.integers(0, 256, (8, 8)).astype(np.uint8)).resize((64, 64), Image.Resampling.BICUBIC)
+        picture.save(folder / f"{place}.png")
+        picture.resize((48, 48), Image.Resampling.BICUBIC).save(folder / f"{place}.jpg", quality=80)
+    data = prepare(open_source(str(tmp_path)), size=32, cache=tmp_path / "cache")
+    assert len(data.inspection.near) == 40
+    splits = job._Job(AdaptConfig(str(tmp_path)), cast(Any, None), 1.0)._split(data)
+    of = np.array([name.partition(".")[0] for name in data.names])
+    train, test = of[splits.train.rows], of[splits.test.rows]
+    assert len(test) >= 12
+    assert not set(train) & set(test)
+    for learned, checked in splits.folds:
+        assert not set(train[learned]) & set(train[checked])
 
 
 def test_a_manifest_with_groups(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headstart.data.splits import folds as make_folds
+from headstart.data.store import store_of
 from headstart.data.task import Task
 from headstart.engine.features import FeatureBank
 from headstart.engine.log import SILENT
@@ -19,6 +20,7 @@ from headstart.nets.net import count_parameters
 from headstart.studies.measure import Measures, _pixel_baseline, _spread, measure
 from headstart.transferability.adviser import FEW_PER_CLASS, GAIN, LARGE_IN_ALL, SKILL, advise
 from headstart.transferability.depth import probe_by_depth
+from headstart.transferability.knn import knn
 from tests.conftest import make_image_task, make_vector_task
 from tests.engine.engine_toys import perceptron, resnet
 
@@ -55,6 +57,27 @@ def test_the_adviser_is_told_all(measured: Measures) -> None:
     low, high = measured.knn["interval"]
     assert 0 <= low <= measured.knn["accuracy"] <= high <= 1
     assert measured.seconds_per_mac > 0
+
+
+def test_nearest_neighbours_of_ones_own_group_do_not_vote() -> None:
+    """Every image is there twice: the copy knows the answer, whatever that says about the features."""
+    one = make_image_task(30, size=12)
+    pictures = np.concatenate([one.store.array, one.store.array])
+    labels = np.random.default_rng(0).permutation(np.arange(30) % 3)  # nothing can be learned but copies
+    task = Task("toy", store_of(pictures), np.tile(labels, 2), one.classes, np.arange(60), np.tile(np.arange(30), 2))
+    folds = list(make_folds(task.targets, task.groups, 3, 0))
+    net = resnet()
+    bank = FeatureBank()
+    found = measure(net, task, folds, bank, seed=0, log=SILENT).knn
+    features = bank.get(net, task.store, task.rows, [net.last])[net.last]
+    assert found["accuracy"] == knn(features, task.targets, 3, groups=task.groups).accuracy.mean
+    assert found["accuracy"] < knn(features, task.targets, 3, k=1).accuracy.mean == 1
+
+
+def test_one_group_of_all_is_no_group_for_neighbours() -> None:
+    task = replace(make_image_task(36, size=12), groups=np.zeros(36, np.int64))
+    measured = measure(resnet(), task, [(np.arange(24), np.arange(24, 36))], FeatureBank(), seed=0, log=SILENT)
+    assert measured.knn["images"] == 36
 
 
 def test_the_pixel_baseline_is_the_same_probe_on_16_by_16_pixels() -> None:
