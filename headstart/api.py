@@ -35,8 +35,7 @@ def run_adapt(
     """`headstart adapt`: run, then render the report. Ctrl-C saves first."""
     with _interruptible():
         result = run_study(config, data=data, backbone=backbone, listeners=listeners)
-        if distributed.is_first():
-            render(result.folder)
+        distributed.first(lambda: render(result.folder))
         return result
 
 

@@ -28,6 +28,8 @@ class HeadstartError(Exception):
     """Base of all errors raised on purpose. `str(error)` is meant to be shown to a person as it is."""
 
     exit_code: int = 1
+    told: bool = False
+    """Whether another process of the same run tells the user (torchrun), so that this one need not."""
 
 
 class InputError(HeadstartError):

@@ -15,8 +15,10 @@ def run(config: AdaptConfig) -> int:
         from headstart.api import run_adapt
         from headstart.engine import distributed
 
-        result = run_adapt(config, listeners=(show,))
-    distributed.stop()
+        try:
+            result = run_adapt(config, listeners=(show,))
+        finally:
+            distributed.stop()
     if config.json:
         speak.say_json(result.summary)
     else:

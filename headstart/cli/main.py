@@ -18,7 +18,7 @@ from typing import Any
 from headstart import __version__
 from headstart.cli import adapt, demo, inspect, models, predict, report, speak
 from headstart.cli.command import EXIT_CODES, Command, UsageError
-from headstart.errors import HeadstartError, InputError, Interrupted
+from headstart.errors import HeadstartError, InputError, Interrupted, NonFiniteLoss, RunFolderMismatch
 
 COMMANDS: dict[str, Command[Any]] = {
     module.COMMAND.name: module.COMMAND for module in (adapt, demo, inspect, predict, models, report)
@@ -27,6 +27,8 @@ DEFECT = 70
 BROKEN_PIPE = 141
 LAST_WORDS = 1.0
 """Seconds that other processes leave to the first one."""
+SAME_IN_ALL = (InputError, Interrupted, NonFiniteLoss, RunFolderMismatch)
+"""Errors that all processes of a run come to together, so that the first one's word is enough."""
 NO_DEFECT = {
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE, errno.ENAMETOOLONG),
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE),
@@ -125,7 +127,7 @@ def _expected(error: HeadstartError, words: Sequence[str]) -> int:
         again = words if "--resume" in words else [*words, "--resume"]
         extra = {"resume": shlex.join(["headstart", *again])}
         message += f"\ncontinue with: {extra['resume']}"
-    said = isinstance(error, UsageError) or (not speak.is_first() and isinstance(error, (InputError, Interrupted)))
+    said = isinstance(error, UsageError) or error.told or (not speak.is_first() and isinstance(error, SAME_IN_ALL))
     if not speak.is_first():
         # torchrun ends all processes as soon as one has failed; the first must have had its say by then.
         time.sleep(LAST_WORDS)

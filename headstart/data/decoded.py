@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -87,6 +87,7 @@ class Decoded:
     labels  those that came with the pictures, by row; empty when the source knows them
     bad     (place, reason) of what could not be decoded
     exact   rows that hold identical pictures; `near`: nearly identical ones
+    file    where the pixels are
     """
 
     pixels: NDArray[np.uint8]
@@ -96,6 +97,7 @@ class Decoded:
     exact: list[Rows]
     near: list[Rows]
     fingerprint: str
+    file: Path
 
 
 def decode_all(
@@ -190,7 +192,7 @@ class DecodedFile:
         _check_pixels(pixels, facts.crcs)
         bad = [(int(p), str(r)) for p, r in about["bad"]]
         near = [tuple(int(r) for r in rows) for rows in about["near"]]
-        return Decoded(pixels, facts, [], bad, exact_clusters(facts.digests), near, about["fingerprint"])
+        return Decoded(pixels, facts, [], bad, exact_clusters(facts.digests), near, about["fingerprint"], pixel_file)
 
     def make(self, number: int, chunks: Generator[Chunk]) -> Decoded:
         """Write and commit `chunks` of at most `number` pictures. On any error nothing half-written remains; `DiskFull`."""
@@ -207,7 +209,7 @@ class DecodedFile:
                 _sync(handle)
             done = self._look(temporary, collected)
             self._commit(temporary, pixel_file, done, mark)
-            return done
+            return replace(done, file=pixel_file)
         except OSError as problem:
             raise self._explain(problem, need) from problem
         finally:
@@ -227,6 +229,7 @@ class DecodedFile:
             exact,
             near_clusters(facts.hashes, facts.glance, exact, lambda rows: pixels[rows]),
             _fingerprint(facts, self.size),
+            temporary,
         )
 
     def _append(self, handle: IO[bytes], number: int, chunks: Iterator[Chunk]) -> list[Chunk]:

@@ -88,7 +88,7 @@ def prepare(
     decoded = _decode(source, source.samples, places, size, fit, Path(cache), progress, workers)
     bad = _named(source, decoded.bad)
     rows = _Rows.of(source, decoded.facts.places, decoded.labels, bad)
-    store, facts = Store(decoded.pixels, decoded.fingerprint), decoded.facts
+    store, facts = Store(decoded.pixels, decoded.fingerprint, decoded.file), decoded.facts
     return _finish(source, rows, store, facts.sizes, facts.modes.tolist(), decoded.exact, decoded.near, size, fit)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,20 @@ class Store:
 
     array        `[N, H, W, C]` uint8 images at the working size, or `[N, D]` float32 vectors; may be a `numpy.memmap`
     fingerprint  hash of the content; two stores with equal fingerprints hold equal samples in equal order
+    file         `.npy` file that `array` is mapped from, all of it; what is pickled is then the path and not the samples
     """
 
     array: NDArray[Any]
     fingerprint: str
+    file: Path | None = None
 
     def __len__(self) -> int:
         return len(self.array)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.file is None:
+            return Store, (self.array, self.fingerprint)
+        return _mapped, (self.file, self.fingerprint)
 
     @property
     def is_image(self) -> bool:
@@ -32,6 +40,10 @@ class Store:
     def gather(self, rows: NDArray[np.int64]) -> torch.Tensor:
         """The samples of `rows` as a tensor `[B, H, W, C]` (uint8) or `[B, D]` (float32): one copy, no per-sample work."""
         return torch.from_numpy(np.ascontiguousarray(self.array[rows]))
+
+
+def _mapped(file: Path, fingerprint: str) -> Store:
+    return Store(np.load(file, mmap_mode="r", allow_pickle=False), fingerprint, file)
 
 
 def store_of(array: NDArray[Any]) -> Store:

@@ -132,8 +132,7 @@ class Course:
     def save(self, checkpoints: Checkpoints) -> None:
         """Write everything the rest of the stage depends on."""
         self._settle()
-        if distributed.is_first():
-            checkpoints.save(self.state())
+        distributed.first(lambda: checkpoints.save(self.state()))
 
     def state(self) -> State:
         """The stage's state after `done` steps. Random numbers follow from the step's number and need no saving."""
@@ -157,8 +156,8 @@ class Course:
         """Bring back the newest checkpoint, if there is one; returns the step to go on with."""
         state = checkpoints.load(self.log) if checkpoints is not None else None
         if state is None:
-            if checkpoints is not None and distributed.is_first():
-                self.log.rewind(checkpoints.begun(self.log.size()))
+            if checkpoints is not None:
+                distributed.first(lambda: self.log.rewind(checkpoints.begun(self.log.size())))
             return 0
         same_surroundings(state, self.stage)
         _overwrite(self.moving(), state["net"])

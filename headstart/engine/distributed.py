@@ -1,25 +1,64 @@
-"""One process or many (torchrun): the few collective operations the engine needs, all no-ops in one process."""
+"""One process or many (torchrun): the few collective operations the engine needs, all no-ops in one process.
+
+What only the first process can do (write files, look at measured seconds) goes through `first`: a failure there is then a
+failure of all, and none waits for an answer that will never come.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from headstart import errors
+from headstart.errors import ConfigError, HeadstartError, TrainingError
 
-def start() -> None:
-    """Join the process group that torchrun describes in the environment; nothing happens without torchrun."""
+Value = TypeVar("Value")
+
+_DEFECT = 70
+"""Exit code of what nobody expected, as the command line has it."""
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+"""Whether this is work of the first process alone: the others wait for its end, and can take part in nothing."""
+
+
+def start(device: str = "cpu") -> None:
+    """Join the process group that torchrun describes in the environment; nothing happens without torchrun.
+
+    device  what the job computes on: `cpu` or `cuda`, of which each process takes the one torchrun numbers it for
+
+    Raises ConfigError for a device with a number, which all processes would share, and when there are too few devices.
+    """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or dist.is_initialized():
         return
-    cuda = torch.cuda.is_available()
-    if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(hours=2))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device.startswith("cuda"):
+        _check_devices(device, local)
+        torch.cuda.set_device(local)
+        where = torch.device("cuda", local)
+        dist.init_process_group("nccl", timeout=timedelta(hours=2), device_id=where)
+    else:
+        dist.init_process_group("gloo", timeout=timedelta(hours=2))
+
+
+def _check_devices(device: str, local: int) -> None:
+    if ":" in device:
+        raise ConfigError(
+            f"--device {device}: torchrun gives every process a device of its own; use --device cuda, and choose among them "
+            "by CUDA_VISIBLE_DEVICES"
+        )
+    wanted, there = int(os.environ.get("LOCAL_WORLD_SIZE", local + 1)), torch.cuda.device_count()
+    if wanted > there:
+        raise ConfigError(
+            f"torchrun started {wanted} processes on a machine with {there} CUDA device{'s' if there != 1 else ''}; "
+            f"use --nproc-per-node {there}, or --device cpu"
+        )
 
 
 def stop() -> None:
@@ -43,31 +82,108 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def _many() -> bool:
+    """Whether there are others to talk to now."""
+    return world_size() > 1 and not _ALONE.get()
+
+
 def barrier() -> None:
     """Wait for all processes."""
-    if dist.is_initialized():
-        dist.barrier()
+    if _many():
+        with _others_there():
+            dist.barrier()
 
 
 def share(value: Any) -> Any:
     """The first process's `value` (anything picklable made by headstart itself), in every process."""
-    if world_size() == 1:
+    if not _many():
         return value
     box = [value]
-    dist.broadcast_object_list(box, src=0)
+    with _others_there():
+        dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+class _Failure(NamedTuple):
+    """An error on its way to the other processes. kind: the nearest class in `headstart.errors`."""
+
+    kind: str
+    text: str
+    exit_code: int
+
+
+def first(compute: Callable[[], Value]) -> Value:
+    """What `compute` returns in the first process, which alone calls it; the same (pickled) in every process.
+
+    What it raises there is raised in all: the same HeadstartError, and for anything unexpected a plain one, with `told` set
+    where it is the first process that tells the user. Within `compute` collective operations are as in one process.
+    """
+    if not _many():
+        return compute()
+    if not is_first():
+        received: Value = _received(share(None))
+        return received
+    token = _ALONE.set(True)
+    try:
+        value = compute()
+    except Exception as error:
+        _ALONE.reset(token)
+        _send_failure(error)
+        raise
+    except BaseException:  # Ctrl-C for the second time: no more waiting for anyone
+        _ALONE.reset(token)
+        raise
+    _ALONE.reset(token)
+    share(("ok", value))
+    return value
+
+
+def _received(message: tuple[str, Any]) -> Any:
+    kind, content = message
+    if kind == "ok":
+        return content
+    error: HeadstartError = getattr(errors, content.kind)(content.text)
+    error.exit_code, error.told = content.exit_code, True
+    raise error
+
+
+def _send_failure(error: Exception) -> None:
+    if isinstance(error, HeadstartError):
+        kind = next(one.__name__ for one in type(error).__mro__ if one.__module__ == errors.__name__)
+        failure = _Failure(kind, str(error), error.exit_code)
+    else:
+        said = f"the first process failed by {type(error).__name__}: {error}"
+        failure = _Failure(HeadstartError.__name__, said, _DEFECT)
+    try:
+        share(("error", failure))
+    except TrainingError:
+        return  # there is nobody left to tell, and the first error is the one that matters
+
+
+@contextmanager
+def _others_there() -> Iterator[None]:
+    """Around a collective operation: a process that has ended is no defect of this one."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
+        lost = TrainingError("another process of this run has ended, and says why itself; mend that and go on with --resume")
+        lost.told = not is_first()
+        raise lost from error
 
 
 def sum_over_processes(tensors: Iterable[Tensor]) -> None:
     """Replace each tensor by its sum over all processes, in one message per kind of number."""
-    if world_size() == 1:
+    if not _many():
         return
     by_kind: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
         by_kind.setdefault(tensor.dtype, []).append(tensor)
     for group in by_kind.values():
         flat = torch.cat([tensor.reshape(-1) for tensor in group])
-        dist.all_reduce(flat)
+        with _others_there():
+            dist.all_reduce(flat)
         start = 0
         for tensor in group:
             tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
@@ -76,9 +192,10 @@ def sum_over_processes(tensors: Iterable[Tensor]) -> None:
 
 def from_first(tensors: Iterable[Tensor]) -> None:
     """Overwrite each tensor by the first process's."""
-    if world_size() > 1:
+    if _many():
         for tensor in tensors:
-            dist.broadcast(tensor, src=0)
+            with _others_there():
+                dist.broadcast(tensor, src=0)
 
 
 def my_slice(total: int) -> slice:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from headstart.engine import distributed
 from headstart.errors import Interrupted
 
 
@@ -20,8 +21,17 @@ STOP = _Stop()
 
 
 def check() -> None:
-    """Raise Interrupted when the user asked to stop; called where nothing would be lost."""
-    if STOP.requested:
+    """Raise Interrupted when the user asked to stop; called where nothing would be lost, and one process works alone."""
+    _check(STOP.requested)
+
+
+def check_together() -> None:
+    """The same between two pieces of work that all processes share: the first one's word counts, so that all stop here."""
+    _check(distributed.share(STOP.requested))
+
+
+def _check(requested: bool) -> None:
+    if requested:
         raise Interrupted("stopped; everything finished so far is saved")
 
 

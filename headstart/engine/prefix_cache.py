@@ -164,17 +164,15 @@ def open_cache(
     The list of filled rows is written after the rows themselves, so a killed run leaves nothing half-filled in it.
     Raises DiskFull, in every process, when there is no room even so.
     """
-    path = folder / f"prefix-{key_of(prefix, task.store, view, seed, autocast)}.npy"
-    full = None
-    if distributed.is_first():
+
+    def fill() -> Path:
+        # The first process's key names the file: the others' devices have other numbers.
+        path = folder / f"prefix-{key_of(prefix, task.store, view, seed, autocast)}.npy"
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            _fill(path, prefix, task, view, seed, log, _Room(folder, limit, {cache.path for cache in beside}))
-        except DiskFull as error:
-            full = str(error)
-    full = distributed.share(full)
-    if full is not None:
-        raise DiskFull(full)
+        _fill(path, prefix, task, view, seed, log, _Room(folder, limit, {cache.path for cache in beside}))
+        return path
+
+    path = distributed.first(fill)
     return CachedPrefix(np.load(path, mmap_mode="r"), bool(load_state(_filled(path))["maps"]), path)
 
 

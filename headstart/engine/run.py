@@ -58,13 +58,7 @@ class Drive:
     def _carry_out(self, number: int, stage: Stage | Solve, carried: OptimizerState) -> Result:
         place = self._place(number, stage)
         if isinstance(stage, Solve):
-            if distributed.is_first():
-                result: Result = solve(self.net, stage, seed=self.seed, bank=self.bank, log=self.log)
-            result = distributed.share(result if distributed.is_first() else None)
-            assert isinstance(result, SolveResult)
-            if self.net.head(stage.head).reads != tuple(result.reads):
-                self.net.add_head(stage.head, stage.task.num_classes, result.reads)
-            distributed.from_first(self.net.head(stage.head).state_dict().values())
+            result: Result = self._solve(stage)
         else:
             checkpoints = Checkpoints(place) if place is not None else None
             result = fit(
@@ -76,11 +70,21 @@ class Drive:
                 checkpoints=checkpoints,
                 carried=carried,
             )
-        if place is not None and distributed.is_first():
+        distributed.first(lambda: self._keep(place, stage, result))
+        return result
+
+    def _solve(self, stage: Solve) -> SolveResult:
+        """The first process solves; its head goes to all."""
+        result = distributed.first(lambda: solve(self.net, stage, seed=self.seed, bank=self.bank, log=self.log))
+        if self.net.head(stage.head).reads != tuple(result.reads):
+            self.net.add_head(stage.head, stage.task.num_classes, result.reads)
+        distributed.from_first(self.net.head(stage.head).state_dict().values())
+        return result
+
+    def _keep(self, place: Path | None, stage: Stage | Solve, result: Result) -> None:
+        if place is not None:
             save_state(place / "finished.safetensors", self._state(stage, result))
             Checkpoints(place).clear()
-        distributed.barrier()
-        return result
 
     def _place(self, number: int, stage: Stage | Solve) -> Path | None:
         return None if self.folder is None else self.folder / f"{number:02d}-{stage.name}"
@@ -95,7 +99,7 @@ class Drive:
     def _restore(self, number: int, stage: Stage | Solve) -> Result | None:
         """The result of a stage finished earlier, with the net and the stage's terms as it left them."""
         place = self._place(number, stage)
-        if place is None or not (place / "finished.safetensors").exists():
+        if place is None or not distributed.share((place / "finished.safetensors").exists()):
             return None
         try:
             state = load_state(place / "finished.safetensors")
@@ -131,9 +135,13 @@ def memo(name: str, compute: Callable[[], Any]) -> Any:
 
 def stored(path: Path | None, compute: Callable[[], Any]) -> Any:
     """What `path` holds, or `compute()`, then kept there; computed by the first process, the same in all."""
-    if path is not None and distributed.share(path.exists()):
-        return load_state(path)["value"]
-    value = distributed.share(compute() if distributed.is_first() else None)
-    if path is not None and distributed.is_first():
-        save_state(path, {"value": value})
-    return value
+
+    def made() -> Any:
+        if path is not None and path.exists():
+            return load_state(path)["value"]
+        value = compute()
+        if path is not None:
+            save_state(path, {"value": value})
+        return value
+
+    return distributed.first(made)

@@ -68,8 +68,9 @@ class RunFolder:
 
         Raises RunFolderMismatch when it was begun with others.
         """
-        if not distributed.is_first():
-            return
+        distributed.first(lambda: self._begin(inputs))
+
+    def _begin(self, inputs: Mapping[str, str]) -> None:
         kept = self.work / "inputs.json"
         if self.resumed and kept.exists():
             _compare_inputs(self.path, _read(kept), inputs)
@@ -82,8 +83,7 @@ class RunFolder:
 
     def write(self, name: str, value: Any) -> None:
         """Write `value` as JSON to the file `name`, from the first process."""
-        if distributed.is_first():
-            write_json(self.path / name, value)
+        distributed.first(lambda: write_json(self.path / name, value))
 
     def clean(self) -> None:
         """Remove what only an unfinished run needs."""
@@ -99,14 +99,16 @@ def open_run(path: Path, config: Mapping[str, Any], *, resume: bool = False, ove
     cannot be a run folder.
     """
     handle: IO[str] | None = None
+
+    def enter() -> bool:
+        nonlocal handle
+        _make(path)
+        handle = _lock(path)
+        _sweep(path)
+        return _admit(path, config, resume, overwrite)
+
     try:
-        resumed = False
-        if distributed.is_first():
-            _make(path)
-            handle = _lock(path)
-            _sweep(path)
-            resumed = _admit(path, config, resume, overwrite)
-        yield RunFolder(path, bool(distributed.share(resumed)), config)
+        yield RunFolder(path, distributed.first(enter), config)
     except InputError:
         if handle is not None and not (path / "config.json").exists():
             shutil.rmtree(path / "work", ignore_errors=True)  # what could not begin leaves nothing behind

@@ -99,14 +99,13 @@ def adapt(
 
     Raises InputError for what the user can mend, RunError about the folder, Interrupted after saving.
     """
-    distributed.start()
     budget = parse_seconds(config.budget)
     check_settings(config)
     check_apart(config, None if data is not None else Path(config.data))
-    device_of(config.device)
+    distributed.start(device_of(config.device))
     settings = {"command": "adapt", **asdict(config)}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
-        done = folder.summary if folder.resumed else None
+        done = distributed.first(lambda: folder.summary if folder.resumed else None)
         if done is not None:
             folder.clean()
             return AdaptResult(folder.path, done)
@@ -160,10 +159,8 @@ class _Job:
         self._begin(net, data)
         bank = FeatureBank(self.folder.work / "features", log=self.log)
         with self._phase("measure", "one pass of the backbone over all images"):
-            measured: Measures = distributed.share(
-                measure(net, splits.train, splits.folds, bank, seed=self.config.seed, log=self.log)
-                if distributed.is_first()
-                else None
+            measured: Measures = distributed.first(
+                lambda: measure(net, splits.train, splits.folds, bank, seed=self.config.seed, log=self.log)
             )
         race = self._race(net, splits, measured, machine, bank)
         with self._phase("verify", f"racing {len(race.arms)} arms for up to {self.budget:.0f} s"):
@@ -211,7 +208,7 @@ class _Job:
 
     @contextmanager
     def _phase(self, name: str, text: str) -> Iterator[None]:
-        interrupt.check()
+        interrupt.check_together()
         self.log.event("phase", name=name, text=text)
         began = time.monotonic()
         yield
@@ -226,9 +223,7 @@ class _Job:
             fit, cache = self.config.images.fit, self.folder.work / "data"
             return prepare(source, size=net.input.size, fit=fit, cache=cache, progress=progress)
 
-        data = read() if distributed.is_first() else None
-        distributed.barrier()
-        data = read() if data is None else data
+        data = distributed.first(read)  # the others map the file that the first one has decoded to
         for warning in data.inspection.warnings:
             self.log.event("warning", text=warning)
         return data
@@ -341,11 +336,13 @@ class _Job:
 
     def _save(self, result: outcome.Outcome) -> AdaptResult:
         summary = outcome.summarise(result, self.seconds)
-        if distributed.is_first():
+
+        def write() -> None:
             outcome.write_pictures(result, self.folder.path / "report_data")
             outcome.model_of(result, summary).save(self.folder.path / "model")
             self.folder.write("summary.json", summary)
             self.folder.clean()
-        distributed.barrier()
+
+        distributed.first(write)
         self.log.event("phase", name="done", text="done")
         return AdaptResult(self.folder.path, summary)

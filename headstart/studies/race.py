@@ -195,7 +195,7 @@ class Race:
         return sum(self._measured.values()) / expected if expected else 1.0
 
     def _try(self, standing: Standing, fold: int) -> None:
-        interrupt.check()
+        interrupt.check_together()
         arm = standing.arm
         began = time.monotonic()
         try:
@@ -239,11 +239,7 @@ class Race:
 
     def _answers(self, net: Net, task: Task, arm: Arm) -> NDArray[np.float32]:
         """Logits on held-out images: of frozen arms from features the bank holds. One process answers for all."""
-        logits = None
-        if distributed.is_first():
-            logits = bank_answers(net, task, self.bank) if arm.frozen else answers(net, task)
-        shared: NDArray[np.float32] = distributed.share(logits)
-        return shared
+        return distributed.first(lambda: bank_answers(net, task, self.bank) if arm.frozen else answers(net, task))
 
     def _weights(self, fold: int) -> NDArray[np.float64] | None:
         """With class weights every class counts the same in judging too."""
@@ -253,8 +249,7 @@ class Race:
         return None if self.folder is None else self.folder / f"{arm}-{fold}.json"
 
     def _load(self, arm: Arm, fold: int) -> Trial | None:
-        trial: Trial | None = distributed.share(self._read(arm, fold) if distributed.is_first() else None)
-        return trial
+        return distributed.first(lambda: self._read(arm, fold))
 
     def _read(self, arm: Arm, fold: int) -> Trial | None:
         """A finished trial; None when there is none, or its file is not what a race writes."""
@@ -269,8 +264,9 @@ class Race:
 
     def _store(self, trial: Trial) -> None:
         path = self._file(trial.arm, trial.fold)
-        if path is not None and distributed.is_first():
-            write_json(path, {"correct": trial.correct.astype(int), "seconds": trial.seconds, "trained": trial.trained})
+        content = {"correct": trial.correct.astype(int), "seconds": trial.seconds, "trained": trial.trained}
+        if path is not None:
+            distributed.first(lambda: write_json(path, content))
 
 
 def balancing(targets: NDArray[np.int64]) -> NDArray[np.float64]:
