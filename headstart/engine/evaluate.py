@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 
 import numpy as np
 import torch
@@ -17,10 +18,11 @@ from headstart.nets.net import InputSpec, Net
 
 @contextmanager
 def looking(module: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradient inside; every sub-module's mode and the random streams are as before afterwards."""
+    """Eval mode and no gradient inside; modes and the random streams (of the CPU and the module's device) stay as before."""
     modes = [(part, part.training) for part in module.modules()]
+    devices = {tensor.device for tensor in chain(module.parameters(), module.buffers())}
     try:
-        with torch.no_grad(), torch.random.fork_rng(range(torch.cuda.device_count())):
+        with torch.no_grad(), torch.random.fork_rng([device for device in devices if device.type == "cuda"]):
             module.eval()
             yield
     finally:

@@ -68,6 +68,12 @@ class FitResult:
     stopped_early: bool = False
     optimizer: OptimizerState = field(default_factory=dict, repr=False)
 
+    def __str__(self) -> str:
+        early = " (stopped early)" if self.stopped_early else ""
+        rows = {"epochs": f"{self.epochs}{early}", "steps": self.steps, "weights": self.trained}
+        rows["seconds"] = f"{self.seconds:.2f}"
+        return "\n".join(f"{name:<8} {value}" for name, value in rows.items())
+
 
 def fit(
     net: Net,

@@ -34,6 +34,15 @@ class SolveResult:
     seconds: float
     trained: int
 
+    def __str__(self) -> str:
+        reads = "+".join(self.reads)
+        chosen = {f"@{self.penalty:g}", f"{reads}@{self.penalty:g}"}
+        width = max([len("blocks@strength"), *map(len, self.tried)])
+        lines = [f"{'blocks@strength':<{width}}  accuracy"] if self.tried else []
+        lines += [f"{name:<{width}}  {value:.3f}{' *' * (name in chosen)}" for name, value in self.tried.items()]
+        said = f"head on {reads}, strength {self.penalty:g}, {self.trained} weights, {self.seconds:.2f} s"
+        return "\n".join([*lines, f"(* chosen) {said}" if self.tried else said])
+
 
 def solve(net: Net, stage: Solve, *, seed: int = 0, bank: FeatureBank | None = None, log: RunLog = SILENT) -> SolveResult:
     """Find the head `stage.head` and write it into `net`. The result depends on the data alone, not on the bank."""
@@ -56,7 +65,7 @@ def solve(net: Net, stage: Solve, *, seed: int = 0, bank: FeatureBank | None = N
     with torch.no_grad():
         head.linear.weight.copy_(solution.weight)
         head.linear.bias.copy_(solution.bias)
-        head.calibration.copy_(torch.tensor(tried[reads, penalty].calibration))
+        head.calibration.copy_(torch.tensor(tried[reads, penalty].calibration or solution.calibration))
     seconds = time.monotonic() - began
     accuracies = {
         f"{'+'.join(blocks) if stage.reads else ''}@{strength:g}": value.accuracy
@@ -69,10 +78,13 @@ def solve(net: Net, stage: Solve, *, seed: int = 0, bank: FeatureBank | None = N
 
 @dataclass(frozen=True)
 class _Choice:
-    """Cross-validated accuracy of one set of blocks with one strength, and the calibration found with it."""
+    """Cross-validated accuracy of one set of blocks with one strength, and the calibration found with it.
+
+    calibration  None: nothing was cross-validated, and the solver's own holds
+    """
 
     accuracy: float
-    calibration: tuple[float, float] = (1.0, 0.0)
+    calibration: tuple[float, float] | None = None
 
 
 def _try_all(

@@ -99,6 +99,10 @@ def _in_train_mode(module: nn.Module, rule: Train | Adapt | None) -> bool:
 
 def _faults(net: Net, stage: Stage, parameters: Mapping[str, nn.Parameter], rules: Mapping[str, Train]) -> Iterator[str]:
     names = [*parameters, *(name for name, _ in named_modules(net, stage))]
+    if rules and not stage.terms:
+        first = next(iter(rules))
+        more = f" and {len(rules) - 1} more" if len(rules) > 1 else ""
+        yield f"it trains {first}{more} but has no terms, hence no loss; give terms, or Adapt() for statistics only"
     for prefix, rule in stage.trains.items():
         if not any(name == prefix or name.startswith(prefix + ".") for name in names):
             yield f"trains[{prefix!r}] matches nothing; blocks are {net.block_names}, heads {sorted(net.heads)}"

@@ -140,6 +140,13 @@ def test_every_mistake_is_named_at_once() -> None:
         assert part in said, part
 
 
+def test_parameters_without_a_loss_are_named() -> None:
+    net = resnet()
+    with pytest.raises(ConfigError, match=r"trains heads\.toy\.linear\.weight and \d+ more.*no terms.*Adapt"):
+        resolve(net, stage({"heads": 1.0}, net, terms={}))
+    assert not resolve(net, stage({"blocks": Adapt()}, net, terms={})).parameters
+
+
 def test_a_term_that_asks_for_another_task_is_named() -> None:
     net = resnet()
     net.add_head("other", 3)
