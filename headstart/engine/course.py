@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping
 
@@ -16,7 +15,7 @@ from headstart.engine.log import RunLog
 from headstart.engine.optim import WeightAverage, restore, state_of
 from headstart.engine.sampler import Plan
 from headstart.engine.trained import Trained
-from headstart.errors import NonFiniteLoss
+from headstart.errors import NonFiniteLoss, RunFolderMismatch
 from headstart.nets.net import Net
 from headstart.stage import Evaluate, Stage
 
@@ -54,7 +53,8 @@ class Course:
 
     def watch(self, index: int, losses: Mapping[str, Tensor]) -> None:
         """Remember this step's losses and stop the run when one is not finite."""
-        self._pending.append((index, {name: loss.detach() for name, loss in losses.items()}))
+        # Copies, because they are added up over processes in place, and the losses belong to the terms.
+        self._pending.append((index, {name: loss.detach().clone() for name, loss in losses.items()}))
         on_cpu = self.net.device.type == "cpu"
         if on_cpu or len(self._pending) >= _CHECK_EVERY:
             self._settle()
@@ -180,8 +180,6 @@ class Course:
 
 def same_surroundings(state: State, stage: Stage) -> None:
     """Raise RunFolderMismatch unless the checkpoint was made by as many processes and threads."""
-    from headstart.errors import RunFolderMismatch
-
     present = {"processes": distributed.world_size(), "threads": torch.get_num_threads()}
     for what, value in present.items():
         if int(state[what]) != value:
@@ -211,4 +209,4 @@ class _as_averaged:  # noqa: N801 - reads as a phrase in a with statement
 
     def __exit__(self, *raised: object) -> None:
         if self.kept:
-            _overwrite(self.course.moving(), copy.copy(self.kept))
+            _overwrite(self.course.moving(), self.kept)

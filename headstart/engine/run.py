@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,14 @@ Result = FitResult | SolveResult
 class Drive:
     """One pass of a strategy over a net.
 
-    folder  where stages are saved; None saves nothing (and cannot resume)
-    bank    features shared with other drives
+    machine  None: the net's own device
+    folder   where stages are saved; None saves nothing (and cannot resume)
+    bank     features shared with other drives
     """
 
     net: Net
     seed: int = 0
-    machine: Machine = field(default_factory=Machine)
+    machine: Machine | None = None
     folder: Path | None = None
     bank: FeatureBank | None = None
     log: RunLog = SILENT

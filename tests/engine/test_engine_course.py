@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from headstart.data.task import Task
+from headstart.engine import distributed
 from headstart.engine.checkpoint import Checkpoints
+from headstart.engine.evaluate import looking
 from headstart.engine.fit import Machine, fit
 from headstart.engine.interrupt import STOP
 from headstart.engine.log import RunLog
@@ -75,6 +78,49 @@ def test_a_huge_rate_stops_the_run_by_name_and_keeps_the_checkpoint(tmp_path: Pa
     assert saved["done"] >= 1
     assert np.isfinite(saved["sums"].get("supervised", 0.0))
     assert not any(module.training for module in net.modules())
+
+
+class Keeping(Term):
+    """Remembers the loss it returned, as a term that looks at its own history does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.returned: list[tuple[Tensor, float]] = []
+
+    def forward(self, step: StepLike) -> Tensor:
+        loss = (step.logits("toy") - 1).square().mean()
+        self.returned.append((loss, float(loss.detach())))
+        return loss
+
+
+def test_adding_up_over_processes_leaves_a_terms_own_loss_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def doubled(tensors: Iterable[Tensor]) -> None:
+        for tensor in tensors:
+            tensor.mul_(2)
+
+    monkeypatch.setattr(distributed, "sum_over_processes", doubled)
+    net, task = vectors()
+    keeping, heard = Keeping(), []
+    fit(net, stage(task, terms={"keeping": keeping}, budget=Budget(epochs=1)), log=RunLog(None, (heard.append,)))
+    assert [float(loss.detach()) for loss, _ in keeping.returned] == [value for _, value in keeping.returned]
+    mean = sum(value for _, value in keeping.returned) / len(keeping.returned)
+    assert next(line["loss"] for line in heard if line["event"] == "epoch") == pytest.approx(2 * mean)
+
+
+def test_looking_keeps_the_streams_of_the_nets_own_device_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other accelerators may be at work for others, and asking them starts them."""
+    asked: list[list[Any]] = []
+
+    @contextmanager
+    def fork_rng(devices: Iterable[Any]) -> Iterator[None]:
+        asked.append(list(devices))
+        yield
+
+    monkeypatch.setattr(torch.random, "fork_rng", fork_rng)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with looking(vectors()[0]):
+        pass
+    assert asked == [[]]
 
 
 class Infinite(Term):

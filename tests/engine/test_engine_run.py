@@ -15,11 +15,12 @@ from torch import Tensor
 from headstart.data.views import normalise
 from headstart.engine.checkpoint import load_state
 from headstart.engine.features import FeatureBank
-from headstart.engine.fit import FitResult
+from headstart.engine.fit import FitResult, Machine
 from headstart.engine.interrupt import STOP
 from headstart.engine.log import RunLog
 from headstart.engine.run import Drive, memo
 from headstart.engine.solve import SolveResult, solve
+from headstart.engine.solvers import fit
 from headstart.errors import ConfigError, Interrupted, RunFolderMismatch
 from headstart.nets.net import Net
 from headstart.stage import Budget, Optimizer, Solve, Stage
@@ -199,6 +200,48 @@ def test_features_are_those_of_the_plain_net_and_are_kept_by_weights(tmp_path: P
     with torch.no_grad():
         net.blocks["stem"].conv1.weight.mul_(2)
     assert not (bank.get(net, task.store, task.rows, ("pool",))["pool"] == found["pool"]).all()
+
+
+@pytest.mark.parametrize(("solver", "penalty"), [("ridge", 0.1), ("nearest_mean", 0.0)])
+def test_a_single_strength_keeps_the_solvers_own_calibration(solver: Any, penalty: float) -> None:
+    net, task = images()
+    bank = FeatureBank()
+    solve(net, Solve("probe", task, "toy", (), solver, (penalty,)), bank=bank)
+    features = torch.from_numpy(bank.get(net, task.store, task.rows, ("pool",))["pool"])
+    wanted = fit(solver, features, torch.from_numpy(task.targets), 3, penalty)
+    assert wanted.calibration != (1.0, 0.0)
+    assert net.head("toy").calibration.tolist() == pytest.approx(wanted.calibration)
+    logits = net.head("toy")({"pool": features})
+    torch.testing.assert_close(net.head("toy").probabilities(logits), wanted.probabilities(features).float())
+
+
+def test_a_drive_leaves_the_net_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, task = vectors()
+    seen: list[str] = []
+
+    def fit(net: Net, stage: Stage, *, machine: Machine | None, **more: Any) -> FitResult:
+        seen.append((machine or Machine(device=str(net.device))).device)
+        return FitResult(0, 0, 0.0, 0)
+
+    monkeypatch.setattr("headstart.engine.run.fit", fit)
+    Drive(net.to("meta")).run([stage(task)])
+    Drive(net, machine=Machine(device="cpu")).run([stage(task)])
+    assert seen == ["meta", "cpu"]
+
+
+def test_results_print_as_tables(tmp_path: Path) -> None:
+    _, (solved, fitted) = drive(CASE)
+    lines = str(solved).splitlines()
+    assert lines[0].split() == ["blocks@strength", "accuracy"]
+    assert len(lines) == 2 + 2
+    assert sum(line.endswith("*") for line in lines) == 1
+    assert "33 weights" in lines[-1]
+    assert isinstance(fitted, FitResult)
+    text = str(fitted)
+    assert dict(line.split(maxsplit=1) for line in text.splitlines())["epochs"] == "2"
+    assert "stopped early" not in text
+    assert "stopped early" in str(replace(fitted, stopped_early=True))
+    assert str(replace(solved, tried={})).count("\n") == 0
 
 
 def test_a_head_of_another_size_is_named() -> None:
