@@ -131,15 +131,21 @@ def memo(name: str, compute: Callable[[], Any]) -> Any:
     drive = _CURRENT.get()
     if drive is None:
         return compute()
-    return stored(None if drive.folder is None else drive.folder / f"memo-{name}.safetensors", compute)
+    return stored(None if drive.folder is None else drive.folder / f"memo-{name}.safetensors", compute, drive.log)
 
 
-def stored(path: Path | None, compute: Callable[[], Any]) -> Any:
-    """What `path` holds, or `compute()`, then kept there; computed by the first process, the same in all."""
+def stored(path: Path | None, compute: Callable[[], Any], log: RunLog = SILENT) -> Any:
+    """What `path` holds, or `compute()`, then kept there; computed by the first process, the same in all.
+
+    What is damaged is computed again, aloud.
+    """
 
     def made() -> Any:
         if path is not None and path.exists():
-            return load_state(path)["value"]
+            try:
+                return load_state(path)["value"]
+            except CheckpointError as error:
+                log.event("warning", text=f"{error}; it is computed again")
         value = compute()
         if path is not None:
             save_state(path, {"value": value})

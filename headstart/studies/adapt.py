@@ -313,7 +313,8 @@ class _Job:
 
     def _plan(self, net: Net, arms: Sequence[Arm], advised: Arm, splits: Splits, measured: Measures) -> Plan:
         """What fits into the budget. It rests on a measured speed, so it is made once and kept for a resumed run."""
-        speed = stored(self.folder.work / "speed.safetensors", lambda: {"seconds_per_mac": measured.seconds_per_mac})
+        rate = {"seconds_per_mac": measured.seconds_per_mac}
+        speed = stored(self.folder.work / "speed.safetensors", lambda: rate, self.log)
         return plan_race(
             net,
             arms,

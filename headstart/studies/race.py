@@ -82,6 +82,14 @@ class Trial:
         return float(self.values.mean())
 
 
+@dataclass(frozen=True)
+class Divergence:
+    """A trial that ended in a loss that is no number: what it said, and the seconds it took."""
+
+    why: str
+    seconds: float
+
+
 @dataclass
 class Standing:
     """Where an arm ended: its trials by fold, and why it stopped if it did.
@@ -127,7 +135,7 @@ class Race:
     budget: float
     estimate: dict[str, float]
     seed: int = 0
-    machine: Machine = field(default_factory=Machine)
+    machine: Machine | None = None
     bank: FeatureBank = field(default_factory=FeatureBank)
     folder: Path | None = None
     log: RunLog = SILENT
@@ -197,22 +205,32 @@ class Race:
     def _try(self, standing: Standing, fold: int) -> None:
         interrupt.check_together()
         arm = standing.arm
-        began = time.monotonic()
-        try:
-            trial = self._load(arm, fold) or self._carry_out(arm, fold)
-        except NonFiniteLoss as error:
-            self.spent += distributed.share(time.monotonic() - began)
-            self._drop(standing, error)
+        trial = self._load(arm, fold) or self._attempt(arm, fold)
+        self.spent += trial.seconds
+        if isinstance(trial, Divergence):
+            self._drop(standing, trial.why)
             return
         standing.trials[fold] = trial
-        self.spent += trial.seconds
         if not arm.frozen:
             self._measured.setdefault(arm.name, trial.seconds)
         self.log.event("trial", arm=arm.name, fold=fold, accuracy=trial.accuracy, seconds=round(trial.seconds, 3))
 
-    def _drop(self, standing: Standing, error: NonFiniteLoss) -> None:
+    def _attempt(self, arm: Arm, fold: int) -> Trial | Divergence:
+        """A trial. One that diverges is kept as well, for it would do so again; its weights are not."""
+        began = time.monotonic()
+        try:
+            return self._carry_out(arm, fold)
+        except NonFiniteLoss as error:
+            lost = Divergence(str(error).partition(". ")[0], distributed.share(time.monotonic() - began))
+        path = self._file(arm.name, fold)
+        if path is not None:
+            content = {"diverged": lost.why, "seconds": lost.seconds, "config": repr(arm.config)}
+            distributed.first(lambda: write_json(path, content))
+            distributed.first(lambda: shutil.rmtree(path.with_suffix(""), ignore_errors=True))
+        return lost
+
+    def _drop(self, standing: Standing, why: str) -> None:
         """One way to adapt that diverges is no reason to lose the others."""
-        why = str(error).partition(". ")[0]
         standing.status, standing.reason = "diverged", why
         self._diverged.append(f"{standing.arm.name}: {why}")
         self.log.event("warning", text=f"{standing.arm.label} diverged and was dropped: {why}")
@@ -248,15 +266,18 @@ class Race:
     def _file(self, arm: str, fold: int) -> Path | None:
         return None if self.folder is None else self.folder / f"{arm}-{fold}.json"
 
-    def _load(self, arm: Arm, fold: int) -> Trial | None:
+    def _load(self, arm: Arm, fold: int) -> Trial | Divergence | None:
         return distributed.first(lambda: self._read(arm, fold))
 
-    def _read(self, arm: Arm, fold: int) -> Trial | None:
-        """A finished trial; None when there is none, or its file is not what a race writes."""
+    def _read(self, arm: Arm, fold: int) -> Trial | Divergence | None:
+        """A finished or a diverged trial; None when there is none, or its file is not what a race writes."""
         path = self._file(arm.name, fold)
         try:
             kept = json.loads(path.read_text(encoding="utf-8")) if path is not None else {}
-            correct, seconds = np.array(kept["correct"], bool), float(kept["seconds"])
+            seconds = float(kept["seconds"])
+            if "diverged" in kept:
+                return Divergence(str(kept["diverged"]), seconds) if kept["config"] == repr(arm.config) else None
+            correct = np.array(kept["correct"], bool)
             trial = Trial(arm.name, fold, correct, seconds, int(kept["trained"]), self._weights(fold))
         except (OSError, ValueError, KeyError, TypeError):
             return None

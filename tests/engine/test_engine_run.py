@@ -162,6 +162,28 @@ def test_a_drive_ends_on_a_released_net_even_after_trouble() -> None:
     assert memo("outside", lambda: {"a": 1}) == {"a": 1}
 
 
+def test_a_damaged_memo_is_computed_again_aloud(tmp_path: Path) -> None:
+    path, heard = tmp_path / "memo-answers.safetensors", []
+    seen: list[Any] = []
+
+    def stages() -> Iterator[Stage]:
+        seen.append(memo("answers", lambda: {"value": torch.arange(3)}))
+        yield from ()
+
+    for _ in range(3):
+        Drive(vectors()[0], folder=tmp_path, log=RunLog(None, (heard.append,))).run(stages())
+        assert torch.equal(seen[-1]["value"], torch.arange(3))
+        warned = [line["text"] for line in heard if line["event"] == "warning"]
+        if len(seen) == 1:
+            assert not warned
+            path.write_bytes(path.read_bytes()[:-3])
+        else:
+            assert len(warned) == 1
+            assert str(path) in warned[0]
+            assert "computed again" in warned[0]
+    assert load_state(path)["value"]["value"].tolist() == [0, 1, 2]
+
+
 def test_a_request_to_stop_is_heard_in_the_next_stage_at_the_latest(tmp_path: Path) -> None:
     _, task = vectors()
 

@@ -270,6 +270,20 @@ def test_an_arm_that_diverges_is_dropped_and_the_others_race_on(tmp_path: Path) 
     assert any(line["event"] == "warning" and "Full" in line["text"] for line in events)
 
 
+def test_a_divergence_is_remembered_with_the_time_it_took(tmp_path: Path) -> None:
+    wild = replace(ARMS[1], config=FullConfig(WILD, scale=1.0))
+    first = real(tmp_path, (ARMS[0], wild, ARMS[2]))
+    before = {s.arm.name: s for s in first.run()}
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]  # no weights of it are left
+    ticks: list[dict[str, Any]] = []
+    again = real(tmp_path, (ARMS[0], wild, ARMS[2]), RunLog(None, (ticks.append,)))
+    after = {s.arm.name: s for s in again.run()}
+    assert (after["full"].status, after["full"].reason) == (before["full"].status, before["full"].reason)
+    assert not [line for line in ticks if line["event"] == "tick"]
+    assert any(line["event"] == "warning" and "Full diverged" in line["text"] for line in ticks)
+    assert again.spent == pytest.approx(first.spent)
+
+
 def test_when_every_arm_diverges_the_race_says_why() -> None:
     wild = replace(ARMS[1], config=FullConfig(WILD, scale=1.0))
     with pytest.raises(NonFiniteLoss, match=r"(?s)stage 'fine_tune.*step \d+: loss 'supervised' is (nan|inf).*--strategies"):
