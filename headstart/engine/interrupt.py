@@ -32,7 +32,7 @@ def check_together() -> None:
 
 def _check(requested: bool) -> None:
     if requested:
-        raise Interrupted("stopped; everything finished so far is saved")
+        raise Interrupted("everything finished so far is saved")
 
 
 @contextmanager

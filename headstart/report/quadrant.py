@@ -58,9 +58,9 @@ def _corner(corner: Corner, lit: bool) -> Markup:
 
 
 def _point(x: float, y: float) -> Markup:
-    """The user's data. Kept off the frame so that the halo is not cut."""
-    px = LEFT + 2 * CELL * min(max(x, 0.03), 0.97)
-    py = TOP + 2 * CELL * (1 - min(max(y, 0.03), 0.97))
+    """The user's data: in its quadrant by the same proportions, kept clear of the number and the advice written there."""
+    px = LEFT + _within(x, 34, 24)
+    py = TOP + _within(1 - y, 44, 72)
     right = (px - LEFT) % CELL < CELL / 2  # so that the words stay in the point's own quadrant
     ring = tag("circle", cx=px, cy=py, r=11, class_="halo")
     dot = tag("circle", cx=px, cy=py, r=5.5, class_="dot best")
@@ -68,3 +68,10 @@ def _point(x: float, y: float) -> Markup:
         px + (15 if right else -15), py + 4, "your data", class_="yours", anchor="start" if right else "end", size=12.5
     )
     return tag("g", ring, dot, words)
+
+
+def _within(place: float, before: float, after: float) -> float:
+    """Where `place`, 0 to 1 over two cells, lies in pixels, when each cell keeps `before` and `after` free."""
+    cell = 0 if place < 0.5 else 1
+    share = min(max(2 * place - cell, 0.0), 1.0)
+    return CELL * cell + before + share * (CELL - before - after)

@@ -54,7 +54,8 @@ def verdict(run: RunFolder) -> Verdict:
     else:
         better = "is truly better than" if (number(comparison.get("difference")) or 0) >= 0 else "is truly worse than"
         kicker, sentence = "Not decided", f"{chosen} was taken: {tests}. Whether it {better} {rival} is undecided."
-    after = tuple(filter(None, [_margin(comparison, chosen, rival, decided), _advice(run.summary, labels)]))
+    margin = _margin(comparison, chosen, rival, decided, _judged_on(run.summary))
+    after = tuple(filter(None, [margin, _advice(run.summary, labels)]))
     return Verdict("decided" if decided or rival is None else "undecided", kicker, sentence, after, _facts(run.summary))
 
 
@@ -99,7 +100,13 @@ def _test_words(test: Mapping[str, Any]) -> str:
     return f"it gets {words.percent(accuracy)} of {of} right{sure}"
 
 
-def _margin(comparison: Mapping[str, Any], chosen: str, rival: str | None, decided: bool) -> str:
+def _judged_on(summary: Mapping[str, Any]) -> str:
+    """What the ways were compared on: the folds they share, or one held-out part such as a given validation split."""
+    folds = max((number(arm.get("folds_run")) or 0 for arm in rows_of(summary.get("arms"))), default=0)
+    return "the same held-out images" if folds == 1 else "shared folds of the training data"
+
+
+def _margin(comparison: Mapping[str, Any], chosen: str, rival: str | None, decided: bool, where: str) -> str:
     difference, span = number(comparison.get("difference")), interval(comparison.get("interval"))
     if rival is None or difference is None:
         return ""
@@ -107,15 +114,17 @@ def _margin(comparison: Mapping[str, Any], chosen: str, rival: str | None, decid
     sure = f" (95{words.NARROW}% interval {words.points_range(span)}" if span else " ("
     p = number(comparison.get("p_value"))
     tail = f"{sure}{', ' if span and p is not None else ''}{words.p_value(p) if p is not None else ''})"
-    text = f"On shared folds of the training data {chosen} is {words.points(abs(difference))} {side} {rival}"
+    text = f"On {where} {chosen} is {words.points(abs(difference))} {side} {rival}"
     text += tail if span or p is not None else ""
     least = number(comparison.get("detectable"))
     if decided:
         return text + "."
-    taken = "It was taken, being ahead and no dearer." if difference >= 0 else "The cheaper of the two was taken."
+    taken = "It was taken, being ahead and no dearer to train." if difference >= 0 else "The one cheaper to train was taken."
     if least is None:
         return f"{text}. {taken}"
-    seen = f"With so many images only a difference of about {words.points(least)} or more would reliably have been seen"
+    seen = (
+        f"With this number of images only a difference of about {words.points(least)} or more would reliably have been seen"
+    )
     return f"{text}. {seen}. {taken}"
 
 
@@ -130,7 +139,7 @@ def _advice(summary: Mapping[str, Any], labels: Mapping[str, str]) -> str:
         return f"Advised before anything was tried: {name}."
     if round(1000 * regret) == 0:
         return f"Advised before anything was tried was {name}; following it blindly would have cost nothing measurable."
-    cost = f"following it blindly would have cost {words.points(regret)} on the folds"
+    cost = f"following it blindly would have cost {words.points(regret)} in the comparison"
     return f"Advised before anything was tried was {name}; {cost}."
 
 

@@ -319,7 +319,7 @@ def as_text(summary: Mapping[str, Any]) -> str:
         "",
         f"{'arm':<20} {'accuracy':>8}  {'interval':<17} {'folds':>5} {'s/fold':>7} {'weights':>9}",
     ]
-    order = sorted(summary["arms"], key=lambda arm: -(arm["accuracy_mean"] or 0))
+    order = sorted(summary["arms"], key=lambda arm: (-arm["folds_run"], -(arm["accuracy_mean"] or 0)))
     for arm in order:
         mark = " *" if arm["name"] == summary["chosen"] else " +" if arm["name"] == summary["advice"]["arm"] else ""
         if arm["accuracy_mean"] is None:
@@ -358,8 +358,11 @@ def sentence(summary: Mapping[str, Any]) -> str:
             f"on the folds both ran. A longer --budget lets it finish.{tail}"
         )
     if summary["chosen"] == summary["best"]:
-        return f"{summary['best']} was best and cheapest, undecided against {comparison['against']}: {gap}; {limit}.{tail}"
+        return (
+            f"{summary['best']} was best and no dearer to train than {comparison['against']}, "
+            f"from which it could not be told: {gap}; {limit}.{tail}"
+        )
     return (
         f"Undecided between {summary['best']} and {summary['chosen']}: {gap}; {limit}. "
-        f"The cheaper, {summary['chosen']}, was taken.{tail}"
+        f"The one cheaper to train, {summary['chosen']}, was taken.{tail}"
     )

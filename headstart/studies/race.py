@@ -167,7 +167,7 @@ class Race:
                 needed = place == 0 or standing.arm.name == self.advised
                 if not distributed.share(needed or self.spent + standing.seconds <= self.budget / 2):
                     standing.status = "eliminated" if standing.trials else "skipped"
-                    standing.reason = f"heads on frozen features had used half of the {self.budget:.0f} s"
+                    standing.reason = f"heads on frozen features had used half of the {self.budget:.0f} s kept for comparing"
                     break
                 self._try(standing, fold)
 
@@ -178,7 +178,7 @@ class Race:
                 continue
             if not self._affordable(standing):
                 standing.status = "eliminated" if standing.trials else "skipped"
-                standing.reason = f"the time budget of {self.budget:.0f} s ended before fold {fold + 1}"
+                standing.reason = f"fold {fold + 1} no longer fitted into the {self.budget:.0f} s kept for comparing ({self.spent:.0f} s used)"
                 continue
             self._try(standing, fold)
             standing.round = fold + 1

@@ -18,7 +18,8 @@ class Verdict:
 
     best         highest mean over the shared folds; `chosen` is the cheapest arm that cannot be told from it
     decided      there were other arms that could have won, and the best was told apart from every one of them
-    against      the arm that `comparison` (best minus it) is with: the chosen one, or the strongest rival when decided
+    against      the arm that `comparison` (best minus it) is with: the chosen one; when that is the best, the strongest it
+                 could not be told from; when decided, the strongest rival
     differences  best minus each arm, on the folds both ran; adjusted for the number of rivals (Holm)
     regret       best mean minus the advised arm's, at least 0
     """
@@ -49,12 +50,18 @@ def _sizes(folds: Sequence[Fold], ran: Sequence[int]) -> tuple[float, float]:
 
 
 def difference(a: Standing, b: Standing, folds: Sequence[Fold], seed: int) -> Difference:
-    """Arm a minus arm b on the folds both ran: corrected resampled t-test from three folds on, else over shared images."""
+    """Arm a minus arm b on the folds both ran.
+
+    From three folds on the corrected resampled t-test, and always a bootstrap over the shared images; the more cautious of
+    the two counts. Few folds can agree by chance far better than their images allow, and images alone know nothing of how
+    much training varies.
+    """
     shared = sorted(set(a.trials) & set(b.trials))
-    if len(shared) >= 3:
-        return corrected_t(a.scores(shared), b.scores(shared), *_sizes(folds, shared))
     right = [np.concatenate([s.trials[fold].values for fold in shared]) for s in (a, b)]
-    return paired_bootstrap(right[0], right[1], seed)
+    found = [paired_bootstrap(right[0], right[1], seed)]
+    if len(shared) >= 3:
+        found.append(corrected_t(a.scores(shared), b.scores(shared), *_sizes(folds, shared)))
+    return max(found, key=lambda one: (one.p_value, one.high - one.low))
 
 
 def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, seed: int) -> Verdict:
@@ -68,7 +75,8 @@ def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, se
     differences = _differences(best, ran, folds, seed)
     equals = [s for s in eligible if s is best or not differences[s.arm.name].decided]
     chosen = min(equals, key=lambda standing: (standing.arm.cost, -standing.mean))
-    rivals = [s for s in eligible if s is not best] or [s for s in ran if s.arm.name in differences]
+    equal_rivals = [s for s in equals if s is not best]
+    rivals = equal_rivals or [s for s in eligible if s is not best] or [s for s in ran if s.arm.name in differences]
     strongest = max(rivals, key=lambda standing: -_gap(best, standing)).arm.name if rivals else None
     against = strongest if chosen is best else chosen.arm.name
     advice = next((s for s in ran if s.arm.name == advised), None)

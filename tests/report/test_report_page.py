@@ -102,7 +102,7 @@ def test_the_verdict_says_undecided_and_decided(run_maker: Maker) -> None:
     assert "Not decided" in open_
     assert "Whether it is truly worse than “Probe, then fine-tune” is undecided." in open_
     assert (
-        "only a difference of about 1.8 points or more would reliably have been seen. The cheaper of the two was taken."
+        "only a difference of about 1.8 points or more would reliably have been seen. The one cheaper to train was taken."
         in open_
     )
     shut = plain(page_of(run_maker("shut", decided=True)))
@@ -110,6 +110,15 @@ def test_the_verdict_says_undecided_and_decided(run_maker: Maker) -> None:
     assert "1.2 points ahead of “Top 3 blocks fine-tuned” (95 % interval 0.3 to 2.1, p = 0.011)." in shut
     assert "undecided" not in shut
     assert "Advised before anything was tried was “Probe”; following it blindly would have cost 3.1 points" in shut
+
+
+def test_folds_are_spoken_of_only_where_there_were_some(run_maker: Maker) -> None:
+    run = run_maker()
+    assert "On shared folds of the training data “" in plain(page_of(run))
+    change(run, "summary.json", lambda s: [arm.update(folds_run=min(arm["folds_run"], 1)) for arm in s["arms"]])
+    page = plain(page_of(run))
+    assert "On the same held-out images “" in page
+    assert "shared folds" not in page
 
 
 def test_a_comparison_with_the_chosen_arm_is_turned_round(run_maker: Maker) -> None:

@@ -107,9 +107,9 @@ def test_an_undecided_race_says_so_and_what_could_have_been_found() -> None:
     assert said.startswith(
         "Undecided between full and probe: +5.0 points (+2.0 to +8.0); this design can detect 3.0 points."
     )
-    assert "The cheaper, probe, was taken." in said
+    assert "The one cheaper to train, probe, was taken." in said
     said = sentence(summary(decided=False))
-    assert said.startswith("full was best and cheapest, undecided against probe: +5.0 points")
+    assert said.startswith("full was best and no dearer to train than probe, from which it could not be told: +5.0 points")
 
 
 def test_a_race_without_rivals_compares_nothing() -> None:

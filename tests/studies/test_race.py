@@ -125,7 +125,7 @@ def test_time_ends_the_race_and_says_so() -> None:
     assert made.spent <= 45
     assert len(made.tried) == 4
     assert found["b"].status == "eliminated"
-    assert "the time budget of 45 s ended before fold 3" in found["c"].reason
+    assert "fold 3 no longer fitted into the 45 s kept for comparing" in found["c"].reason
 
 
 def test_the_advised_arm_runs_once_even_when_it_alone_takes_longer() -> None:
