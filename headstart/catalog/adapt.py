@@ -62,9 +62,9 @@ class AdaptConfig:
     budget: str = "10m"
     """time to spend on verifying rivals, e.g. 45s, 10m, 2h"""
     strategies: tuple[str, ...] = ()
-    """arms to race, by name; none: those that make sense for the quadrant"""
+    """arms to race, by name or by strategy, besides the advised one; none: all, as far as the budget reaches"""
     folds: int = 5
-    """folds of the cross-validation that compares the arms"""
+    """folds of the cross-validation that compares the arms; not used when the data bring a val split"""
     seed: int = 0
     """everything random follows from it"""
     mirror: bool = True

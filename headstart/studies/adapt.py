@@ -255,7 +255,10 @@ class _Job:
         train = Task("main", data.store, data.labels, data.classes, np.concatenate([rows, val_rows]), groups)
         test = Task("main", data.store, data.labels, data.classes, test_rows)
         parts = [(np.arange(len(rows)), np.arange(len(rows), len(train)))]
-        if not len(val_rows):
+        if len(val_rows):
+            said = f"the arms are compared on the {len(val_rows)} images of the val split; --folds is not used"
+            self.log.event("note", text=said)
+        else:
             parts = make_folds(
                 train.targets, groups[rows], self.config.folds, seed_for(self.config.seed, "folds"), classes=data.classes
             )

@@ -209,6 +209,9 @@ def test_given_splits_are_respected(tmp_path: Path) -> None:
     write_digits(tmp_path / "data", split=lambda n: ("train", "train", "val", "train", "test")[n % 5])
     result = adapt(str(tmp_path / "data"), tmp_path / "run", strategies=("probe",))
     assert result.summary["data"]["splits"] == {"train": 48, "test": 12}
+    assert any(line["event"] == "note" and "12 images of the val split" in line["text"] for line in log_of(result))
+    page = result.report.read_text("utf-8")
+    assert "shared folds" not in page
     trials = [line for line in log_of(result) if line["event"] == "trial"]
     assert {line["fold"] for line in trials} == {0}
     assert {round(12 * line["accuracy"], 6) % 1 for line in trials} == {0.0}
