@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,11 +64,34 @@ def test_parts_of_a_batch_are_a_partition(total: int, processes: int, monkeypatc
     assert max(sizes) - min(sizes) <= 1
 
 
+def test_what_fails_in_the_first_process_fails_in_all(server: ForkServerContext, tmp_path: Path) -> None:
+    processes = [server.Process(target=together.failures, args=(rank, tmp_path)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text("utf-8")) for rank in (0, 1))
+    for found in (first, second):
+        assert found["value"] == [0]
+        assert found["nested"] == [2, "alone"]
+        assert found["stop"][0] == "Interrupted"
+        assert found["after"] == 0
+    assert first["settings"] == ["RunFolderMismatch", "of another run", 3, False]
+    assert second["settings"] == ["RunFolderMismatch", "of another run", 3, True]
+    assert first["defect"] == ["ZeroDivisionError", "by nought"]
+    assert second["defect"] == ["HeadstartError", "the first process failed by ZeroDivisionError: by nought", 70, True]
+    assert first["lost"][0] == "TrainingError"
+    assert "another process of this run has ended" in first["lost"][1]
+
+
 def test_alone_every_operation_leaves_things_as_they_are() -> None:
     values = [torch.arange(3.0)]
     distributed.sum_over_processes(values)
     distributed.from_first(values)
     distributed.barrier()
     assert distributed.share("x") == "x"
+    assert distributed.first(lambda: "y") == "y"
+    with pytest.raises(ZeroDivisionError):
+        distributed.first(lambda: 1 // 0)
     assert values[0].tolist() == [0, 1, 2]
     assert (distributed.rank(), distributed.world_size(), distributed.is_first()) == (0, 1, True)

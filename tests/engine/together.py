@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +15,12 @@ from torch import nn
 
 from headstart.data.task import UNKNOWN, Task
 from headstart.data.views import PLAIN, standard_view
+from headstart.engine import distributed, interrupt
 from headstart.engine.checkpoint import save_state
 from headstart.engine.fit import Machine, fit
 from headstart.engine.log import RunLog
 from headstart.engine.run import Drive
+from headstart.errors import HeadstartError, RunFolderMismatch
 from headstart.nets.net import Net
 from headstart.stage import Adapt, Budget, Evaluate, Optimizer, Stage, Train
 from headstart.terms.supervised import Supervised
@@ -111,6 +114,42 @@ def strategy(folder: Path) -> dict[str, Any]:
 def everything(folder: Path) -> dict[str, Any]:
     """All stages and the strategy."""
     return {name: carry_out(name, folder) for name in STAGES} | {"strategy": strategy(folder)}
+
+
+def failures(rank: int, folder: Path) -> None:
+    """What `first` gives each process, errors as `[kind, text, exit code, told]`; then one leaves without a word."""
+
+    def settings() -> int:
+        raise RunFolderMismatch("of another run")
+
+    def defect() -> int:
+        raise ZeroDivisionError("by nought")
+
+    def mixed() -> tuple[int, Any]:
+        return distributed.world_size(), distributed.first(lambda: distributed.share("alone"))
+
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    found: dict[str, Any] = {"value": distributed.first(lambda: [rank]), "nested": distributed.first(mixed)}
+    for name, compute in {"settings": settings, "defect": defect}.items():
+        found[name] = _raised(lambda compute=compute: distributed.first(compute))  # type: ignore[misc]
+    interrupt.STOP.requested = rank == 0
+    found["stop"] = _raised(interrupt.check_together)
+    found["after"] = distributed.share(rank)
+    if rank == 1:
+        distributed.stop()
+    else:
+        found["lost"] = _raised(distributed.barrier)
+    (folder / f"{rank}.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def _raised(act: Callable[[], Any]) -> list[Any] | None:
+    try:
+        act()
+    except HeadstartError as error:
+        return [type(error).__name__, str(error), error.exit_code, error.told]
+    except ArithmeticError as error:
+        return [type(error).__name__, str(error)]
+    return None
 
 
 def process(rank: int, folder: Path) -> None:
