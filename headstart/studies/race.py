@@ -178,7 +178,10 @@ class Race:
                 continue
             if not self._affordable(standing):
                 standing.status = "eliminated" if standing.trials else "skipped"
-                standing.reason = f"fold {fold + 1} no longer fitted into the {self.budget:.0f} s kept for comparing ({self.spent:.0f} s used)"
+                standing.reason = (
+                    f"fold {fold + 1} no longer fitted into the {self.budget:.0f} s kept for comparing, "
+                    f"of which {self.spent:.0f} s were used"
+                )
                 continue
             self._try(standing, fold)
             standing.round = fold + 1
