@@ -125,6 +125,18 @@ def _columns(config: AdaptConfig) -> dict[str, str | None]:
     }
 
 
+def _shrunk(data: DataSet, net: Net) -> list[str]:
+    """A word of warning when the network sees a small part of the pictures' detail."""
+    sizes = data.inspection.sizes
+    side = max(sizes.width[1], sizes.height[1]) if sizes is not None else 0.0
+    if side < 4 * net.input.size:
+        return []
+    return [
+        f"images of about {side:.0f} px are reduced to the {net.input.size} px this network sees, which loses most of their "
+        "detail; a network for larger images, e.g. --backbone timm:resnet18, will probably do better"
+    ]
+
+
 @dataclass
 class _Job:
     """One run, phase by phase. `seconds` collects what each took.
@@ -224,7 +236,7 @@ class _Job:
             return prepare(source, size=net.input.size, fit=fit, cache=cache, progress=progress)
 
         data = distributed.first(read)  # the others map the file that the first one has decoded to
-        for warning in data.inspection.warnings:
+        for warning in (*data.inspection.warnings, *_shrunk(data, net)):
             self.log.event("warning", text=warning)
         return data
 
