@@ -135,6 +135,7 @@ def _loop(
     gradients = list(trained.parameters.values())
     masked = _masked_values(trained)
     dtype, kind = machine.autocast, torch.device(machine.device).type
+    spent: list[Tensor | None] = []
     saved_at = time.monotonic()
     for index in range(first, plan.steps):
         _seed(torch.device(machine.device), seed_for(seed, "step", index, distributed.rank()))
@@ -145,6 +146,7 @@ def _loop(
             if not losses:
                 step.taps()  # statistics adapt in the forward pass, which no loss asks for
         course.watch(index, losses)
+        spent.clear()
         weights = stage.balance.backward(losses, groups, index) if gradients else {}
         distributed.sum_over_processes([p.grad for p in gradients if p.grad is not None])
         if stage.optimizer.clip is not None:
@@ -152,6 +154,8 @@ def _loop(
         for term in stage.terms.values():
             term.after_backward(step)
         optimizer.step()
+        # freed now, they would let the C library give memory back to the system that the next forward asks for again
+        spent.extend(p.grad for p in gradients)
         optimizer.zero_grad(set_to_none=True)
         restore_masked(trained, masked)
         for term in stage.terms.values():
