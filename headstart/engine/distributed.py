@@ -37,6 +37,10 @@ def start(device: str = "cpu") -> None:
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or dist.is_initialized():
         return
+    # Its functions take the group that exists when it is imported as a default argument. Imported later, by a library, it
+    # would keep the group's threads alive after `stop`, and one that needs Python while Python ends aborts the process.
+    from torch.distributed.nn import functional  # noqa: F401
+
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device.startswith("cuda"):
         _check_devices(device, local)
