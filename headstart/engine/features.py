@@ -14,6 +14,7 @@ from torch import nn
 from headstart.data.store import Store
 from headstart.data.task import Task
 from headstart.engine import interrupt
+from headstart.engine.allocator import keep_freed_memory
 from headstart.engine.checkpoint import bytes_of
 from headstart.engine.evaluate import batch_for, looking
 from headstart.engine.log import SILENT, RunLog
@@ -52,6 +53,7 @@ class FeatureBank:
         out = {tap: self._room(keys[tap], (len(store), net.info[tap].channels)) for tap in taps}
         until = max(taps, key=net.block_names.index)
         width = batch_for(net.input, net.device.type)
+        keep_freed_memory()
         with looking(net):
             blocks = folded(net, net.between(None, until))
             for start in range(0, len(store), width):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.engine import distributed, interrupt
+from headstart.engine.allocator import keep_freed_memory
 from headstart.engine.checkpoint import Checkpoints
 from headstart.engine.course import Course
 from headstart.engine.inputs import Inputs
@@ -135,7 +136,6 @@ def _loop(
     gradients = list(trained.parameters.values())
     masked = _masked_values(trained)
     dtype, kind = machine.autocast, torch.device(machine.device).type
-    spent: list[Tensor | None] = []
     saved_at = time.monotonic()
     for index in range(first, plan.steps):
         _seed(torch.device(machine.device), seed_for(seed, "step", index, distributed.rank()))
@@ -146,7 +146,6 @@ def _loop(
             if not losses:
                 step.taps()  # statistics adapt in the forward pass, which no loss asks for
         course.watch(index, losses)
-        spent.clear()
         weights = stage.balance.backward(losses, groups, index) if gradients else {}
         distributed.sum_over_processes([p.grad for p in gradients if p.grad is not None])
         if stage.optimizer.clip is not None:
@@ -154,8 +153,6 @@ def _loop(
         for term in stage.terms.values():
             term.after_backward(step)
         optimizer.step()
-        # freed now, they would let the C library give memory back to the system that the next forward asks for again
-        spent.extend(p.grad for p in gradients)
         optimizer.zero_grad(set_to_none=True)
         restore_masked(trained, masked)
         for term in stage.terms.values():
@@ -193,6 +190,7 @@ def _signals(saved_at: float, machine: Machine) -> tuple[bool, bool]:
 def _prepared(net: Net, stage: Stage, trained: Trained, machine: Machine, seed: int) -> Iterator[None]:
     """Place, modes and seeds for a stage, and the net released afterwards whatever happens."""
     device = torch.device(machine.device)
+    keep_freed_memory()
     for module in (net, stage.balance, *stage.terms.values()):
         module.to(device)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
