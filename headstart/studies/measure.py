@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.data.task import Task
+from headstart.engine.evaluate import batch_for, looking
 from headstart.engine.features import FeatureBank
 from headstart.engine.log import RunLog
+from headstart.engine.step import present
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net, count_parameters
 from headstart.strategies.early_probe import depths_of
@@ -33,7 +35,7 @@ class Measures:
     """Everything the advice rests on.
 
     curve            probe accuracy by depth, on the race's own folds
-    seconds_per_mac  of one folded, gradient-free pass, for planning the race
+    seconds_per_mac  of one gradient-free pass, for planning the race
     """
 
     advice: Advice
@@ -51,9 +53,8 @@ class Measures:
 def measure(net: Net, task: Task, folds: Sequence[Fold], bank: FeatureBank, *, seed: int, log: RunLog) -> Measures:
     """Look at `task` through the frozen `net`: k-NN, LogME, cross-validated probes by depth, and a probe of raw pixels."""
     depths = depths_of(net)
-    began = time.monotonic()
     features = bank.get(net, task.store, task.rows, depths)
-    rate = (time.monotonic() - began) / (len(task.store) * max(sum(block_flops(net).values()), 1))
+    rate = pace(net, task)
     log.event("phase", name="probe", text=f"probing {len(depths)} depths")
     labels = torch.from_numpy(task.targets)
     pairs = list(folds)
@@ -78,6 +79,20 @@ def measure(net: Net, task: Task, folds: Sequence[Fold], bank: FeatureBank, *, s
     interval = nearest.accuracy
     near = {"accuracy": interval.mean, "interval": [interval.low, interval.high], "k": nearest.k, "images": len(some)}
     return Measures(advice, curve, near, float(evidence.score), pixels, rate)
+
+
+def pace(net: Net, task: Task, looks: int = 3) -> float:
+    """Seconds per multiply-add of a pass without gradient: the median of a few batches, after one that warms up."""
+    rows = task.rows[: batch_for(net.input)]
+    x = present(task.store.gather(rows).to(net.device), net.input)
+    taken = []
+    with looking(net):
+        for _ in range(looks + 1):
+            began = time.monotonic()
+            for values in net.run(x).values():
+                values.sum().item()  # waits for the device
+            taken.append(time.monotonic() - began)
+    return float(np.median(taken[1:])) / (len(rows) * max(sum(block_flops(net).values()), 1))
 
 
 def _spread(total: int, limit: int) -> NDArray[np.int64]:
