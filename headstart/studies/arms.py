@@ -58,59 +58,12 @@ def _has_norm(net: Net) -> bool:
 
 def all_arms(net: Net, recipe: Recipe, *, seed: int) -> list[Arm]:
     """Every arm there is for this network, in the order in which a short budget should try them."""
-    names = weighted_blocks(net)
-    weighted = recipe.class_weights
     recipe = replace(recipe, seed=seed)
-    tops = sorted({1, max(len(names) // 3, 1), max(2 * len(names) // 3, 1)})
-    cached = replace(recipe, views=_FIXED_VIEWS)
-    arms = [
-        Arm(
-            "probe",
-            "probe",
-            ProbeConfig(folds=_INNER, class_weights=weighted),
-            "Linear probe",
-            "frozen backbone, linear head",
-            True,
-        ),
-        Arm(
-            "svm",
-            "svm",
-            SvmConfig(folds=_INNER, class_weights=weighted),
-            "SVM",
-            "frozen backbone, support vector machine",
-            True,
-        ),
-        Arm(
-            "early_probe",
-            "early_probe",
-            EarlyProbeConfig("all", folds=_INNER, class_weights=weighted),
-            "Probe on all depths",
-            "frozen backbone, linear head on every block's features together",
-            True,
-        ),
-        Arm(
-            "early_probe_best",
-            "early_probe",
-            EarlyProbeConfig("best", folds=_INNER, class_weights=weighted),
-            "Probe at the best depth",
-            "frozen backbone, linear head on the one block that cross-validates best",
-            True,
-        ),
+    return [
+        *_frozen_arms(recipe.class_weights),
         Arm("lpft", "lpft", LpftConfig(recipe), "Probe, then fine-tune", "linear head first, then every block at LR/10"),
         Arm("full", "full", FullConfig(recipe), "Fine-tune all, LR/10", "every block at a tenth of the learning rate"),
-    ]
-    arms += [
-        Arm(
-            f"partial_{top}",
-            "partial",
-            PartialConfig(cached, top),
-            f"Fine-tune top {top}",
-            f"top {top} of {len(names)} blocks at LR/10, the rest frozen",
-        )
-        for top in reversed(tops)
-    ]
-    middle = max(len(names) // 3, 1)
-    arms += [
+        *_partial_arms(net, recipe),
         Arm(
             "full_decay",
             "full",
@@ -118,25 +71,53 @@ def all_arms(net: Net, recipe: Recipe, *, seed: int) -> list[Arm]:
             "Fine-tune all, falling rates",
             "LR/10 on top, 0.8x per block",
         ),
-        Arm("retrain", "retrain", RetrainConfig(recipe, seed=seed), "Re-train all", "all weights drawn anew"),
-        Arm(
-            "retrain_top",
-            "retrain",
-            RetrainConfig(cached, middle, seed=seed),
-            f"Re-train top {middle}",
-            f"top {middle} of {len(names)} blocks drawn anew, the rest frozen",
-        ),
-        Arm(
-            "retrain_top_tuned",
-            "retrain",
-            RetrainConfig(recipe, middle, 0.1, seed=seed),
-            f"Re-train top {middle}, tune the rest",
-            f"top {middle} of {len(names)} blocks drawn anew, the rest at LR/10",
-        ),
+        *_retrain_arms(net, recipe),
         Arm("full_100", "full", FullConfig(recipe, 0.01), "Fine-tune all, LR/100", "every block at a hundredth of the rate"),
         Arm("gradual", "gradual", GradualConfig(recipe), "Gradual unfreezing", "head first, then block after block"),
     ]
-    return arms
+
+
+def _frozen_arms(weighted: bool) -> list[Arm]:
+    """Heads on frozen features; `weighted` weighs classes by the inverse of their size."""
+    probe, svm = ProbeConfig(folds=_INNER, class_weights=weighted), SvmConfig(folds=_INNER, class_weights=weighted)
+    every, best = (EarlyProbeConfig(depth, folds=_INNER, class_weights=weighted) for depth in ("all", "best"))
+    one = "frozen backbone, linear head on the one block that cross-validates best"
+    side_by_side = "frozen backbone, linear head on every block's features together"
+    return [
+        Arm("probe", "probe", probe, "Linear probe", "frozen backbone, linear head", True),
+        Arm("svm", "svm", svm, "SVM", "frozen backbone, support vector machine", True),
+        Arm("early_probe", "early_probe", every, "Probe on all depths", side_by_side, True),
+        Arm("early_probe_best", "early_probe", best, "Probe at the best depth", one, True),
+    ]
+
+
+def _partial_arms(net: Net, recipe: Recipe) -> list[Arm]:
+    """The top fine-tuned: two thirds of the blocks, a third, and one."""
+    count, cached = len(weighted_blocks(net)), replace(recipe, views=_FIXED_VIEWS)
+    return [
+        Arm(
+            f"partial_{top}",
+            "partial",
+            PartialConfig(cached, top),
+            f"Fine-tune top {top}",
+            f"top {top} of {count} blocks at LR/10, the rest frozen",
+        )
+        for top in sorted({1, max(count // 3, 1), max(2 * count // 3, 1)}, reverse=True)
+    ]
+
+
+def _retrain_arms(net: Net, recipe: Recipe) -> list[Arm]:
+    """Weights drawn anew: all, or the top third with the rest frozen or fine-tuned."""
+    count, cached = len(weighted_blocks(net)), replace(recipe, views=_FIXED_VIEWS)
+    top = max(count // 3, 1)
+    frozen = RetrainConfig(cached, top, seed=recipe.seed)
+    tuned = RetrainConfig(recipe, top, 0.1, seed=recipe.seed)
+    anew = f"top {top} of {count} blocks drawn anew"
+    return [
+        Arm("retrain", "retrain", RetrainConfig(recipe, seed=recipe.seed), "Re-train all", "all weights drawn anew"),
+        Arm("retrain_top", "retrain", frozen, f"Re-train top {top}", f"{anew}, the rest frozen"),
+        Arm("retrain_top_tuned", "retrain", tuned, f"Re-train top {top}, tune the rest", f"{anew}, the rest at LR/10"),
+    ]
 
 
 def pick(arms: Sequence[Arm], wanted: Sequence[str]) -> list[Arm]:
