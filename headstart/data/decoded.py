@@ -45,7 +45,7 @@ class Facts:
     places   int64, position in the source
     sizes    int32 `[M, 2]`, width and height of the original
     modes    pixel format of the original, as fixed-width text
-    digests  uint8 `[M, 16]`, hash of the decoded picture before it was fitted
+    digests  uint8 `[M, 16]`, see `Picture.digest`
     hashes   uint64, perceptual hash, 0 where there is none
     glance   uint8 `[M, 64]`, the picture in 8 x 8 grey pixels
     crcs     uint32, checksum of the stored pixels

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from headstart.data.splits import folds as make_folds
-from headstart.engine.features import FeatureBank, beside
+from headstart.engine.features import FeatureBank, Features, beside
 from headstart.engine.log import SILENT, RunLog
-from headstart.engine.solvers import cross_validate, fit
+from headstart.engine.solvers import cross_validate, fit, prepared
+from headstart.engine.solvers.spectrum import Spectrum
 from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
@@ -56,12 +58,16 @@ def solve(net: Net, stage: Solve, *, seed: int = 0, bank: FeatureBank | None = N
     bank = bank or FeatureBank()
     labels = torch.from_numpy(stage.task.targets)
     weight = None if stage.class_weights is None else torch.tensor(stage.class_weights, dtype=torch.float64)[labels]
-    tried = _try_all(net, stage, bank, labels, weight, seed)
-    reads, penalty = max(tried, key=lambda choice: (tried[choice].accuracy, choice[1]))
+    sets = stage.reads or (head.reads,)
+    used = sorted({name for names in sets for name in names}, key=net.block_names.index)
+    every = bank.get(net, stage.task.store, stage.task.rows, used)
+    tried = _try_all(stage, sets, every, labels, weight, seed)
+    reads, penalty = _best(tried)
     if reads != head.reads:
         head = net.add_head(stage.head, stage.task.num_classes, reads)
-    features = beside(bank.get(net, stage.task.store, stage.task.rows, reads), reads)
-    solution = fit(stage.solver, features, labels, stage.task.num_classes, penalty, sample_weight=weight)
+    features = beside(every, reads)
+    known = tried[reads, penalty].known
+    solution = fit(stage.solver, features, labels, stage.task.num_classes, penalty, weight, known)
     with torch.no_grad():
         head.linear.weight.copy_(solution.weight)
         head.linear.bias.copy_(solution.bias)
@@ -81,17 +87,27 @@ class _Choice:
     """Cross-validated accuracy of one set of blocks with one strength, and the calibration found with it.
 
     calibration  None: nothing was cross-validated, and the solver's own holds
+    known        what the final fit need not compute again; kept for the best so far
     """
 
     accuracy: float
     calibration: tuple[float, float] | None = None
+    known: Spectrum | None = None
+
+
+_Tried = dict[tuple[tuple[str, ...], float], _Choice]
+"""By (blocks, strength)."""
+
+
+def _best(tried: _Tried) -> tuple[tuple[str, ...], float]:
+    """The most accurate choice; of equals the strongest penalty, then the first."""
+    return max(tried, key=lambda choice: (tried[choice].accuracy, choice[1]))
 
 
 def _try_all(
-    net: Net, stage: Solve, bank: FeatureBank, labels: Tensor, weight: Tensor | None, seed: int
-) -> dict[tuple[tuple[str, ...], float], _Choice]:
+    stage: Solve, sets: Sequence[tuple[str, ...]], every: Features, labels: Tensor, weight: Tensor | None, seed: int
+) -> _Tried:
     """Every set of blocks with every strength; nothing is computed when there is one and no calibration to learn."""
-    sets = stage.reads or (net.head(stage.head).reads,)
     if len(sets) == 1 and len(stage.penalty) == 1 and stage.solver != "svm":
         return {(sets[0], stage.penalty[0]): _Choice(0.0)}
     task = stage.task
@@ -99,13 +115,13 @@ def _try_all(
     fewest = int(task.counts[task.counts > 0].min())
     count = max(min(stage.folds, fewest), 2)
     parts = make_folds(task.targets, groups, count, seed_for(seed, "penalty", stage.name), classes=task.classes)
-    used = sorted({name for names in sets for name in names}, key=net.block_names.index)
-    every = bank.get(net, task.store, task.rows, used)
-    tried: dict[tuple[tuple[str, ...], float], _Choice] = {}
+    tried: _Tried = {}
     for names in sets:
-        picked = cross_validate(
-            stage.solver, beside(every, names), labels, task.num_classes, stage.penalty, parts, sample_weight=weight
-        )
+        features, classes = beside(every, names), task.num_classes
+        known = prepared(stage.solver, features, labels, classes, weight)
+        picked = cross_validate(stage.solver, features, labels, classes, stage.penalty, parts, weight, known)
         for strength, accuracy in zip(picked.penalties, picked.accuracy_by_penalty, strict=True):
-            tried[names, strength] = _Choice(accuracy, picked.calibration)
+            tried[names, strength] = _Choice(accuracy, picked.calibration, known)
+        best, _ = _best(tried)
+        tried = {key: choice if key[0] == best else replace(choice, known=None) for key, choice in tried.items()}
     return tried

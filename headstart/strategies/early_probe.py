@@ -29,6 +29,9 @@ def early_probe(net: Net, task: Task, cfg: EarlyProbeConfig | None = None) -> It
 
 
 def depths_of(net: Net) -> list[str]:
-    """The blocks a probe by depth reads: those with weights, and the last one."""
+    """The blocks a probe by depth reads: those with weights, up to the network's last block.
+
+    A last block without weights only pools what the one before it says: it is read in that one's place, not beside it.
+    """
     names = weighted_blocks(net)
-    return names if names[-1] == net.last else [*names, net.last]
+    return names if names[-1] == net.last else [*names[:-1], net.last]

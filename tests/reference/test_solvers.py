@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.svm import SVC
 
 from headstart.engine import solvers as s
+from headstart.engine.solvers import logistic, svm
 from headstart.engine.solvers.linear import ABSENT
 from headstart.errors import ConfigError, DataError
 from headstart.seeding import generator
@@ -213,28 +214,86 @@ def test_kmeans():
         s.kmeans(x[:5], 9, seed=0)
 
 
-@pytest.mark.parametrize("name", ["logistic", "svm", "ridge", "nearest_mean"])
+def squared_hinge(z, y, penalty, weight):
+    """Logits of the exact minimum, as a function: one class after the other by BFGS."""
+    found = []
+    for c in range(3):
+        sign, share = np.where(y == c, 1.0, -1.0), weight / weight.sum()
+
+        def loss(p, sign=sign, share=share):
+            hinge = np.maximum(0, 1 - sign * (z @ p[:-1] + p[-1]))
+            residual = -2 * share * hinge * sign
+            value = share @ hinge**2 + penalty / 2 * p[:-1] @ p[:-1]
+            return value, np.append(residual @ z + penalty * p[:-1], residual.sum())
+
+        found.append(minimize(loss, np.zeros(z.shape[1] + 1), jac=True, method="BFGS", options={"gtol": 1e-8}).x)
+    stacked = np.stack(found)
+    return lambda at: at @ stacked[:, :-1].T + stacked[:, -1]
+
+
+def fitted(name, z, y, penalty, weight):
+    """The same, by scikit-learn where it has it, on features that are standardised already."""
+    if name == "svm":
+        return squared_hinge(z, y, penalty, weight)
+    if name == "ridge":
+        return Ridge(alpha=penalty * weight.sum()).fit(z, np.eye(3)[y], weight).predict
+    model = LogisticRegression(C=1 / (weight.sum() * penalty), tol=1e-10, max_iter=10_000).fit(z, y, weight)
+    return model.decision_function
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "folds"),
+    # few and wide: more axes than a fold leaves out, and fewer
+    [("logistic", 8, 4), ("svm", 8, 4), ("ridge", 8, 4), ("ridge", 200, 4), ("ridge", 200, 2), ("logistic", 200, 4)],
+)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_cross_validation_is_fitting_each_fold_alone(name, weighted):
-    x, y = data(classes=3)
-    weight = torch.where(y == 0, 2.0, 0.5) if weighted else None
-    folds = s.stratified_folds(y, 4)
-    penalties = (1e-3, 1e-1, 10.0)
-    got = s.cross_validate(name, x, y, 3, penalties, folds, weight)
+@pytest.mark.parametrize("exact", [False, True])
+def test_cross_validation_is_fitting_each_fold_on_features_standardised_once(
+    name, width, folds, weighted, exact, monkeypatch
+):
+    if exact:  # fits that only choose stop early; told not to, they end where others do
+        monkeypatch.setattr(logistic, "_CLOSE", 0.0)
+        monkeypatch.setattr(svm, "_CLOSE", 0.0)
+        monkeypatch.setattr(svm, "_GAP", 0.0)
+    x, y = data(classes=3, width=width)
+    weight = torch.where(y == 0, 2.0, 0.5).double() if weighted else None
+    mass = torch.ones(len(x)).double() if weight is None else weight
+    pairs, penalties = s.stratified_folds(y, folds), (1e-3, 1e-1, 10.0)
+    got = s.cross_validate(name, x, y, 3, penalties, pairs, weight)
     for row, penalty in enumerate(penalties):
         alone = torch.empty(len(x), 3, dtype=torch.float64)
-        for train, valid in folds:
-            part = None if weight is None else weight[train]
-            alone[valid] = s.fit(name, x[train], y[train], 3, penalty, part).logits(x[valid])
-        right, mass = (alone.argmax(1) == y).double(), torch.ones(len(x)) if weight is None else weight
-        # fits that only choose stop early: an image or two between classes may be answered otherwise
-        slack = 2 / len(x) if name in ("logistic", "svm") else 1e-6
+        for train, valid in pairs:
+            learned = fitted(name, standard(x)[train], y[train].numpy(), penalty, mass[train].numpy())
+            alone[valid] = torch.from_numpy(learned(standard(x)[valid]))
+        right = (alone.argmax(1) == y).double()
+        slack = 1e-6 if exact or name == "ridge" else 2 / len(x)
         assert got.accuracy_by_penalty[row] == pytest.approx(float((right * mass).sum() / mass.sum()), abs=slack)
         if penalty == got.penalty:
             away = (got.out_of_fold_logits - alone).square().mean().sqrt() / alone.std()
-            assert away <= (0.08 if name in ("logistic", "svm") else 1e-6)
-    assert len(got.fold_accuracies) == 4
+            assert away <= (1e-8 if name == "ridge" else 1e-4 if exact else 0.08)
+    assert len(got.fold_accuracies) == folds
     assert got.accuracy == max(got.accuracy_by_penalty)
+
+
+@pytest.mark.parametrize("name", ["logistic", "svm", "ridge", "nearest_mean"])
+def test_images_that_are_only_judged_on_do_not_enter_what_is_learned(name):
+    x, y = data()
+    train, valid = torch.arange(80), torch.arange(80, 120)
+    x[valid] = 30 * x[valid] - 400
+    got = s.cross_validate(name, x, y, 3, (1e-2,), [(train, valid)])
+    want = s.fit(name, x[train], y[train], 3, 1e-2).logits(x[valid])
+    # early stopping aside, which ridge and nearest means know nothing of
+    close = 0.05 * float(want.std()) if name in ("logistic", "svm") else 1e-6
+    torch.testing.assert_close(got.out_of_fold_logits[valid], want, atol=close, rtol=0)
+
+
+def test_ridge_with_folds_of_one_is_leave_one_out():
+    x, y = data(images=30, width=50)
+    every = torch.arange(30)
+    folds = [(every[every != image], every[[image]]) for image in range(30)]
+    # what leave-one-out holds is the total penalty, here it belongs to the mean of 29
+    got = s.cross_validate("ridge", x, y, 3, (0.1 * 30 / 29,), folds)
+    torch.testing.assert_close(got.out_of_fold_logits, s.leave_one_out(x, y, 3, [0.1])[0], atol=1e-9, rtol=0)
 
 
 def test_selection_says_when_it_is_at_the_edge():

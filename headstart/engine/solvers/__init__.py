@@ -11,7 +11,7 @@ from headstart.engine.solvers.linear import LinearSolution
 from headstart.engine.solvers.logistic import fit_logistic
 from headstart.engine.solvers.prototypes import Clusters, fit_nearest_mean, kmeans
 from headstart.engine.solvers.ridge import fit_ridge, leave_one_out
-from headstart.engine.solvers.select import Selection, cross_validate, fit, solve
+from headstart.engine.solvers.select import Selection, cross_validate, fit, prepared, solve
 from headstart.engine.solvers.svm import fit_svm
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "fit_svm",
     "kmeans",
     "leave_one_out",
+    "prepared",
     "solve",
     "stratified_folds",
 ]

@@ -11,7 +11,8 @@ from headstart.engine.solvers.folds import Folds
 from headstart.engine.solvers.lbfgs import Minimum, minimise
 from headstart.engine.solvers.linear import LinearSolution
 from headstart.engine.solvers.objective import Objective, finished, held_out_logits
-from headstart.engine.solvers.spectrum import Spectrum, everything, spectra
+from headstart.engine.solvers.spectrum import Spectrum, everything, learned_by_folds
+from headstart.engine.solvers.threads import side_by_side
 
 _GRADIENT = 1e-6
 """largest gradient entry of a fit to keep: probabilities are then good to about 1e-5"""
@@ -25,6 +26,7 @@ def fit_logistic(
     num_classes: int,
     penalty: float,
     sample_weight: Tensor | None = None,
+    known: Spectrum | None = None,
 ) -> LinearSolution:
     """Minimise mean cross-entropy + penalty / 2 * ||W||^2 over linear maps of standardised features.
 
@@ -32,10 +34,11 @@ def fit_logistic(
     labels         `[N]` in 0..C-1; a class without a sample is never answered
     penalty        per the mean loss: scikit-learn's C is 1 / (N * penalty). The bias is not penalised
     sample_weight  `[N]`, not negative; weights the mean. Class weights are given this way
+    known          `spectrum` of the same features and weights, when it has been computed before
     """
-    samples = everything(features, labels, num_classes, penalty, sample_weight)
+    samples = everything(features, labels, num_classes, penalty, sample_weight, known)
     # nearly all the way in short floats, where a step costs half; what their rounding leaves is done in double
-    rough = _from(samples.short(), penalty, None)
+    rough = _from(samples.to(torch.float32), penalty, None)
     found = _from(samples, penalty, rough.x.double())
     info = {
         "penalty": penalty,
@@ -48,7 +51,7 @@ def fit_logistic(
 
 
 def _from(samples: Spectrum, penalty: float, start: Tensor | None) -> Minimum:
-    objective = CrossEntropy([samples], torch.zeros(1, dtype=torch.long), torch.tensor([penalty], dtype=torch.float64))
+    objective = CrossEntropy(samples, torch.tensor([penalty], dtype=torch.float64))
     start = objective.start() if start is None else start
     return minimise(objective, start, tolerance=_GRADIENT, metric=objective.metric)
 
@@ -60,25 +63,28 @@ def held_out_logistic(
     penalties: Sequence[float],
     folds: Folds,
     sample_weight: Tensor | None = None,
+    known: Spectrum | None = None,
 ) -> Tensor:
-    """Out-of-fold logits `[K, N, C]`: all folds x penalties in lockstep, only as far as choosing needs."""
-    samples = spectra(features, labels, num_classes, folds, sample_weight)
-    sets = torch.arange(len(samples)).repeat_interleave(len(penalties))
-    objective = CrossEntropy(samples, sets, torch.tensor(list(penalties), dtype=torch.float64).repeat(len(samples)))
-    found = minimise(objective, objective.start(), tolerance=_GRADIENT, metric=objective.metric, close=_CLOSE)
-    fits = found.x.view(len(samples), len(penalties), num_classes, -1)
-    return held_out_logits(
-        features, samples, folds, [x[..., : s.width] for x, s in zip(fits, samples, strict=True)], num_classes
-    )
+    """Out-of-fold logits `[K, N, C]`: all penalties of a fold in lockstep, only as far as choosing needs."""
+    parts = learned_by_folds(features, labels, num_classes, folds, sample_weight, known)[1]
+    strengths = torch.tensor(list(penalties), dtype=torch.float64)
+
+    def choosing(part: Spectrum) -> Tensor:
+        objective = CrossEntropy(part.to(features.dtype), strengths)
+        found = minimise(objective, objective.start(), tolerance=_GRADIENT, metric=objective.metric, close=_CLOSE)
+        return found.x.view(len(penalties), num_classes, -1)
+
+    return held_out_logits(features, parts, folds, side_by_side(choosing, parts, features), num_classes)
 
 
 class CrossEntropy(Objective):
     """Mean cross-entropy of the softmax over the classes that have a sample."""
 
-    def __init__(self, samples: Sequence[Spectrum], sets: Tensor, penalties: Tensor) -> None:
-        super().__init__(samples, sets, penalties, len(samples[0].present))
+    def __init__(self, samples: Spectrum, penalties: Tensor) -> None:
+        super().__init__(samples, penalties, len(samples.present))
 
-    def loss(self, logits: Tensor, which: Tensor, samples: Spectrum, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+    def loss(self, logits: Tensor, which: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        samples = self.samples
         if not samples.present.all():
             logits.masked_fill_(~samples.present[:, None], -torch.inf)
         labels, weights = samples.labels[part], samples.weights[part]

@@ -1,4 +1,4 @@
-"""Value and gradient of many linear classification problems at once, and fits of every fold with every penalty."""
+"""Value and gradient of many linear classification problems at once, and what their fits answer."""
 
 from __future__ import annotations
 
@@ -18,74 +18,56 @@ _CHUNK = 1 << 20
 
 
 class Objective(ABC):
-    """Mean weighted loss + penalty / 2 * ||W||^2 of P problems of R rows each; problem p sees `samples[sets[p]]`.
+    """Mean weighted loss + penalty / 2 * ||W||^2 of P problems of R rows each, on the same samples.
 
-    Parameters `x` are `[P, R * (1 + K)]`: weights on the axes of the problem's samples, padded with zeros to the widest.
-    Problems of one set share its features in one matrix product. Images come last: a product with few rows and many
-    columns runs at three times the speed of its transpose, and a softmax goes along contiguous memory.
+    Parameters `x` are `[P, R * (1 + K)]`: weights on the axes of the samples. Problems share the samples' features in one
+    matrix product. Images come last: a product with few rows and many columns runs at three times the speed of its
+    transpose, and a softmax goes along contiguous memory.
 
-    sets  `[P]`, ascending; penalties `[P]`
-    bend  `[P]` mean curvature of the loss by a logit, where each problem was last evaluated
+    penalties  `[P]`
+    bend       `[P]` mean curvature of the loss by a logit, where each problem was last evaluated
     """
 
-    def __init__(self, samples: Sequence[Spectrum], sets: Tensor, penalties: Tensor, rows: int) -> None:
-        self.samples, self.sets, self.rows = samples, sets, rows
-        self.width = max(s.width for s in samples)
-        like = samples[0].features
-        self.ridge = penalties.to(like.dtype)[:, None].repeat(1, self.width)
+    def __init__(self, samples: Spectrum, penalties: Tensor, rows: int) -> None:
+        self.samples, self.rows = samples, rows
+        self.ridge = penalties.to(samples.values.dtype)[:, None].repeat(1, samples.width)
         self.ridge[:, 0] = 0  # the bias is not penalised
-        self.values = like.new_ones(len(samples), self.width)
-        for number, s in enumerate(samples):
-            self.values[number, : s.width] = s.values
-        self.bend = like.new_ones(len(sets))
+        self.bend = samples.values.new_ones(len(penalties))
 
     @abstractmethod
-    def loss(self, logits: Tensor, which: Tensor, samples: Spectrum, part: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss `[p]` in float64, its derivative by the logits `[p, R, n]`, and its mean curvature `[p]`.
+    def loss(self, logits: Tensor, which: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss `[p]`, its derivative by the logits `[p, R, n]`, and its mean curvature `[p]`.
 
-        logits `[p, R, n]`, may be overwritten, of the images `part` of `samples` by the problems `which`
+        logits `[p, R, n]`, may be overwritten, of the images `part` of the samples by the problems `which`
         """
 
     def start(self) -> Tensor:
         """All weights zero, `[P, R * (1 + K)]`."""
-        return self.values.new_zeros(len(self.sets), self.rows * self.width)
+        return self.ridge.new_zeros(len(self.ridge), self.rows * self.samples.width)
 
     def metric(self, which: Tensor) -> Tensor:
         """Inverse of the curvature at the last evaluation, taken to be diagonal: `[p, R * (1 + K)]`."""
-        curvature = torch.addcmul(self.ridge[which], self.bend[which, None], self.values[self.sets[which]])
+        curvature = torch.addcmul(self.ridge[which], self.bend[which, None], self.samples.values)
         return curvature.reciprocal_().repeat(1, self.rows)
 
     def __call__(self, x: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-        """Values `[p]` and gradients `[p, R * (1 + K)]` of the problems `which`."""
-        x = x.view(len(which), self.rows, self.width)
-        ridge = self.ridge[which].unsqueeze(1)
-        gradient = x * ridge
+        """Values `[p]` and gradients `[p, R * (1 + K)]` of the problems `which`; sets `bend`."""
+        features, problems, rows = self.samples.features, len(which), self.rows
+        x = x.view(problems, rows, -1)
+        gradient = x * self.ridge[which].unsqueeze(1)
         value = 0.5 * (x * gradient).sum((1, 2))
-        counts = torch.bincount(self.sets[which], minlength=len(self.samples)).tolist()
-        begin = 0
-        for samples, count in zip(self.samples, counts, strict=True):
-            run = slice(begin, begin + count)
-            if count:
-                value[run] += self._data_part(x[run], gradient[run], which[run], samples)
-            begin += count
-        return value, gradient.view(len(which), -1)
-
-    def _data_part(self, x: Tensor, gradient: Tensor, which: Tensor, samples: Spectrum) -> Tensor:
-        """Losses `[p]` of problems of one set, images taken some at a time; adds onto `gradient` and sets `bend`."""
-        problems, rows = len(which), self.rows
-        flat = x[..., : samples.width].reshape(problems * rows, samples.width)
-        products, value, bend = torch.zeros_like(flat), x.new_zeros(problems), x.new_zeros(problems)
+        flat, onto, bend = x.reshape(problems * rows, -1), gradient.view(problems * rows, -1), torch.zeros_like(value)
+        # some images at a time
         step = max(256, _CHUNK // (problems * rows))
-        for begin in range(0, len(samples.labels), step):
+        for begin in range(0, len(features), step):
             part = slice(begin, begin + step)
-            logits = (flat @ samples.features[part].T).view(problems, rows, -1)
-            some, residual, curvature = self.loss(logits, which, samples, part)
+            logits = (flat @ features[part].T).view(problems, rows, -1)
+            some, residual, curvature = self.loss(logits, which, part)
             value += some
             bend += curvature
-            products.addmm_(residual.view(problems * rows, -1), samples.features[part])
-        gradient[..., : samples.width] += products.view(problems, rows, -1)
+            onto.addmm_(residual.view(problems * rows, -1), features[part])
         self.bend[which] = bend
-        return value
+        return value, gradient.view(problems, -1)
 
 
 def held_out_logits(
@@ -100,8 +82,8 @@ def held_out_logits(
     logits = features.new_full((len(fits[0]), len(features), num_classes), torch.nan)
     for (_, valid), mine, x in zip(rows_of(folds, len(features)), samples, fits, strict=True):
         weight, bias = mine.folded(x)
-        away = features[valid] - mine.centre
-        shift = bias + torch.where(mine.present, weight @ mine.centre.double(), 0.0)
+        away = (features[valid] - mine.centre).to(features.dtype)
+        shift = bias + torch.where(mine.present, weight @ mine.centre, 0.0)
         scores = away @ weight.to(away.dtype).flatten(0, 1).T
         logits[:, valid] = scores.view(len(valid), -1, num_classes).transpose(0, 1) + shift.to(away.dtype).unsqueeze(1)
     return logits

@@ -14,7 +14,8 @@ from headstart.engine.solvers.folds import Folds, rows_of, stratified_folds
 from headstart.engine.solvers.linear import LinearSolution, check, check_penalty
 from headstart.engine.solvers.logistic import fit_logistic, held_out_logistic
 from headstart.engine.solvers.prototypes import fit_nearest_mean
-from headstart.engine.solvers.ridge import fit_ridge, ridge_path
+from headstart.engine.solvers.ridge import fit_ridge, held_out_ridge
+from headstart.engine.solvers.spectrum import Spectrum, spectrum
 from headstart.engine.solvers.svm import fit_svm, held_out_svm
 from headstart.engine.solvers.threads import fitting
 from headstart.errors import ConfigError
@@ -62,14 +63,17 @@ def cross_validate(
     penalties: Sequence[float],
     folds: Folds,
     sample_weight: Tensor | None = None,
+    known: Spectrum | None = None,
 ) -> Selection:
     """Choose a penalty by out-of-fold accuracy.
 
     solver  `logistic`, `svm`, `ridge` or `nearest_mean` (which has no penalty: the first is reported)
     folds   (train, valid) pairs of row numbers. With `sample_weight` accuracy is weighted too: with class weights it is the
             balanced one
+    known   see `prepared`; only for folds that together learn from every image
 
-    All folds x penalties of `logistic` and `svm` are solved together; `ridge` needs one eigendecomposition per fold.
+    Folds are solved side by side. Features are standardised once, by all images that any
+    fold learns from (`nearest_mean`: by each fold anew).
     """
     check(features, labels, num_classes, sample_weight)
     strengths = tuple(sorted(float(penalty) for penalty in penalties))
@@ -78,8 +82,7 @@ def cross_validate(
     for penalty in strengths if solver != "nearest_mean" else ():
         check_penalty(penalty)
     pairs = rows_of(folds, len(labels))
-    with fitting(features):
-        logits = _held_out(solver, features, labels, num_classes, strengths, pairs, sample_weight)
+    logits = _held_out(solver, features, labels, num_classes, strengths, pairs, sample_weight, known)
     weight = torch.ones(len(labels), dtype=torch.float64) if sample_weight is None else sample_weight.double()
     weight = torch.where(torch.isfinite(logits[0]).all(1), weight, 0.0)
     right = (logits.argmax(2) == labels).double()
@@ -93,6 +96,17 @@ def cross_validate(
     return Selection(strengths[best], strengths, accuracies, logits[best], tuple(by_fold), (scale, 0.0), info)
 
 
+def prepared(
+    solver: Solver, features: Tensor, labels: Tensor, num_classes: int, sample_weight: Tensor | None = None
+) -> Spectrum | None:
+    """What choosing a penalty and the fit that keeps it both need, and need not compute twice; None for `nearest_mean`."""
+    if solver == "nearest_mean":
+        return None
+    check(features, labels, num_classes, sample_weight)
+    with fitting(features):
+        return spectrum(features, labels, num_classes, None, sample_weight)
+
+
 def fit(
     solver: Solver,
     features: Tensor,
@@ -100,15 +114,16 @@ def fit(
     num_classes: int,
     penalty: float,
     sample_weight: Tensor | None = None,
+    known: Spectrum | None = None,
 ) -> LinearSolution:
-    """Fit the solver of that name; an SVM is left uncalibrated (`solve` and `fit_svm` calibrate it)."""
+    """Fit the solver of that name; an SVM is left uncalibrated (`solve` and `fit_svm` calibrate it). `known`: `prepared`."""
     with fitting(features):
         if solver == "logistic":
-            return fit_logistic(features, labels, num_classes, penalty, sample_weight)
+            return fit_logistic(features, labels, num_classes, penalty, sample_weight, known)
         if solver == "svm":
-            return fit_svm(features, labels, num_classes, penalty, sample_weight, folds=())
+            return fit_svm(features, labels, num_classes, penalty, sample_weight, known, folds=())
         if solver == "ridge":
-            return fit_ridge(features, labels, num_classes, penalty, sample_weight)
+            return fit_ridge(features, labels, num_classes, penalty, sample_weight, known)
         if solver == "nearest_mean":
             return fit_nearest_mean(features, labels, num_classes, penalty, sample_weight)
     raise ConfigError(f"solver {solver!r} is not known; there are logistic, svm, ridge and nearest_mean")
@@ -144,21 +159,19 @@ def _held_out(
     penalties: Sequence[float],
     pairs: list[tuple[Tensor, Tensor]],
     sample_weight: Tensor | None,
+    known: Spectrum | None,
 ) -> Tensor:
     """Out-of-fold logits `[K, N, C]`, NaN where no fold held the image out."""
     if solver == "logistic":
-        return held_out_logistic(features, labels, num_classes, penalties, pairs, sample_weight)
+        return held_out_logistic(features, labels, num_classes, penalties, pairs, sample_weight, known)
     if solver == "svm":
-        return held_out_svm(features, labels, num_classes, penalties, pairs, sample_weight)
+        return held_out_svm(features, labels, num_classes, penalties, pairs, sample_weight, known)
+    if solver == "ridge":
+        return held_out_ridge(features, labels, num_classes, penalties, pairs, sample_weight, known)
     logits = features.new_full((len(penalties), len(labels), num_classes), torch.nan)
     for train, valid in pairs:
         weight = None if sample_weight is None else sample_weight[train]
-        if solver == "ridge":
-            path = ridge_path(features[train], labels[train], num_classes, penalties, weight)
-            scores = features[valid].double() @ path.weights.transpose(1, 2) + path.biases.unsqueeze(1)
-            logits[:, valid] = scores.to(features.dtype)
-        else:
-            logits[:, valid] = fit(solver, features[train], labels[train], num_classes, 0.0, weight).logits(features[valid])
+        logits[:, valid] = fit(solver, features[train], labels[train], num_classes, 0.0, weight).logits(features[valid])
     return logits
 
 

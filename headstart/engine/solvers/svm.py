@@ -14,7 +14,8 @@ from headstart.engine.solvers.lbfgs import minimise
 from headstart.engine.solvers.linear import LinearSolution
 from headstart.engine.solvers.newton import finish
 from headstart.engine.solvers.objective import Objective, finished, held_out_logits
-from headstart.engine.solvers.spectrum import Spectrum, everything, spectra
+from headstart.engine.solvers.spectrum import Spectrum, everything, learned_by_folds
+from headstart.engine.solvers.threads import side_by_side
 
 _GRADIENT = 1e-6
 """largest gradient entry of a fit to keep"""
@@ -36,6 +37,7 @@ def fit_svm(
     num_classes: int,
     penalty: float,
     sample_weight: Tensor | None = None,
+    known: Spectrum | None = None,
     *,
     folds: Folds | None = None,
 ) -> LinearSolution:
@@ -48,13 +50,11 @@ def fit_svm(
     bias is not penalised. Probabilities are the softmax of scaled margins (temperature scaling, Guo et al. 2017), not
     Platt's one sigmoid per class: a softmax adds up to one.
     """
-    samples = everything(features, labels, num_classes, penalty, sample_weight)
+    samples = everything(features, labels, num_classes, penalty, sample_weight, known)
     # Newton's steps are dear: the path before them, in short floats, goes on until few are needed
-    x = _path([samples.short()], [penalty], num_classes, keep=True)[0].double()
-    objective, steps = SquaredHinge([samples], penalty, num_classes), 0
-    for c in samples.present.nonzero()[:, 0].tolist():
-        x[c], taken = finish(samples, objective.signs[0][c], penalty, x[c])
-        steps = max(steps, taken)
+    x = _path(samples.to(torch.float32), [penalty], keep=True)[0].double()
+    objective = SquaredHinge(samples, penalty)
+    steps = max(_finish(objective, samples.present, x))
     value, gradient = objective(x, torch.arange(num_classes))
     largest = float(gradient.abs().max())
     info = {
@@ -81,42 +81,44 @@ def held_out_svm(
     penalties: Sequence[float],
     folds: Folds,
     sample_weight: Tensor | None = None,
+    known: Spectrum | None = None,
 ) -> Tensor:
-    """Out-of-fold logits `[K, N, C]`: all folds and classes in lockstep, only as far as choosing needs."""
-    samples = spectra(features, labels, num_classes, folds, sample_weight)
-    path = torch.stack(_path(samples, penalties, num_classes)).view(len(penalties), len(samples), num_classes, -1)
-    fits = [path[:, number, :, : s.width] for number, s in enumerate(samples)]
-    return held_out_logits(features, samples, folds, fits, num_classes)
+    """Out-of-fold logits `[K, N, C]`: all classes of a fold in lockstep, only as far as choosing needs."""
+    parts = learned_by_folds(features, labels, num_classes, folds, sample_weight, known)[1]
+    fits = side_by_side(lambda part: torch.stack(_path(part.to(features.dtype), penalties)), parts, features)
+    return held_out_logits(features, parts, folds, fits, num_classes)
 
 
-def _path(samples: Sequence[Spectrum], penalties: Sequence[float], num_classes: int, keep: bool = False) -> list[Tensor]:
-    """Weights `[F * C, 1 + K]` for each of `penalties`, from strong to weak, each from where the one before ended.
+def _path(samples: Spectrum, penalties: Sequence[float], keep: bool = False) -> list[Tensor]:
+    """Weights `[C, 1 + K]` for each of `penalties`, from strong to weak, each from where the one before ended.
 
     keep  the way to an exact fit: machines with few images inside the margin are brought to their minimum at every penalty
           on the way, from which Newton's method needs a step or two to the next; it may need a hundred from elsewhere
     """
-    x = samples[0].features.new_zeros(len(samples) * num_classes, max(s.width for s in samples))
-    present = torch.cat([s.present for s in samples])
-    few = torch.zeros_like(present)
+    x = samples.features.new_zeros(len(samples.present), samples.width)
+    few = torch.zeros_like(samples.present)
     found = {}
     for penalty in _downward(penalties):
-        objective = SquaredHinge(samples, penalty, num_classes)
-        patience = 0 if few[present].all() else _PATIENCE
+        objective = SquaredHinge(samples, penalty)
+        patience = 0 if few[samples.present].all() else _PATIENCE
         close = _ROUGH if keep else _CLOSE
         fits = minimise(objective, x, tolerance=_GRADIENT, metric=objective.metric, close=close, max_iterations=patience)
         x = fits.x
         few = objective.few() & keep
-        for problem in (present & (few | ~fits.converged)).nonzero()[:, 0].tolist():
-            _finished(objective, problem, x[problem])
+        _finish(objective, samples.present & (few | ~fits.converged), x, _GAP)
         found[penalty] = x
     return [found[penalty] for penalty in penalties]
 
 
-def _finished(objective: SquaredHinge, problem: int, x: Tensor) -> None:
-    """Bring `x` `[1 + K]` of one problem near its minimum, in place."""
-    number, c = divmod(problem, objective.num_classes)
-    width = objective.samples[number].width
-    x[:width] = finish(objective.samples[number], objective.signs[number][c], objective.penalty, x[:width], _GAP)[0]
+def _finish(objective: SquaredHinge, which: Tensor, x: Tensor, gap: float = 0.0) -> list[int]:
+    """Bring the machines of the classes `which` `[C]` in `x` to their minimum by Newton's method; the steps each took."""
+    samples, classes = objective.samples, which.nonzero()[:, 0].tolist()
+
+    def one(c: int) -> int:
+        x[c], steps = finish(samples, objective.signs[c], objective.penalty, x[c], gap)
+        return steps
+
+    return side_by_side(one, classes, samples.features)
 
 
 def _downward(penalties: Sequence[float]) -> list[float]:
@@ -128,32 +130,29 @@ def _downward(penalties: Sequence[float]) -> list[float]:
 
 
 class SquaredHinge(Objective):
-    """max(0, 1 - sign f)^2 of one class against the rest: problem p is class p % C on set p // C, alone.
+    """max(0, 1 - sign f)^2 of one class against the rest: problem c is class c, alone.
 
     The classes share nothing, so each takes its own steps.
 
-    signs  per set `[C, n]`: 1 for images of the class, -1 for the rest
+    signs  `[C, n]`: 1 for images of the class, -1 for the rest
     """
 
-    def __init__(self, samples: Sequence[Spectrum], penalty: float, num_classes: int) -> None:
-        sets = torch.arange(len(samples)).repeat_interleave(num_classes)
-        super().__init__(samples, sets, torch.full((len(sets),), penalty, dtype=torch.float64), 1)
-        classes = torch.arange(num_classes)[:, None]
-        self.num_classes, self.penalty = num_classes, penalty
-        self.signs = [torch.where(s.labels == classes, 1.0, -1.0).to(s.features.dtype) for s in samples]
+    def __init__(self, samples: Spectrum, penalty: float) -> None:
+        classes = len(samples.present)
+        super().__init__(samples, torch.full((classes,), penalty, dtype=torch.float64), 1)
+        self.penalty = penalty
+        own = samples.labels == torch.arange(classes)[:, None]
+        self.signs = torch.where(own, 1.0, -1.0).to(samples.features.dtype)
 
     def few(self) -> Tensor:
-        """`[P]` whether fewer images were inside the margin than there are axes, where each problem was last evaluated.
+        """`[C]` whether fewer images were inside the margin than there are axes, where each problem was last evaluated.
 
         Then they could all sit on the margin, the curvature is that of a few images, and Newton's steps are cheap.
         """
-        inside = self.bend / 2 * torch.tensor([float(len(s.labels)) for s in self.samples])[self.sets]
-        return inside < torch.tensor([s.width for s in self.samples])[self.sets]
+        return self.bend / 2 * len(self.samples.labels) < self.samples.width
 
-    def loss(self, logits: Tensor, which: Tensor, samples: Spectrum, part: slice) -> tuple[Tensor, Tensor, Tensor]:
-        problems = which % self.num_classes
-        number = int(which[0]) // self.num_classes
-        sign, weights = self.signs[number][problems, part], samples.weights[part]
+    def loss(self, logits: Tensor, which: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        sign, weights = self.signs[which, part], self.samples.weights[part]
         hinge = logits.squeeze(1).mul_(sign).neg_().add_(1).clamp_min_(0)
         bend = 2 * ((hinge > 0).to(hinge.dtype) @ weights)
         value = hinge.square() @ weights
