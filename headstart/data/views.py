@@ -170,4 +170,4 @@ def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """`[B, H, W, C]` uint8 to float32 `[B, C, H, W]` in channels-last memory, `(x / 255 - mean) / std` per channel."""
     shift = torch.tensor(mean, device=x.device, dtype=torch.float32) * 255
     scale = 1 / (torch.tensor(std, device=x.device, dtype=torch.float32) * 255)
-    return ((x.to(torch.float32) - shift) * scale).permute(0, 3, 1, 2)
+    return x.to(torch.float32, copy=True).sub_(shift).mul_(scale).permute(0, 3, 1, 2)

@@ -128,7 +128,8 @@ def _moved(wanted: Tensor, leaving: Tensor, missed: Tensor, curvature: Tensor) -
     x = wanted / curvature[:, None]
     shift = leaving / curvature
     inner = torch.eye(len(leaving), dtype=x.dtype) - shift @ leaving.T
-    return (x + shift.T @ torch.linalg.solve(inner, leaving @ x - missed)).T
+    change: Tensor = torch.linalg.solve(inner, leaving @ x - missed)
+    return (x + shift.T @ change).T
 
 
 def _one_hot(samples: Spectrum) -> Tensor:
