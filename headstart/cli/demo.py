@@ -19,7 +19,7 @@ class DemoConfig:
     """run folder to write"""
     data_folder: Path | None = None
     """where to write the images; none: `demo-data` beside the run folder"""
-    budget: str = "25s"
+    budget: str = "40s"
     """time to spend on verifying rivals"""
     seed: int = 0
     """everything random follows from it"""

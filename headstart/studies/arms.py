@@ -212,11 +212,11 @@ def _enough_epochs(samples: int, arms: Sequence[Arm]) -> int:
 
 
 def _units(arms: int, folds: int) -> float:
-    """Trials that successive halving makes of so many arms on so many folds."""
+    """Trials that successive halving makes of so many arms on so many folds, at least: with time left, two finish."""
     total, left = 0, arms
     for _ in range(folds):
         total += left
-        left = max(min(2, left), -(-left // 2))
+        left = -(-left // 2)
     return float(total)
 
 

@@ -81,18 +81,21 @@ def measure(net: Net, task: Task, folds: Sequence[Fold], bank: FeatureBank, *, s
     return Measures(advice, curve, near, float(evidence.score), pixels, rate)
 
 
-def pace(net: Net, task: Task, looks: int = 3) -> float:
-    """Seconds per multiply-add of a pass without gradient: the median of a few batches, after one that warms up."""
+def pace(net: Net, task: Task, looks: int = 3, seconds: float = 0.5) -> float:
+    """Seconds per multiply-add of a pass without gradient: the median over batches, at least `looks`, for `seconds`.
+
+    The first half does not count: a small network takes a while to reach its speed.
+    """
     rows = task.rows[: batch_for(net.input)]
     x = present(task.store.gather(rows).to(net.device), net.input)
-    taken = []
+    taken: list[float] = []
     with looking(net):
-        for _ in range(looks + 1):
+        while len(taken) <= looks or sum(taken) < seconds:
             began = time.monotonic()
             for values in net.run(x).values():
                 values.sum().item()  # waits for the device
             taken.append(time.monotonic() - began)
-    return float(np.median(taken[1:])) / (len(rows) * max(sum(block_flops(net).values()), 1))
+    return float(np.median(taken[len(taken) // 2 :])) / (len(rows) * max(sum(block_flops(net).values()), 1))
 
 
 def _spread(total: int, limit: int) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
 """A race: several ways to adapt a network, on shared folds and seeds, under one time budget.
 
 Arms that only read frozen features cost little and run on every fold, for at most half of the time. Arms that train run by
-successive halving: all on the first fold, the better half on the second, and so on, until the finalists share every fold.
+successive halving: all on the first fold, the better half on the second, and so on, until the finalists share every fold:
+two of them, or one where time is short and frozen arms are there to be compared with.
 The advised arm is never dropped, because its regret is to be measured. Every finished trial is a file, so a killed race
 goes on.
 """
@@ -172,7 +173,7 @@ class Race:
                 self._try(standing, fold)
 
     def _round(self, contenders: list[Standing], fold: int) -> list[Standing]:
-        """All contenders on one fold; the better half goes on (two at least, the advised one always)."""
+        """All contenders on one fold; the better half goes on (two while there is time for two, the advised one always)."""
         for standing in contenders:
             if fold and len(standing.trials) < fold:
                 continue
@@ -186,7 +187,7 @@ class Race:
             self._try(standing, fold)
             standing.round = fold + 1
         there = sorted((s for s in contenders if fold in s.trials), key=lambda s: -s.mean)
-        keep = max(2, -(-len(there) // 2))
+        keep = max(self._finalists(there, len(self.folds) - fold - 1), -(-len(there) // 2))
         onward = [s for place, s in enumerate(there) if place < keep or s.arm.name == self.advised]
         for standing in there:
             if standing not in onward:
@@ -194,6 +195,12 @@ class Race:
                 standing.reason = f"in the lower half after fold {fold + 1}"
         self.log.event("round", fold=fold, onward=[s.arm.name for s in onward], spent=round(self.spent, 2))
         return onward
+
+    def _finalists(self, there: Sequence[Standing], folds: int) -> int:
+        """Two, so that something is left to compare; one, when time is too short for two and there are frozen arms."""
+        needed = folds * sum(standing.seconds for standing in there[:2])
+        alone = distributed.share(self.spent + needed > self.budget) and any(arm.frozen for arm in self.arms)
+        return 1 if alone else 2
 
     def _affordable(self, standing: Standing) -> bool:
         expected = standing.seconds or self.estimate.get(standing.arm.name, 0.0) * self._calibration()

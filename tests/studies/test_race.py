@@ -105,6 +105,21 @@ def test_two_arms_are_never_halved() -> None:
     assert all(s.status == "finished" for s in run(race({"a": (10, 1), "b": (40, 1)})).values())
 
 
+@pytest.mark.parametrize(
+    ("frozen", "budget", "trials"),
+    # ten trials of two arms take eleven seconds; the frozen arm costs nothing
+    [(("p",), 11.0, {"p": 5, "a": 5, "b": 5}), (("p",), 10.0, {"p": 5, "a": 1, "b": 5}), ((), 10.0, {"a": 4, "b": 5})],
+)
+def test_short_time_is_spent_on_one_finalist_that_has_frozen_rivals(
+    frozen: tuple[str, ...], budget: float, trials: dict[str, int]
+) -> None:
+    table = {"p": (5.0, 0.0), "a": (10.0, 1.1), "b": (30.0, 1.1)}
+    found = run(
+        race({name: table[name] for name in trials}, frozen=frozen, budget=budget, advised=frozen[0] if frozen else "b")
+    )
+    assert {name: len(standing.trials) for name, standing in found.items()} == trials
+
+
 def test_frozen_arms_run_on_every_fold() -> None:
     found = run(race({"probe": (5, 0.1), "svm": (4, 0.1), **EIGHT}, frozen=("probe", "svm"), advised="probe"))
     assert all(len(found[name].trials) == 5 for name in ("probe", "svm"))
