@@ -7,7 +7,7 @@ failure of all, and none waits for an answer that will never come.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
@@ -177,21 +177,37 @@ def _others_there() -> Iterator[None]:
         raise lost from error
 
 
-def sum_over_processes(tensors: Iterable[Tensor]) -> None:
-    """Replace each tensor by its sum over all processes, in one message per kind of number."""
+def sum_over_processes(tensors: Iterable[Tensor], asked: Sequence[bool] = ()) -> list[bool]:
+    """Replace each tensor by its sum over all processes, in one message per kind of number.
+
+    asked  questions, the same number everywhere; the answer to each is whether any process says yes. They travel with the
+           tensors: a message of their own would cost as much again
+    """
     if not _many():
-        return
+        return list(asked)
     by_kind: dict[torch.dtype, list[Tensor]] = {}
     for tensor in tensors:
         by_kind.setdefault(tensor.dtype, []).append(tensor)
-    for group in by_kind.values():
-        flat = torch.cat([tensor.reshape(-1) for tensor in group])
+    answers = torch.tensor([float(yes) for yes in asked])
+    if asked and not by_kind:
+        by_kind[answers.dtype] = []
+    for number, (dtype, group) in enumerate(by_kind.items()):
+        told = answers.to(group[0].device if group else _device(), dtype) if number == 0 else None
+        parts = [*group] if told is None else [*group, told]
+        flat = torch.cat([tensor.reshape(-1) for tensor in parts])
         with _others_there():
             dist.all_reduce(flat)
         start = 0
-        for tensor in group:
+        for tensor in parts:
             tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
             start += tensor.numel()
+        answers = answers if told is None else told
+    return [bool(answer) for answer in answers.tolist()]
+
+
+def _device() -> torch.device:
+    """Where messages of this process's group live."""
+    return torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
 
 
 def from_first(tensors: Iterable[Tensor]) -> None:

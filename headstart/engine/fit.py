@@ -147,7 +147,9 @@ def _loop(
                 step.taps()  # statistics adapt in the forward pass, which no loss asks for
         course.watch(index, losses)
         weights = stage.balance.backward(losses, groups, index) if gradients else {}
-        distributed.sum_over_processes([p.grad for p in gradients if p.grad is not None])
+        answers = distributed.sum_over_processes(
+            [p.grad for p in gradients if p.grad is not None], _signals(saved_at, machine)
+        )
         if stage.optimizer.clip is not None:
             nn.utils.clip_grad_norm_(gradients, stage.optimizer.clip, foreach=False)
         for term in stage.terms.values():
@@ -159,7 +161,7 @@ def _loop(
             term.after_step(step)
         course.after(index, losses, weights, optimizer)
         over = course.stopped or index + 1 == plan.steps
-        stop, due = _signals(saved_at, machine)
+        stop, due = answers if distributed.world_size() > 1 else _signals(saved_at, machine)
         if checkpoints is not None and not over and (stop or due):
             course.save(checkpoints)
             saved_at = time.monotonic()
@@ -180,10 +182,10 @@ def _seed(device: torch.device, seed: int) -> None:
             torch.cuda.manual_seed(seed)
 
 
-def _signals(saved_at: float, machine: Machine) -> tuple[bool, bool]:
-    """Whether to stop, and whether a checkpoint is due. Processes must agree, so the first one's word and clock count."""
-    stop, due = distributed.share((interrupt.STOP.requested, time.monotonic() - saved_at >= machine.checkpoint_every))
-    return bool(stop), bool(due)
+def _signals(saved_at: float, machine: Machine) -> list[bool]:
+    """Whether to stop, and whether a checkpoint is due: by the first process's clock."""
+    due = distributed.is_first() and time.monotonic() - saved_at >= machine.checkpoint_every
+    return [interrupt.STOP.requested, due]
 
 
 @contextmanager

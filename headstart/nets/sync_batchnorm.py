@@ -1,9 +1,9 @@
 """BatchNorm over all processes, with a backward pass that knows it. Works on gloo (CPU) and NCCL.
 
-Every process contributes its number of values, their sum and their sum of squares per channel; the mean and variance are
-those of all values together, whatever the batch of each process. In the backward pass the two sums that the gradient needs
-are summed over the processes too. Where every process's loss is its share of the loss over all samples, gradients summed
-over the processes equal those of one process on the whole batch.
+Every process contributes its number of values, their mean and their sum of squared deviations from it per channel; the mean
+and variance are those of all values together, whatever the batch of each process. In the backward pass the two sums that the
+gradient needs are summed over the processes too. Where every process's loss is its share of the loss over all samples,
+gradients summed over the processes equal those of one process on the whole batch.
 """
 
 from __future__ import annotations
@@ -26,11 +26,7 @@ class _Normalise(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, group: Any) -> Any:
         dims = [d for d in range(x.dim()) if d != 1]
         wide = x.double() if x.dtype == torch.float64 else x.float()
-        count = wide.new_full((1,), float(x.numel() // max(x.shape[1], 1)))
-        # Two passes, mean first: the sum of squares alone loses the variance of channels far from zero.
-        sums = _all_sum(torch.cat([wide.sum(dims), count]), group)
-        total, mean = sums[-1], sums[:-1] / sums[-1]
-        variance = _all_sum((wide - _wide(mean, x)).square().sum(dims), group) / total
+        mean, variance, total = _moments(wide, dims, group)
         inverse = (variance + eps).rsqrt()
         normal = (wide - _wide(mean, x)) * _wide(inverse, x)
         ctx.save_for_backward(normal, inverse, weight, total)
@@ -61,10 +57,39 @@ def _wide(values: Tensor, like: Tensor) -> Tensor:
     return values.view(1, -1, *[1] * (like.dim() - 2))
 
 
+def _moments(x: Tensor, dims: list[int], group: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean `[C]`, biased variance `[C]` and number of values per channel over all processes, in one message.
+
+    Each sends what it has around its own mean (Chan, Golub & LeVeque 1979): sums of squares around zero would lose the
+    variance of channels far from it.
+    """
+    count = x.new_full((1,), float(x.numel() // max(x.shape[1], 1)))
+    mean = x.sum(dims) / count.clamp(min=1)
+    around = (x - _wide(mean, x)).square().sum(dims)
+    every = _gathered(torch.cat([count, mean, around]), group)
+    counts, means, arounds = every[:, :1], every[:, 1 : 1 + len(mean)], every[:, 1 + len(mean) :]
+    total = counts.sum(0)
+    middle = (counts * means).sum(0) / total
+    return middle, (arounds + counts * (means - middle).square()).sum(0) / total, total
+
+
+def _gathered(values: Tensor, group: Any) -> Tensor:
+    """`[processes, n]` of every process's `values` `[n]`."""
+    if not _many(group):
+        return values[None]
+    every = [torch.empty_like(values) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(every, values, group=group)
+    return torch.stack(every)
+
+
 def _all_sum(values: Tensor, group: Any) -> Tensor:
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size(group) > 1:
+    if _many(group):
         dist.all_reduce(values, op=dist.ReduceOp.SUM, group=group)
     return values
+
+
+def _many(group: Any) -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size(group) > 1
 
 
 def synchronised(norm: _BatchNorm, x: Tensor, group: Any = None) -> Tensor:
@@ -113,7 +138,7 @@ def sync_batchnorm(net: nn.Module, group: Any = None) -> Iterator[None]:
     norms = [part for part in net.modules() if isinstance(part, _BatchNorm)]
     kinds = [type(norm) for norm in norms]
     try:
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size(group) > 1:
+        if _many(group):
             for norm in norms:
                 norm.__class__ = _synchronised_kind(type(norm), group)  # type: ignore[arg-type]
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,10 @@ class Keeping(Term):
 
 
 def test_adding_up_over_processes_leaves_a_terms_own_loss_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def doubled(tensors: Iterable[Tensor]) -> None:
+    def doubled(tensors: Iterable[Tensor], asked: Sequence[bool] = ()) -> list[bool]:
         for tensor in tensors:
             tensor.mul_(2)
+        return list(asked)
 
     monkeypatch.setattr(distributed, "sum_over_processes", doubled)
     net, task = vectors()
