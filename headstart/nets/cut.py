@@ -62,7 +62,7 @@ def cut_network(module: nn.Module, sides: tuple[int, ...], *, keep_classifier: b
 
     Raises BackboneError when the module cannot take such an input or gives no single tensor.
     """
-    found = trace(module)
+    found = trace(module, sides)
     if "net" not in found.refused:
         try:
             return _cut_traced(found, sides, keep_classifier)
@@ -112,7 +112,7 @@ def _cut_traced(found: Trace, sides: tuple[int, ...], keep_classifier: bool) -> 
     give_names(pieces, found.calls, weighty)
     blocks = OrderedDict((piece.name, crossing.block(piece, found.calls)) for piece in pieces)
     info = {piece.name: _info(crossing, piece) for piece in pieces}
-    return Cut(blocks, info, stripped.classifier, _notes(found, stripped), values.flexible)
+    return Cut(blocks, info, stripped.classifier, _notes(found, stripped), values.flexible and not found.sized)
 
 
 def _kind(found: Trace) -> str:

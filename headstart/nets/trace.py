@@ -1,10 +1,11 @@
 """Write down what a network does, as a graph of calls, so that it can be cut between any two of them.
 
-Symbolic tracing with torch.fx, with four provisions that a plain trace lacks:
+Symbolic tracing with torch.fx, with five provisions that a plain trace lacks:
 
 - a module without children, a normalisation layer, and whatever timm says must not be looked into, is one node;
 - so is a module that reads its `training` flag: a trace would freeze the flag's value;
-- a module whose code cannot be traced (its control flow looks at values or shapes) becomes one node, and the trace goes on;
+- where control flow looks at shapes, it goes the way that inputs of the given size take, whatever their number;
+- a module whose code cannot be traced (its control flow looks at values) becomes one node, and the trace goes on;
 - which module made which nodes is kept: `Call`.
 """
 
@@ -77,12 +78,16 @@ class Call:
 
 @dataclass
 class Trace:
-    """The graph of `root`, the module calls in it, and `refused`: modules that could not be looked into, and why."""
+    """The graph of `root`, the module calls in it, and `refused`: modules that could not be looked into, and why.
+
+    sized  whether control flow looked at shapes: the graph is then right for inputs of the given size only
+    """
 
     root: Whole
     graph: fx.Graph
     calls: list[Call]
     refused: dict[str, str]
+    sized: bool = False
 
     @property
     def output(self) -> fx.Node:
@@ -129,13 +134,66 @@ def _timm_leaves() -> tuple[tuple[type[nn.Module], ...], tuple[Callable[..., Any
     return tuple(layers.get_notrace_modules()), tuple(layers.get_notrace_functions())
 
 
+class _Shadow:
+    """What the nodes of a trace would give for a batch of some size, in tensors that have a shape and no values."""
+
+    def __init__(self, root: nn.Module, sides: tuple[int, ...], batch: int) -> None:
+        self.root, self.example = root, torch.empty(batch, *sides, device="meta")
+        self.known: dict[fx.Node, Any] = {}
+
+    def value(self, node: fx.Node) -> Any:
+        """Raises whatever an operation does that needs values."""
+        for before in node.graph.nodes:  # in order: a network is deeper than Python's stack
+            if before not in self.known:
+                self.known[before] = self._compute(before)
+            if before is node:
+                break
+        return self.known[node]
+
+    def _compute(self, node: fx.Node) -> Any:
+        args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), self.known.__getitem__)
+        if node.op == "placeholder":
+            return self.example
+        if node.op == "get_attr":
+            found: Any = self.root
+            for name in str(node.target).split("."):
+                found = getattr(found, name)
+            return found.to("meta") if isinstance(found, torch.Tensor) else found
+        if node.op == "call_module":
+            module = self.root.get_submodule(str(node.target))
+            named = (*module.named_parameters(), *module.named_buffers())
+            return torch.func.functional_call(module, {name: value.to("meta") for name, value in named}, args, kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        assert callable(node.target)
+        return node.target(*args, **kwargs)
+
+
 class _Tracer(fx.Tracer):
-    def __init__(self) -> None:
+    def __init__(self, sides: tuple[int, ...] | None) -> None:
         self.opaque, functions = _timm_leaves()
         super().__init__(autowrap_functions=functions)
         self.calls: list[Call] = []
         self.inside: Call | None = None
         self.refused: dict[str, str] = {}
+        self.sides, self.shadows, self.sized, self.looking = sides, list[_Shadow](), False, False
+
+    def to_bool(self, obj: fx.Proxy) -> bool:
+        if self.sides is None:
+            return bool(super().to_bool(obj))  # type: ignore[no-untyped-call]
+        # what a network does must not hang on how many images it is shown
+        self.shadows = self.shadows or [_Shadow(self.root, self.sides, batch) for batch in (1, 2, 97)]
+        self.looking = True
+        try:
+            answers = {bool(shadow.value(obj.node)) for shadow in self.shadows}
+        except Exception as error:  # an operation that needs values, or has no form without
+            raise fx.proxy.TraceError("its control flow looks at values") from error
+        finally:
+            self.looking = False
+        if len(answers) > 1:
+            raise fx.proxy.TraceError("its control flow looks at the number of images")
+        self.sized = True
+        return answers.pop()
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         if isinstance(m, Whole) or module_qualified_name == "net":
@@ -145,10 +203,14 @@ class _Tracer(fx.Tracer):
         return childless or known or reads_training(type(m))  # type: ignore[arg-type]
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if self.looking:
+            return attr_val
         # No cache: every use of a parameter gets its own node, beside its user, so that none crosses a cut.
         return super().getattr(attr, attr_val, {})  # type: ignore[no-untyped-call]
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.looking:
+            return forward(*args, **kwargs)
         path = self.path_of_module(m)
         call = Call(path, m, self.inside, self.is_leaf_module(m, path), args, kwargs)
         before = next(iter(reversed(self.graph.nodes)), None)
@@ -200,15 +262,15 @@ def _impure(node: fx.Node) -> bool:
     return node.op == "call_method" and str(node.target).endswith("_") and not str(node.target).endswith("__")
 
 
-def _trace_once(root: Whole, training: bool) -> Trace:
-    tracer = _Tracer()
-    with mode(root, training):
+def _trace_once(root: Whole, training: bool, sides: tuple[int, ...] | None = None) -> Trace:
+    tracer = _Tracer(sides)
+    with mode(root, training), torch.no_grad():
         graph = tracer.trace(root)
     for node in reversed(graph.nodes):
         if node.target is torch._assert:
             graph.erase_node(node)
     graph.eliminate_dead_code(is_impure_node=_impure)
-    return Trace(root, graph, tracer.calls, tracer.refused)
+    return Trace(root, graph, tracer.calls, tracer.refused, tracer.sized)
 
 
 def _signature(graph: fx.Graph) -> list[tuple[Any, ...]]:
@@ -241,8 +303,10 @@ def _free_dropout(trace: Trace, node: fx.Node) -> bool:
     return True
 
 
-def trace(net: nn.Module) -> Trace:
+def trace(net: nn.Module, sides: tuple[int, ...] | None = None) -> Trace:
     """The graph of `net`, valid in training and in eval mode.
+
+    sides  of the inputs `[N, *sides]`; None: code that looks at shapes is not looked into
 
     The network is traced in both modes. A call of functional dropout, the one thing that may differ between them outside
     modules that read their own flag, becomes a module; any other difference makes the whole network one node, with the
@@ -250,7 +314,7 @@ def trace(net: nn.Module) -> Trace:
     """
     root = Whole(net)
     root.training = net.training
-    found, other = _trace_once(root, False), _trace_once(root, True)
+    found, other = _trace_once(root, False, sides), _trace_once(root, True, sides)
     left, right = _signature(found.graph), _signature(other.graph)
     nodes = list(found.graph.nodes)
     differing = [i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b]

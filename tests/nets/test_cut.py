@@ -15,6 +15,7 @@ from headstart.nets.cut import Cut, cut, cut_network
 from headstart.nets.net import InputSpec, Net
 from tests.nets.toys import (
     CarriesBatchSize,
+    LooksAtShapes,
     LooksAtValues,
     Plain,
     SharesALayer,
@@ -207,6 +208,28 @@ def test_an_untraceable_network_is_one_block() -> None:
     assert found.classifier is not None
     assert "cannot be cut into blocks" in found.notes[0]
     assert "control flow" in found.notes[0]
+
+
+@pytest.mark.parametrize("size", [16, 17, 20, 23])
+def test_control_flow_that_looks_at_shapes_goes_the_way_of_the_given_size(size: int) -> None:
+    """Padded by one on either side, on one side only, and not at all."""
+    whole = scramble(LooksAtShapes()).eval()
+    before = copy.deepcopy(whole.state_dict())
+    found = _check(whole, size)
+    assert list(found.blocks) == ["stem", "layers_1", "layers_2", "pool"]
+    assert not found.notes
+    assert not found.flexible
+    assert all(torch.equal(value, before[name]) for name, value in whole.state_dict().items())
+    with torch.no_grad():
+        for images in (1, 2, 3, 7):
+            x = torch.randn(images, 3, size, size, generator=torch.Generator().manual_seed(2))
+            assert torch.equal(_full(found, x), whole(x))
+
+
+def test_control_flow_that_looks_at_the_number_of_images_is_not_followed() -> None:
+    found = _check(scramble(LooksAtShapes("images")).eval(), 16)
+    assert list(found.blocks) == ["backbone"]
+    assert "looks at the number of images" in found.notes[0]
 
 
 def test_tokens_are_averaged_at_the_end() -> None:
