@@ -39,16 +39,18 @@ _FIXED_VIEWS = 4
 def base_recipe(net: Net, samples: int, *, mirror: bool, class_weights: bool) -> Recipe:
     """Rates by kind of network, batches by amount of data.
 
-    Networks with batch normalisation train by SGD at 0.1, others (transformers, ConvNeXt) by AdamW at 0.001. A batch is a
-    thirtieth of the data, between 16 and 64, so that an epoch is at least some thirty steps.
+    Networks with batch normalisation train by SGD at 0.1, others (transformers, ConvNeXt) by AdamW at 0.001, those without
+    any normalisation by SGD at 0.1 and gradients of length one at most, as the first steps of a new head would otherwise
+    silence them for good. A batch is a thirtieth of the data, between 16 and 64, so that an epoch is some thirty steps.
     """
     batch = 16
     while batch < 64 and batch * 60 <= samples:
         batch *= 2
-    plain = any(isinstance(module, _BatchNorm) for module in net.modules()) or not _has_norm(net)
     shared = Recipe(batch_size=batch, mirror=mirror, class_weights=class_weights)
-    if plain:
+    if any(isinstance(module, _BatchNorm) for module in net.modules()):
         return shared
+    if not _has_norm(net):
+        return replace(shared, clip=1.0)
     return replace(shared, optimizer="adamw", lr=1e-3, weight_decay=0.05, clip=1.0)
 
 

@@ -53,11 +53,12 @@ def test_a_batch_is_a_thirtieth_of_the_data_or_as_small_as_batches_get(net: Net,
     assert base_recipe(net, samples, mirror=True, class_weights=False).batch_size == batch
 
 
-def test_networks_without_batch_normalisation_train_by_adamw(net: Net) -> None:
+def test_rates_go_by_the_normalisation_a_network_has(net: Net) -> None:
     transformer = perceptron()
     transformer.blocks["layer1"] = nn.Sequential(nn.LayerNorm(12), nn.Linear(12, 10))
     found = [base_recipe(each, 100, mirror=False, class_weights=True) for each in (net, perceptron(), transformer)]
     assert [recipe.optimizer for recipe in found] == ["sgd", "sgd", "adamw"]
+    assert [recipe.clip for recipe in found] == [None, 1.0, 1.0]
     assert found[2].lr < found[0].lr
     assert not any(recipe.mirror for recipe in found)
     assert all(recipe.class_weights for recipe in found)
