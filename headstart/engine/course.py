@@ -55,12 +55,12 @@ class Course:
         """Remember this step's losses and stop the run when one is not finite."""
         # Copies, because they are added up over processes in place, and the losses belong to the terms.
         self._pending.append((index, {name: loss.detach().clone() for name, loss in losses.items()}))
-        on_cpu = self.net.device.type == "cpu"
-        if on_cpu or len(self._pending) >= _CHECK_EVERY:
+        nothing_to_wait_for = self.net.device.type == "cpu" and distributed.world_size() == 1
+        if nothing_to_wait_for or len(self._pending) >= _CHECK_EVERY:
             self._settle()
 
     def _settle(self) -> None:
-        """Read the pending losses (waits for the device), check and add them up."""
+        """Read the pending losses (waits for the device and the other processes), check and add them up."""
         distributed.sum_over_processes([loss for _, losses in self._pending for loss in losses.values()])
         for index, losses in self._pending:
             for name, loss in losses.items():

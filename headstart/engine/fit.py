@@ -19,7 +19,7 @@ from headstart.engine.course import Course
 from headstart.engine.inputs import Inputs
 from headstart.engine.log import SILENT, RunLog
 from headstart.engine.optim import OptimizerState, factor, make_optimizer, restore, set_rate, state_of
-from headstart.engine.sampler import Plan, plan_for
+from headstart.engine.sampler import plan_for
 from headstart.engine.trained import Trained, digest, frozen_state, release, resolve, restore_masked, set_modes
 from headstart.errors import FrozenChanged, Interrupted
 from headstart.nets.net import Net
@@ -106,7 +106,7 @@ def fit(
         inputs = Inputs.of(net, stage, trained, plan, machine, run_seed, log)
         course = Course(net, stage, trained, plan, optimizer, log)
         first = course.resume(checkpoints)
-        _loop(net, stage, trained, plan, optimizer, inputs, course, first, machine, checkpoints, seed, log)
+        _loop(course, inputs, first, machine, checkpoints, seed)
         course.finish()
         moved = [name for name, mark in digest(frozen_state(net, stage, trained)).items() if frozen.get(name) != mark]
         if moved:
@@ -117,21 +117,9 @@ def fit(
     return FitResult(course.done, epochs, time.monotonic() - began, size, course.stopped, memory)
 
 
-def _loop(
-    net: Net,
-    stage: Stage,
-    trained: Trained,
-    plan: Plan,
-    optimizer: torch.optim.Optimizer,
-    inputs: Inputs,
-    course: Course,
-    first: int,
-    machine: Machine,
-    checkpoints: Checkpoints | None,
-    seed: int,
-    log: RunLog,
-) -> None:
+def _loop(course: Course, inputs: Inputs, first: int, machine: Machine, checkpoints: Checkpoints | None, seed: int) -> None:
     """From step `first` to the end of the plan. This is the only place where a step is taken."""
+    stage, plan, trained, optimizer = course.stage, course.plan, course.trained, course.optimizer
     groups = _groups(trained)
     gradients = list(trained.parameters.values())
     masked = _masked_values(trained)
