@@ -31,7 +31,8 @@ import torch
 
 from headstart.data.prepare import DataSet, prepare
 from headstart.data.sources import open_source
-from headstart.data.task import Task
+from headstart.data.store import store_of
+from headstart.data.task import Task, task_of
 from headstart.data.views import standard_view
 from headstart.engine.allocator import keep_freed_memory
 from headstart.engine.checkpoint import Checkpoints
@@ -106,6 +107,12 @@ def targets(pair: Pair, places: Places) -> tuple[Task, Task]:
     if len(test) > TEST_IMAGES:
         test = test.take(np.linspace(0, len(test) - 1, TEST_IMAGES).round().astype(np.int64))
     return train, test
+
+
+def alone(task: Task) -> Task:
+    """The same task on a store of its images alone: features are computed for whole stores."""
+    store = store_of(np.ascontiguousarray(task.store.array[task.rows]))
+    return task_of(task.name, store, task.targets, task.classes)
 
 
 @cache
@@ -266,7 +273,7 @@ def fill(out: Path, places: Places, pairs: list[Pair], draws: int, until: float,
             continue
         net = source(pair.source, pair.size, places)
         train, test = targets(pair, places)
-        task, bank = drawn(train, per_class, pair, draw), FeatureBank()
+        task, bank = alone(drawn(train, per_class, pair, draw)), FeatureBank()
         for strategy in missing:
             if time.monotonic() > until:
                 return False
