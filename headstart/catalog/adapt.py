@@ -68,7 +68,7 @@ class AdaptConfig:
     seed: int = 0
     """everything random follows from it"""
     mirror: bool = True
-    """mirroring keeps the class (switch off for digits, letters, signs)"""
+    """train on mirrored images too; --no-mirror where left and right matter, as in digits, letters and traffic signs"""
     class_weights: bool = False
     """weigh classes by the inverse of their size"""
     smoothing: float = 0.0
@@ -80,7 +80,7 @@ class AdaptConfig:
     average: float | None = None
     """decay per step of a weight average, e.g. 0.999; none: no averaging"""
     device: str = "auto"
-    """cpu, cuda, or auto"""
+    """cpu, cuda, or auto: cuda where there is one"""
     resume: bool = False
     """go on with an interrupted run in the same folder"""
     overwrite: bool = False

@@ -24,7 +24,7 @@ class DemoConfig:
     seed: int = 0
     """everything random follows from it"""
     device: str = "auto"
-    """cpu, cuda, or auto"""
+    """cpu, cuda, or auto: cuda where there is one"""
     resume: bool = False
     """go on with an interrupted run in the same folder"""
     json: bool = False

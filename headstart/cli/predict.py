@@ -34,6 +34,8 @@ class PredictConfig:
     """how to print the result"""
     out: Path | None = None
     """file to write the result to; none: print it"""
+    device: str = "auto"
+    """cpu, cuda, or auto: cuda where there is one"""
 
 
 def run(config: PredictConfig) -> int:
@@ -41,8 +43,9 @@ def run(config: PredictConfig) -> int:
     _check(config)
     folder = model_folder(config.model)
     from headstart.engine.model import Model
+    from headstart.studies.checks import device_of
 
-    result = Model.load(folder).predict(list(config.images), top_k=config.top_k)
+    result = Model.load(folder, device=device_of(config.device)).predict(list(config.images), top_k=config.top_k)
     text = as_text(result, config.format)
     if config.out is None:
         speak.say(text)

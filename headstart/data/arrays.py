@@ -58,7 +58,8 @@ def parts_of(data: Any) -> Parts:
 def load_npz(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays of an `.npz` file; pickled objects in it are refused."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # opened here: NumPy would leave a file open that turns out to be damaged
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except Exception as problem:  # damaged archives raise errors of the zip and zlib modules as well
         hint = "; it holds pickled objects, save plain arrays" if "pickle" in str(problem).lower() else ""

@@ -231,11 +231,9 @@ def _compare_inputs(path: Path, before: Mapping[str, Any], now: Mapping[str, str
 
 
 def _compare(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    plain = json.loads(json.dumps(now, default=str))
-    names = sorted((set(before) | set(plain)) - set(_WHATEVER))
-    changed = [
-        f"{name} was {before.get(name)!r}, now {plain.get(name)!r}" for name in names if before.get(name) != plain.get(name)
-    ]
+    old, new = _flat(before), _flat(json.loads(json.dumps(now, default=str)))
+    names = sorted((set(old) | set(new)) - set(_WHATEVER))
+    changed = [f"{name} was {old.get(name)!r}, now {new.get(name)!r}" for name in names if old.get(name) != new.get(name)]
     if changed:
         raise RunFolderMismatch(
             "\n".join(
@@ -246,6 +244,14 @@ def _compare(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> N
                 ]
             )
         )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Groups of settings opened, since a user gives and reads each by its own name."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value) if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def environment() -> dict[str, Any]:

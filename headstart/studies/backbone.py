@@ -14,7 +14,7 @@ from headstart.data.arrays import VectorSamples
 from headstart.data.decode import UnreadableError
 from headstart.data.sources import Source
 from headstart.engine.model import model_folder
-from headstart.errors import ConfigError, problems
+from headstart.errors import BackboneError, ConfigError, problems
 from headstart.nets.build import build
 from headstart.nets.library import parse_args
 from headstart.nets.net import Net
@@ -42,6 +42,14 @@ def _build(source: Source, config: BackboneConfig, given: nn.Module | None, seed
         if isinstance(source.samples, VectorSamples):
             raise ConfigError("the data are vectors, for which there is no default network; give one as `backbone`")
         name = "embedded" if typical_side(source) <= SMALL_IMAGES else DEFAULT
+        try:
+            return _built(name, config, seed)
+        except BackboneError as error:
+            raise BackboneError(f"{error}. For example: headstart adapt {source.where} --backbone embedded") from error
+    return _built(name, config, seed)
+
+
+def _built(name: str | Path | nn.Module, config: BackboneConfig, seed: int) -> Net:
     saved = model_folder(name) if isinstance(name, str) else None
     return build(
         saved if saved is not None else name,

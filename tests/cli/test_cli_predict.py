@@ -48,6 +48,14 @@ def _good(photos: Path) -> Path:
     return photos
 
 
+def test_the_device_is_chosen_as_in_adapt(run: Any, saved: Path, photos: Path) -> None:
+    _good(photos)
+    assert run("predict", saved, photos, "--device", "cpu").out == run("predict", saved, photos).out
+    said = run("predict", saved, photos, "--device", "tpu")
+    assert said.code == 2
+    assert "give cpu, cuda, cuda:1 or auto" in said.err
+
+
 def test_table_names_every_image_and_unreadable_ones_apart(run: Any, saved: Path, photos: Path) -> None:
     said = run("predict", saved, photos, "--top-k", "2")
     assert said.code == 1

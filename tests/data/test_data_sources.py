@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -356,6 +357,10 @@ def test_npz_files_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "t.npz").write_bytes(b"no archive")
     assert "pickled" in refused(tmp_path / "o.npz")
     assert "cannot be read" in refused(tmp_path / "t.npz")
+    np.savez(tmp_path / "cut.npz", images=np.zeros((9, 9)), labels=np.zeros(9))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:-30])
+    assert "cannot be read" in refused(tmp_path / "cut.npz")
+    gc.collect()  # a file left open would warn here, and warnings are errors
 
 
 # ----------------------------------------------------------------------------------------------- Datasets

@@ -81,6 +81,18 @@ def test_going_on_needs_resume_and_says_what_else_is_possible(tmp_path: Path) ->
     assert json.loads((path / "config.json").read_text()) == CONFIG
 
 
+def test_a_setting_in_a_group_is_named_by_itself(tmp_path: Path) -> None:
+    path, config = tmp_path / "run", {"seed": 0, "network": {"backbone": "embedded", "size": None}}
+    with open_run(path, config) as run:
+        run.begin()
+    other = {"seed": 0, "network": {"backbone": "timm:resnet18", "size": None}}
+    with pytest.raises(RunFolderMismatch) as caught, open_run(path, other, resume=True):
+        pass
+    assert "backbone was 'embedded', now 'timm:resnet18'" in str(caught.value)
+    assert "size" not in str(caught.value)
+    assert "{" not in str(caught.value)
+
+
 def test_other_settings_are_listed(tmp_path: Path) -> None:
     path = begun(tmp_path / "run")
     other = {**CONFIG, "seed": 1, "budget": "10m"}

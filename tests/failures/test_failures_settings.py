@@ -166,7 +166,7 @@ def test_large_images_without_a_download_are_not_given_another_network_in_silenc
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     said = run("adapt", tmp_path / "photos", "--out", tmp_path / "run")
-    refused(said, "the pretrained weights of timm:mobilenetv4_conv_small", "cannot be downloaded", "embedded")
+    refused(said, "the pretrained weights of timm:mobilenetv4_conv_small", "cannot be downloaded", "--backbone embedded")
 
 
 def test_a_network_without_pretrained_weights_is_called_so(adapt: Run, album: Path, tmp_path: Path) -> None:
