@@ -120,13 +120,17 @@ class Story:
         return None
 
     def _round(self, event: dict[str, Any]) -> str | None:
-        means = {arm: sum(self._accuracies[arm]) / len(self._accuracies[arm]) for arm in self._fresh}
+        """Means over the same folds: those of arms that were done on every fold before are told on the first ones too."""
+        reached = event["fold"] + 1
+        shared = {arm: values[:reached] for arm, values in self._accuracies.items() if arm in self._fresh}
         self._fresh = set()
-        if not means:
+        if not shared:
             return None
+        means = {arm: sum(values) / len(values) for arm, values in shared.items()}
         told = ", ".join(f"{arm} {means[arm]:.3f}" for arm in sorted(means, key=lambda arm: (-means[arm], arm)))
         onward = ", ".join(event.get("onward", ()))
-        return f"  after fold {event['fold'] + 1}: {told}" + (f"; going on: {onward}" if onward else "")
+        where = f"after fold {reached}" if reached == 1 else f"mean of folds 1 to {reached}"
+        return f"  {where}: {told}" + (f"; going on: {onward}" if onward else "")
 
 
 def _bars() -> Progress:

@@ -13,6 +13,7 @@ from headstart.report import words
 from headstart.report.charts import bar
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
 from headstart.report.tables import flatten, name_of
+from headstart.report.verdict import judged_once
 
 PHASES = {
     "network": "loading the network",
@@ -139,8 +140,9 @@ def _comparison_limits(summary: Mapping[str, Any]) -> Iterator[str]:
             "Ways that were stopped early were judged on fewer folds or epochs. A slow starter can have been lost that way."
         )
     if len(found) > 1:
+        where = "validation" if judged_once(summary) else "folds'"
         yield (
-            "The folds' accuracy of the chosen way is the best of several, which flatters it a little; the test accuracy "
+            f"The {where} accuracy of the chosen way is the best of several, which flatters it a little; the test accuracy "
             "is not affected, since the test images took no part in the choice."
         )
     least = number(table_of(summary.get("comparison")).get("detectable"))

@@ -14,7 +14,7 @@ from headstart.report.folder import RunFolder, interval, number, rows_of, table_
 from headstart.report.quadrant import CORNERS, quadrant_picture
 from headstart.report.svg import both
 from headstart.report.tables import flatten
-from headstart.report.verdict import advised_of, labels_of
+from headstart.report.verdict import advised_of, judged_once, labels_of
 
 ELSEWHERE = ("num_images", "num_classes", "probe_by_depth")
 """Measures that another section of the page shows."""
@@ -102,9 +102,10 @@ def arms(run: RunFolder) -> Arms | None:
     }
     estimates = [_estimate(arm, tags[id(arm)]) for arm in found if number(arm.get("accuracy_mean")) is not None]
     best = found[0] if found[0].get("status") == "finished" else None  # sorted by status, then by accuracy
-    axis = "accuracy on held-out folds, with 95 % interval"
+    once = judged_once(run.summary)
+    axis = f"accuracy on held-out {'images' if once else 'folds'}, with 95 % interval"
     plot = both(lambda width: interval_plot(estimates, width, axis)) if estimates else None
-    return Arms(_arms_lead(found, estimates), plot, [_arm(arm, tags[id(arm)], arm is best) for arm in found])
+    return Arms(_arms_lead(found, estimates, once), plot, [_arm(arm, tags[id(arm)], arm is best) for arm in found])
 
 
 def _estimate(arm: Mapping[str, Any], tags: Sequence[str]) -> Estimate:
@@ -120,12 +121,20 @@ def _label(arm: Mapping[str, Any]) -> str:
     return str(arm.get("label") or arm.get("name") or "unnamed")
 
 
-def _arms_lead(found: Sequence[Mapping[str, Any]], estimates: Sequence[Estimate]) -> str:
+_OUT_OF_TIME = ("no longer fitted", "had used half")
+"""What reasons say of arms that the clock stopped, and not their rivals."""
+
+
+def _arms_lead(found: Sequence[Mapping[str, Any]], estimates: Sequence[Estimate], once: bool) -> str:
     by = {status: sum(arm.get("status") == status for arm in found) for status in ("finished", "eliminated", "skipped")}
-    text = f"{words.plural(len(estimates), 'way')} tried on the same folds of the training data, from the same seeds."
-    text += (
-        f" {words.count(by['eliminated'])} stopped early, to spend the time on the better ones." if by["eliminated"] else ""
+    where = "judged on the same held-out images" if once else "tried on the same folds of the training data"
+    text = f"{words.plural(len(estimates), 'way')} {where}, from the same seeds."
+    late = sum(
+        arm.get("status") == "eliminated" and any(sign in str(arm.get("reason")) for sign in _OUT_OF_TIME) for arm in found
     )
+    beaten = by["eliminated"] - late
+    text += f" {words.count(beaten)} stopped early, to spend the time on the better ones." if beaten else ""
+    text += f" {words.count(late)} ran out of time before the last fold." if late else ""
     text += f" {words.count(by['skipped'])} not tried; the table says why." if by["skipped"] else ""
     if by["finished"] > 1:
         text += " Intervals that overlap settle nothing: the ways are compared on the same images, and the table tells how."

