@@ -35,7 +35,8 @@ def test_quadrants(images, depths, pixels, quadrant, strategy):
     )
     assert all(reason.endswith(".") for reason in advice.reasons)
     assert f"{images:,} images" in advice.reasons[0]
-    assert f"270,000 weights, {'5.4' if images == 50_000 else '270'} per image" in " ".join(advice.reasons)
+    each = {50_000: "5.4", 1000: "270", 50: "5,400"}[images]
+    assert f"270,000 weights, {each} per image" in " ".join(advice.reasons)
     assert advice.measures["knn"] == 0.6
     assert f"quadrant {quadrant}" in str(advice)
 
