@@ -63,6 +63,8 @@ class AdaptConfig:
     """time to spend on verifying rivals, e.g. 45s, 10m, 2h"""
     strategies: tuple[str, ...] = ()
     """arms to race, by name or by strategy, besides the advised one; none: all, as far as the budget reaches"""
+    trust: bool = False
+    """follow the advice without racing it against rivals: sooner done, and not verified"""
     folds: int = 5
     """folds of the cross-validation that compares the arms; not used when the data bring a val split"""
     seed: int = 0

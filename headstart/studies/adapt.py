@@ -51,6 +51,12 @@ _REFIT_SHARE = 0.25
 """Part of the budget kept for learning the winner again on all training images."""
 
 
+def _what_runs(race: Race, budget: float) -> str:
+    if len(race.arms) == 1:
+        return f"judging {race.arms[0].name} on {len(race.folds)} fold{'s' if len(race.folds) > 1 else ''}"
+    return f"racing {len(race.arms)} arms for up to {budget:.0f} s"
+
+
 @dataclass(frozen=True)
 class AdaptResult:
     """What `headstart adapt` found and made. Prints as a table.
@@ -175,7 +181,7 @@ class _Job:
                 lambda: measure(net, splits.train, splits.folds, bank, seed=self.config.seed, log=self.log)
             )
         race = self._race(net, splits, measured, machine, bank)
-        with self._phase("verify", f"racing {len(race.arms)} arms for up to {self.budget:.0f} s"):
+        with self._phase("verify", _what_runs(race, self.budget)):
             standings = race.run()
         verdict = judge(standings, splits.folds, race.advised, seed_for(self.config.seed, "verdict"))
         chosen = next(arm for arm in race.arms if arm.name == verdict.chosen)
@@ -303,9 +309,9 @@ class _Job:
             patience=config.patience,
             average=config.average,
         )
-        every = all_arms(net, recipe, seed=self.config.seed)
-        arms = pick(every, self.config.strategies)
+        every = all_arms(net, recipe, seed=config.seed)
         advised = advised_arm(every, measured.advice.strategy)
+        arms = [advised] if config.trust else pick(every, config.strategies)
         if advised.name not in {arm.name for arm in arms}:
             arms = [*arms, advised]
         plan = self._plan(net, arms, advised, splits, measured)

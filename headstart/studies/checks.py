@@ -23,6 +23,10 @@ def check_settings(config: AdaptConfig) -> None:
     """Raise ConfigError listing every setting that cannot be."""
     network = config.network
     rules = [
+        (
+            not (config.trust and config.strategies),
+            "--trust follows the advice alone, --strategies names rivals: give one of them",
+        ),
         (config.folds >= 2, f"--folds {config.folds}: comparing needs at least 2"),
         (
             0 < config.images.test_fraction < 1,

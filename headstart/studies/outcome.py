@@ -342,6 +342,8 @@ def as_text(summary: Mapping[str, Any]) -> str:
 def sentence(summary: Mapping[str, Any]) -> str:
     """Which arm won and by how much, or that it cannot be said."""
     comparison = summary["comparison"]
+    if comparison is None and len(summary["arms"]) == 1:
+        return f"{summary['chosen']} was the only arm asked for, so nothing is compared."
     if comparison is None:
         return f"{summary['chosen']} was taken: no rival ran on the same folds within the time, so nothing is compared."
     low, high = comparison["interval"]

@@ -21,7 +21,7 @@ class Verdict:
     against      the arm that `comparison` (best minus it) is with: the chosen one; when that is the best, the strongest it
                  could not be told from; when decided, the strongest rival
     differences  best minus each arm, on the folds both ran; adjusted for the number of rivals (Holm)
-    regret       best mean minus the advised arm's, at least 0
+    regret       best mean minus the advised arm's, at least 0; NaN when the advised arm or any rival of it did not run
     """
 
     best: str
@@ -80,7 +80,7 @@ def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, se
     strongest = max(rivals, key=lambda standing: -_gap(best, standing)).arm.name if rivals else None
     against = strongest if chosen is best else chosen.arm.name
     advice = next((s for s in ran if s.arm.name == advised), None)
-    regret = max(_gap(best, advice), 0.0) if advice is not None else float("nan")
+    regret = max(_gap(best, advice), 0.0) if advice is not None and len(ran) > 1 else float("nan")
     return Verdict(
         best.arm.name,
         chosen.arm.name,

@@ -204,6 +204,19 @@ def log_of(result: AdaptResult) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (result.folder / "log.jsonl").read_text("utf-8").splitlines()]
 
 
+def test_trusted_advice_runs_alone_and_has_no_regret(folder: Path, tmp_path: Path) -> None:
+    result = adapt(str(folder), tmp_path / "run", trust=True, strategies=())
+    advised = result.summary["advice"]["strategy"]
+    assert [arm["strategy"] for arm in result.summary["arms"]] == [advised]
+    assert result.summary["regret"] is None
+    assert result.summary["decided"] is False
+    assert result.summary["comparison"] is None
+    assert "the only arm asked for" in str(result)
+    assert "trust=True" in result.summary["reproduce"]
+    with pytest.raises(ConfigError, match="--trust follows the advice alone"):
+        adapt(str(folder), tmp_path / "other", trust=True, strategies=("probe",))
+
+
 def test_given_splits_are_respected(tmp_path: Path) -> None:
     """Of every five digits three are for training, one for validation and one for the test."""
     write_digits(tmp_path / "data", split=lambda n: ("train", "train", "val", "train", "test")[n % 5])
