@@ -36,8 +36,16 @@ NO_DEFECT = {
 """System errors that say something about the machine, not about headstart."""
 
 
+SPINS = "2000"
+"""How often a thread that waits for another looks again before it sleeps. Left to itself it spins for milliseconds, on a
+core that the other may be waiting for: beside one other busy process on two cores a job then takes twenty times as long.
+Few spins cost an idle machine nothing that can be measured (LOG.md, 2026-11-21)."""
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Carry out one command line (by default the process's own) and return its exit code."""
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = SPINS  # read once, when torch is first imported
     with _streams():
         return _main(sys.argv[1:] if words is None else list(words))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from headstart import __version__, errors
-from headstart.cli.main import COMMANDS, main
+from headstart.cli.main import COMMANDS, SPINS, main
 
 
 def _every_error(kind: type[errors.HeadstartError]) -> list[type[errors.HeadstartError]]:
@@ -35,6 +36,20 @@ def _raise(error: BaseException) -> Any:
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+@pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}])
+def test_waiting_threads_give_way_unless_the_user_says_how_they_wait(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert main(["models", "--help"]) == 0
+    now = {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert now == (given or {"GOMP_SPINCOUNT": SPINS})
+
+
 def test_overview_lists_every_command(run: Any, words: list[str]) -> None:
     said = run(*words)
     assert (said.code, said.err) == (0, "")
