@@ -35,7 +35,6 @@ def _raise(error: BaseException) -> Any:
     return body
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
 @pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "7"}])
 def test_waiting_threads_give_way_unless_the_user_says_how_they_wait(
     monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
@@ -50,6 +49,7 @@ def test_waiting_threads_give_way_unless_the_user_says_how_they_wait(
     assert now == (given or {"GOMP_SPINCOUNT": SPINS})
 
 
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
 def test_overview_lists_every_command(run: Any, words: list[str]) -> None:
     said = run(*words)
     assert (said.code, said.err) == (0, "")
