@@ -6,8 +6,10 @@ without control characters, so that a log file stays readable.
 
 from __future__ import annotations
 
+import re
 import sys
 import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -95,13 +97,15 @@ def describe(event: dict[str, Any]) -> str:
 class Story:
     """Turns events into the few lines that are worth a person's reading. Trials are told together, once per round."""
 
-    _accuracies: dict[str, list[float]] = field(default_factory=dict)
+    _accuracies: dict[str, dict[int, float]] = field(default_factory=dict)
     _fresh: set[str] = field(default_factory=set)
+    _folds: int = 0
 
     def line_of(self, event: dict[str, Any]) -> str | None:
         """The line an event is worth, or None."""
         match event["event"]:
             case "phase" if event.get("name") == "trial":
+                self._folds = _folds_in(str(event.get("text", ""))) or self._folds
                 return None  # the bar says it, and there are dozens
             case "phase" | "note" if event.get("text"):
                 return str(event["text"])
@@ -113,24 +117,54 @@ class Story:
                 late = f"; no time for {', '.join(event['left_out'])}" if event.get("left_out") else ""
                 return f"  arms: {', '.join(event['arms'])}{late}"
             case "trial":
-                self._accuracies.setdefault(event["arm"], []).append(float(event["accuracy"]))
+                self._accuracies.setdefault(event["arm"], {})[event["fold"]] = float(event["accuracy"])
                 self._fresh.add(event["arm"])
             case "round":
                 return self._round(event)
         return None
 
     def _round(self, event: dict[str, Any]) -> str | None:
-        """Means over the same folds: those of arms that were done on every fold before are told on the first ones too."""
-        reached = event["fold"] + 1
-        shared = {arm: values[:reached] for arm, values in self._accuracies.items() if arm in self._fresh}
-        self._fresh = set()
-        if not shared:
+        """Means over the folds that every arm of the line ran; an arm may have run more of them before."""
+        arms, self._fresh = {arm: self._accuracies[arm] for arm in self._fresh}, set()
+        if not arms:
             return None
-        means = {arm: sum(values) / len(values) for arm, values in shared.items()}
-        told = ", ".join(f"{arm} {means[arm]:.3f}" for arm in sorted(means, key=lambda arm: (-means[arm], arm)))
-        onward = ", ".join(event.get("onward", ()))
-        where = f"after fold {reached}" if reached == 1 else f"mean of folds 1 to {reached}"
-        return f"  {where}: {told}" + (f"; going on: {onward}" if onward else "")
+        shared = sorted(set.intersection(*(set(folds) for folds in arms.values())))[: event["fold"] + 1]
+        means = {arm: _mean([folds[fold] for fold in shared or folds]) for arm, folds in arms.items()}
+        order = sorted(means, key=lambda arm: (-means[arm], arm))
+        if not shared:
+            return "  " + ", ".join(f"{arm} {means[arm]:.3f} on {_counted(arms[arm])}" for arm in order)
+        last = event["fold"] + 1 == self._folds
+        onward = "" if last else ", ".join(event.get("onward", ()))
+        told = ", ".join(f"{arm} {means[arm]:.3f}" for arm in order)
+        return f"  {self._where(shared)}: {told}" + (f"; going on: {onward}" if onward else "")
+
+    def _where(self, folds: Sequence[int]) -> str:
+        first, last = folds[0] + 1, folds[-1] + 1
+        if self._folds == 1:
+            return "on the validation split"  # no cross-validation has a single fold
+        if len(folds) == 1:
+            return f"after fold {first}" if first == 1 else f"on fold {first}"
+        whole = len(folds) == last - first + 1
+        return f"mean of folds {first} to {last}" if whole else f"mean of folds {_listed(folds)}"
+
+
+def _folds_in(text: str) -> int | None:
+    """How many folds there are, from the text of a trial's beginning: `Linear probe, fold 1 of 5`."""
+    found = re.search(r", fold \d+ of (\d+)$", text)
+    return int(found[1]) if found else None
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _counted(folds: Collection[int]) -> str:
+    return f"{len(folds)} fold{'' if len(folds) == 1 else 's'}"
+
+
+def _listed(folds: Sequence[int]) -> str:
+    names = [str(fold + 1) for fold in folds]
+    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _bars() -> Progress:

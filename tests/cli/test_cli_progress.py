@@ -55,6 +55,42 @@ def test_elsewhere_only_lines_without_control_characters(capsys: pytest.CaptureF
     assert all(character.isprintable() or character == "\n" for character in said.err)
 
 
+def tried(arm: str, *accuracies: float) -> list[dict[str, Any]]:
+    return [{"event": "trial", "arm": arm, "fold": fold, "accuracy": a, "seconds": 1.0} for fold, a in enumerate(accuracies)]
+
+
+def begun(folds: int) -> dict[str, Any]:
+    return {"event": "phase", "name": "trial", "text": f"Linear probe, fold 1 of {folds}", "arm": "probe", "fold": 0}
+
+
+def told(*events: dict[str, Any]) -> list[str]:
+    story = Story()
+    return [line for line in map(story.line_of, events) if line is not None]
+
+
+def test_arms_of_one_line_are_compared_on_the_folds_that_all_of_them_ran() -> None:
+    """Whatever order the trials come in, and even if one arm lacks a fold that another has."""
+    late = [{**one, "fold": one["fold"] + 1} for one in tried("late", 0.5, 0.7)]
+    lines = told(*tried("probe", 0.2, 0.4, 0.6), *late, {"event": "round", "fold": 2, "onward": ["late"]})
+    assert lines == ["  mean of folds 2 to 3: late 0.600, probe 0.500; going on: late"]
+    apart = {"event": "round", "fold": 1, "onward": []}
+    assert told(*tried("a", 0.5), *late[:1], apart) == ["  a 0.500 on 1 fold, late 0.500 on 1 fold"]
+    holes = [one for one in tried("c", 0.1, 0.2, 0.6) if one["fold"] != 1]
+    assert told(*holes, apart) == ["  mean of folds 1 and 3: c 0.350"]
+
+
+def test_nobody_goes_on_after_the_last_fold() -> None:
+    start, last = {"event": "round", "fold": 0, "onward": ["a", "b"]}, {"event": "round", "fold": 1, "onward": ["a"]}
+    first, second = tried("a", 0.5, 0.7), tried("b", 0.4, 0.2)
+    lines = told(begun(2), first[0], second[0], start, first[1], second[1], last)
+    assert lines == ["  after fold 1: a 0.500, b 0.400; going on: a, b", "  mean of folds 1 to 2: a 0.600, b 0.300"]
+
+
+def test_a_validation_split_of_the_users_is_no_fold() -> None:
+    lines = told(begun(1), *tried("probe", 0.75), {"event": "round", "fold": 0, "onward": ["probe"]})
+    assert lines == ["  on the validation split: probe 0.750"]
+
+
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     screen = io.StringIO()
     # With a size of its own, as a terminal has; rich would otherwise ask the one the tests run in.
