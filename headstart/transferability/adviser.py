@@ -14,6 +14,7 @@ its rivals and reports its regret.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -118,7 +119,9 @@ def _measures(
 
 
 def _size(m: Mapping[str, Any]) -> tuple[Literal["small", "large"], str]:
-    counted = f"{m['num_images']:,} images, {m['images_per_class']:,.10g} in a typical class"
+    typical = m["images_per_class"]
+    about = "" if typical == round(typical) else "about "
+    counted = f"{m['num_images']:,} images, {about}{typical:,.0f} in a typical class"
     if m["num_images"] < LARGE_IN_ALL:
         return "small", f"{counted}: little data (below {LARGE_IN_ALL:,} in all)."
     if m["images_per_class"] < FEW_PER_CLASS:
@@ -128,34 +131,54 @@ def _size(m: Mapping[str, Any]) -> tuple[Literal["small", "large"], str]:
 
 def _similarity(m: Mapping[str, Any]) -> tuple[Literal["low", "high"], list[str]]:
     """Like, when frozen features are far better than none and the network's last block still serves."""
-    best, chance = m["probe_best"], m["chance"]
-    reached = f"A linear head on frozen features reaches {best:.3f} out of fold (guessing: {chance:.3f})"
-    if m["pixel_baseline"] is not None:
+    pixels, chance = m["pixel_baseline"], m["chance"]
+    reached = (
+        f"A linear head on frozen features gets {_percent(m['probe_best'])} of the images it has not seen right "
+        f"(guessing: {_percent(chance)})"
+    )
+    if pixels is not None:
         gain = m["gain_over_pixels"]
         like = gain >= GAIN
-        share = f"the features remove {100 * gain:.0f} % of its errors" if gain >= 0 else "the features add errors"
-        text = f"{reached}, one on raw pixels {m['pixel_baseline']:.3f}: {share}; like from {100 * GAIN:.0f} %."
+        whose = "its errors" if pixels >= chance else "the errors of guessing"
+        share = f"the features remove {_whole(gain)} of {whose}" if gain >= 0 else "the features add errors"
+        text = f"{reached}, one on raw pixels {_percent(pixels)}: {share}; {_border(GAIN)}"
     else:
         like = m["skill"] >= SKILL
-        text = f"{reached}: {100 * m['skill']:.0f} % of the way from guessing to perfect; like from {100 * SKILL:.0f} %."
-    reasons = [text]
+        text = f"{reached}: {_whole(m['skill'])} of the way from guessing to perfect; {_border(SKILL)}"
+    like = like and m["drop_after_peak"] <= DROP
+    return ("high" if like else "low"), [text, _by_depth(m)]
+
+
+def _by_depth(m: Mapping[str, Any]) -> str:
+    best, last = _percent(m["probe_best"]), _percent(m["probe_last"])
+    if m["peak_block"] == m["last_block"]:
+        return f"Accuracy by depth is highest at the last block, {m['last_block']}."
+    text = f"Accuracy by depth is highest at block {m['peak_block']}, {best}"
     if m["drop_after_peak"] > DROP:
-        like = False
-        reasons.append(
-            f"Accuracy peaks at block {m['peak_block']} ({best:.3f}) and falls to {m['probe_last']:.3f} at the last, "
-            f"{m['last_block']}: the top of the network is too specific to its source."
-        )
-    else:
-        reasons.append(f"Accuracy by depth peaks at block {m['peak_block']}; the last block is {m['probe_last']:.3f}.")
-    return ("high" if like else "low"), reasons
+        why = "the top of the network is too specific to its source."
+        return f"{text}, and falls to {last} at the last, {m['last_block']}: {why}"
+    return f"{text}; the last one, {m['last_block']}, reaches {last}."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _whole(share: float) -> str:
+    """Rounded down, so that what is below a border does not read as if it had reached it."""
+    return f"{math.floor(100 * share + 1e-9)} %"
+
+
+def _border(share: float) -> str:
+    return f"from {_whole(share)} on data count as like the source."
 
 
 def _capacity(m: Mapping[str, Any]) -> list[str]:
     if not m["trained_parameters"]:
         return []
-    ratio = m["trained_parameters"] / m["num_images"]
-    each = f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:.2g}"
-    return [f"Training the whole backbone would move {m['trained_parameters']:,} weights, {each} per image."]
+    each = float(f"{m['trained_parameters'] / m['num_images']:.2g}")
+    told = f"{each:,.0f}" if each >= 10 else f"{each:g}"
+    return [f"Training the whole backbone would move {m['trained_parameters']:,} weights, {told} per image."]
 
 
 def _strategy(quadrant: int, m: Mapping[str, Any]) -> tuple[str, str]:

@@ -56,6 +56,30 @@ def test_measured_data_sets(probe, pixels, classes, images, similarity):
     assert (advice.size, advice.similarity) == ("small", similarity)
 
 
+def test_reasons_are_written_for_people():
+    """No exponent, no bare fraction, no half image; two figures where more would be a false precision."""
+    said = advise(1347, [135, 136] * 5, 10, {"stem": 0.7, "top": 0.9434}, 0.6, -0.1, 0.939, 7_550_000).reasons
+    assert said[0] == "1,347 images, about 136 in a typical class: little data (below 20,000 in all)."
+    assert said[1] == (
+        "A linear head on frozen features gets 94.3 % of the images it has not seen right (guessing: 10.0 %), one on raw "
+        "pixels 93.9 %: the features remove 7 % of its errors; from 50 % on data count as like the source."
+    )
+    assert said[2] == "Accuracy by depth is highest at the last block, top."
+    assert said[3] == "Training the whole backbone would move 7,550,000 weights, 5,600 per image."
+    low = advise(1000, [500, 500], 2, {"stem": 0.8, "middle": 0.79, "top": 0.78}, 0.6, 0.0, 0.4, 352).reasons
+    assert "the features remove 60 % of the errors of guessing" in low[1]  # raw pixels are no better than that
+    assert low[2] == "Accuracy by depth is highest at block stem, 80.0 %; the last one, top, reaches 78.0 %."
+    assert low[3].endswith("352 weights, 0.35 per image.")
+    falling = advise(1000, [500, 500], 2, {"stem": 0.8, "top": 0.6}, 0.6, 0.0).reasons
+    assert falling[2].startswith("Accuracy by depth is highest at block stem, 80.0 %, and falls to 60.0 % at the last, top:")
+
+
+def test_a_share_just_below_a_border_is_not_rounded_up_to_it():
+    said = advise(1000, [500, 500], 2, {"top": 0.748}, 0.6, 0.0)
+    assert said.similarity == "low"
+    assert "49 % of the way from guessing to perfect; from 50 % on" in said.reasons[1]
+
+
 def test_many_images_of_very_many_classes_are_little_data():
     advice = advise(30_000, [30] * 1000, 1000, RISING, 0.5, 0.0)
     assert advice.size == "small"
