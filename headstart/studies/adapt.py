@@ -21,10 +21,8 @@ from numpy.typing import NDArray
 
 from headstart.catalog.adapt import AdaptConfig
 from headstart.catalog.durations import parse_seconds
-from headstart.data.prepare import DataSet, duplicate_groups, prepare
+from headstart.data.prepare import DataSet, prepare
 from headstart.data.sources import Source, open_source
-from headstart.data.splits import folds as make_folds
-from headstart.data.splits import split_off
 from headstart.data.task import Task
 from headstart.engine import distributed, interrupt
 from headstart.engine.evaluate import answers
@@ -35,16 +33,17 @@ from headstart.engine.model import Model
 from headstart.engine.run import Drive, stored
 from headstart.engine.run_folder import RunFolder, open_run
 from headstart.engine.trained import digest
-from headstart.errors import DataError, NonFiniteLoss
+from headstart.errors import NonFiniteLoss
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
 from headstart.strategies import STRATEGIES
 from headstart.studies import outcome
 from headstart.studies.arms import Plan, advised_arm, all_arms, base_recipe, pick, plan_race
 from headstart.studies.backbone import choose, untrained
-from headstart.studies.checks import check_apart, check_kind, check_learnable, check_settings, device_of
+from headstart.studies.checks import check_apart, check_kind, check_settings, device_of
 from headstart.studies.measure import Measures, measure
-from headstart.studies.race import Arm, Fold, Race
+from headstart.studies.race import Arm, Race
+from headstart.studies.splitting import Splits, split
 from headstart.studies.verdict import judge
 
 _REFIT_SHARE = 0.25
@@ -80,15 +79,6 @@ class AdaptResult:
 
     def __str__(self) -> str:
         return outcome.as_text(self.summary)
-
-
-@dataclass(frozen=True)
-class Splits:
-    """Which samples serve what: `train` for learning and choosing, `test` read once, `folds` positions within `train`."""
-
-    train: Task
-    test: Task
-    folds: list[Fold]
 
 
 def adapt(
@@ -259,45 +249,9 @@ class _Job:
         self.log = RunLog(self.folder.log, self.listeners)
 
     def _split(self, data: DataSet) -> Splits:
-        """The user's splits where there are some; else a test part is set aside by class and group.
-
-        Copies, re-encoded ones too, count as one group; where the user's own splits share some, the inspection warns.
-        """
-        groups = duplicate_groups(data, near=True)
-        rows = data.splits["train"]
-        test_rows = data.splits.get("test")
-        if test_rows is None:
-            rest, taken = self._set_aside(data.labels[rows], groups[rows])
-            rows, test_rows = rows[rest], rows[taken]
-        val_rows = data.splits.get("val", np.empty(0, np.int64))
-        train = Task("main", data.store, data.labels, data.classes, np.concatenate([rows, val_rows]), groups)
-        test = Task("main", data.store, data.labels, data.classes, test_rows)
-        parts = [(np.arange(len(rows)), np.arange(len(rows), len(train)))]
-        if len(val_rows):
-            said = f"the arms are compared on the {len(val_rows)} images of the val split; --folds is not used"
-            self.log.event("note", text=said)
-        else:
-            parts = make_folds(
-                train.targets, groups[rows], self.config.folds, seed_for(self.config.seed, "folds"), classes=data.classes
-            )
-        check_learnable(train, parts)
-        return Splits(train, test, parts)
-
-    def _set_aside(
-        self, labels: NDArray[np.int64], groups: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(rest, test images); of a class too small for both, all pictures are learned from."""
-        # As many as leave two in the training part of every fold, see `check_learnable`.
-        keep = 4 if self.config.folds == 2 else 3
-        try:
-            return split_off(
-                labels, groups, self.config.images.test_fraction, seed_for(self.config.seed, "test split"), keep=keep
-            )
-        except DataError as error:
-            raise DataError(
-                f"no test images can be set aside: every class has fewer than {keep + 1} different pictures. "
-                "Add pictures, or give a test split"
-            ) from error
+        config = self.config
+        fraction = config.images.test_fraction
+        return split(data, test_fraction=fraction, folds=config.folds, seed=config.seed, log=self.log)
 
     def _race(self, net: Net, splits: Splits, measured: Measures, machine: Machine, bank: FeatureBank) -> Race:
         config = self.config

@@ -61,7 +61,7 @@ def measure(net: Net, task: Task, folds: Sequence[Fold], bank: FeatureBank, *, s
     curve = probe_by_depth(
         {name: torch.from_numpy(features[name]) for name in depths}, labels, task.num_classes, pairs, seed=seed
     )
-    pixels = _pixel_baseline(task, pairs, seed)
+    pixels = pixel_baseline(task, pairs, seed)
     some = _spread(len(task), _SAMPLE)
     last = features[net.last][some]
     nearest = knn(last, task.targets[some], task.num_classes, groups=_groups(task, some))
@@ -109,7 +109,7 @@ def _groups(task: Task, some: NDArray[np.int64]) -> NDArray[np.int64] | None:
     return None if groups is None or (groups == groups[0]).all() else groups
 
 
-def _pixel_baseline(task: Task, folds: list[Fold], seed: int) -> float | None:
+def pixel_baseline(task: Task, folds: list[Fold], seed: int) -> float | None:
     """Accuracy of the same probe on 16x16 pixels: what is there without any network. None for vectors."""
     if not task.store.is_image:
         return None

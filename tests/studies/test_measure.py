@@ -17,7 +17,7 @@ from headstart.data.task import Task
 from headstart.engine.features import FeatureBank
 from headstart.engine.log import SILENT
 from headstart.nets.net import count_parameters
-from headstart.studies.measure import Measures, _pixel_baseline, _spread, measure
+from headstart.studies.measure import Measures, pixel_baseline, _spread, measure
 from headstart.transferability.adviser import FEW_PER_CLASS, GAIN, LARGE_IN_ALL, SKILL, advise
 from headstart.transferability.depth import probe_by_depth
 from headstart.transferability.knn import knn
@@ -80,7 +80,7 @@ def test_one_group_of_all_is_no_group_for_neighbours() -> None:
     assert measured.knn["images"] == 36
 
 
-def test_the_pixel_baseline_is_the_same_probe_on_16_by_16_pixels() -> None:
+def test_thepixel_baseline_is_the_same_probe_on_16_by_16_pixels() -> None:
     """By the definition of adaptive pooling: cell i of 16 averages the pixels from floor(i S / 16) to ceil((i+1) S / 16)."""
     size = 24
     task = make_image_task(30, size=size)
@@ -89,10 +89,10 @@ def test_the_pixel_baseline_is_the_same_probe_on_16_by_16_pixels() -> None:
     small = np.stack([np.stack([images[:, a:b, c:d].mean((1, 2)) for c, d in edges], 1) for a, b in edges], 1)
     vectors = torch.from_numpy(small.transpose(0, 3, 1, 2).reshape(30, -1).astype(np.float32))
     by_hand = probe_by_depth({"pixels": vectors}, torch.from_numpy(task.targets), 3, folds_of(task), seed=0)
-    assert _pixel_baseline(task, folds_of(task), 0) == by_hand.accuracies["pixels"]
+    assert pixel_baseline(task, folds_of(task), 0) == by_hand.accuracies["pixels"]
 
 
-def test_vectors_have_no_pixel_baseline() -> None:
+def test_vectors_have_nopixel_baseline() -> None:
     task = make_vector_task(36)
     found = measure(perceptron(), task, folds_of(task), FeatureBank(), seed=0, log=SILENT)
     assert found.pixel_baseline is None
