@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from headstart.report import closing, compare, curves, found, tested, words
+from headstart.report.advice import advice
 from headstart.report.folder import RunFolder, number, table_of
 from headstart.report.pictures import read_pictures
 from headstart.report.verdict import verdict
@@ -22,7 +23,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "subtitle": _subtitle(run),
         "verdict": verdict(run),
         "found": found.found(run, pictures),
-        "advice": compare.advice(run),
+        "advice": advice(run),
         "arms": compare.arms(run),
         "depth": compare.depth(run),
         "curves": curves.curves(run),

@@ -80,7 +80,7 @@ def _estimate(row: Estimate, scale: Scale, top: float, step: float, gutter: floa
     at = top + 20 if narrow else y + (4.5 if not row.note else -2)
     parts = [label(0, at, fit(row.name, room, TEXT), class_=f"name {row.kind}")]
     if row.note:
-        beside = min(room, text_width(row.name)) + 10 if narrow else 0
+        beside = min(room, text_width(row.name) * (1.12 if row.kind == "best" else 1.0)) + 12 if narrow else 0
         note = fit(row.note, room - beside if narrow else room, SMALL)
         parts.append(label(beside, at if narrow else at + 15, note, class_=f"note {row.kind}", size=SMALL))
     if row.span and row.span[1] > scale.low and row.span[0] < scale.high:
@@ -110,10 +110,14 @@ def line_chart(
     y_percent: bool = True,
     marks: Sequence[float] = (),
 ) -> Markup:
-    """Lines over a common axis; `marks` are places on the x axis with a dashed vertical line (a new stage begins)."""
+    """Lines over a common axis; `marks` are places on the x axis with a dashed vertical line (a new stage begins).
+
+    `y_range` is widened where a point lies outside: what is cut off cannot be seen to be missing.
+    """
     xs = [x for one in series for x, _ in one.points] + [x for x, _ in x_ticks]
     x_scale = Scale(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, 46, width - 10)
-    y_scale = Scale(*y_range, height - 24, 8)
+    ys = [*y_range, *(y for one in series for _, y in one.points)]
+    y_scale = Scale(min(ys), max(ys), height - 24, 8)
     parts = _horizontal_grid(y_scale, 46, width - 10, y_percent)
     parts += [line(x_scale(x), 8, x_scale(x), height - 24, "guide") for x in marks]
     for place, (x, text) in enumerate(x_ticks):
@@ -125,7 +129,8 @@ def line_chart(
 
 def _horizontal_grid(scale: Scale, left: float, right: float, as_percent: bool) -> list[Markup]:
     parts = []
-    wanted = 5 if abs(scale.start - scale.end) > 120 else 2
+    tall = abs(scale.start - scale.end)
+    wanted = 6 if tall > 200 else 5 if tall > 120 else 2
     for tick in scale.ticks(wanted):
         share = 100 * nice_step((scale.high - scale.low) / wanted)
         text = words.percent(tick, 0 if share >= 0.999 else 1) if as_percent else words.figures(tick)
@@ -135,7 +140,7 @@ def _horizontal_grid(scale: Scale, left: float, right: float, as_percent: bool) 
 
 
 def _one_line(one: Series, x_scale: Scale, y_scale: Scale) -> Markup:
-    points = [(x_scale(x), y_scale(min(max(y, y_scale.low), y_scale.high))) for x, y in one.points]
+    points = [(x_scale(x), y_scale(y)) for x, y in one.points]
     if len(points) == 1:
         return tag("circle", cx=points[0][0], cy=points[0][1], r=3, class_=f"spot {one.kind}")
     return path(points, f"line {one.kind}")
@@ -148,7 +153,7 @@ def depth_chart(rows: Sequence[Estimate], width: float) -> Markup:
     """
     step = (width - 66) / len(rows)
     upright = all(text_width(row.name, SMALL) < step - 4 for row in rows)
-    foot = 26 if upright else 14 + min(90.0, max(text_width(row.name, SMALL) for row in rows) * 0.72)
+    foot = 26 if upright else 22 + min(90.0, max(text_width(row.name, SMALL) for row in rows) * 0.72)
     base = 250 if width < 500 else 300
     height = base + foot
     ends = [end for row in rows for end in (row.span or (row.mean, row.mean))]

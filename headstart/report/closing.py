@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,8 @@ from markupsafe import Markup
 from headstart.report import words
 from headstart.report.charts import bar
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
+from headstart.report.judged import Judged, judged_on
 from headstart.report.tables import flatten, name_of
-from headstart.report.verdict import judged_once
 
 PHASES = {
     "network": "loading the network",
@@ -40,9 +41,9 @@ class Cost:
 
 @dataclass(frozen=True)
 class Repeat:
-    """Everything needed to run it again."""
+    """Everything needed to run it again; `command` in pieces that stay on one line."""
 
-    command: str
+    command: Sequence[str]
     facts: Sequence[tuple[str, str]]
     machine: Sequence[tuple[str, str]]
     settings: str
@@ -79,11 +80,22 @@ def repeat(run: RunFolder) -> Repeat:
         ("seed", run.config.get("seed")),
     ]
     return Repeat(
-        command=str(run.summary.get("reproduce") or ""),
+        command=_pieces(str(run.summary.get("reproduce") or "")),
         facts=[(name, str(value)) for name, value in facts if value not in (None, "")],
         machine=flatten(run.env),
         settings=json.dumps(run.config, indent=2, ensure_ascii=False) if run.config else "",
     )
+
+
+def _pieces(command: str) -> list[str]:
+    """The words of a command, an option together with its first value."""
+    pieces: list[str] = []
+    for word in command.split(" ") if command else ():
+        if pieces and re.fullmatch(r"--[\w-]+", pieces[-1]) and not word.startswith("--"):
+            pieces[-1] += f" {word}"
+        else:
+            pieces.append(word)
+    return pieces
 
 
 def _pixels(value: Any) -> str:
@@ -94,10 +106,10 @@ def _pixels(value: Any) -> str:
 
 def limits(run: RunFolder) -> list[str]:
     """What these numbers cannot say, one plain sentence each; only what applies to this run."""
-    return list(_limits(run.summary, run.inspection))
+    return list(_limits(run.summary, run.inspection, judged_on(run)))
 
 
-def _limits(summary: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[str]:
+def _limits(summary: Mapping[str, Any], seen: Mapping[str, Any], judged: Judged) -> Iterator[str]:
     test = table_of(summary.get("test"))
     span, images = interval(test.get("interval")), number(test.get("num_images"))
     if span and images:
@@ -115,7 +127,7 @@ def _limits(summary: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[str
         names = words.listed([*weak[:5], *([f"{len(weak) - 5} more"] if len(weak) > 5 else [])])
         yield f"Fewer than {FEW} test images each: {names}. Their own figures are hints, no more."
     yield from _data_limits(seen)
-    yield from _comparison_limits(summary)
+    yield from _comparison_limits(summary, judged)
     if number(summary.get("seconds")) is not None:
         yield "Seconds were measured once, on one machine with whatever else it was doing; compare them roughly."
 
@@ -133,17 +145,18 @@ def _data_limits(seen: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _comparison_limits(summary: Mapping[str, Any]) -> Iterator[str]:
+def _comparison_limits(summary: Mapping[str, Any], judged: Judged) -> Iterator[str]:
     found = rows_of(summary.get("arms"))
     if any(arm.get("status") == "eliminated" for arm in found):
         yield (
-            "Ways that were stopped early were judged on fewer folds or epochs. A slow starter can have been lost that way."
+            "Ways that were stopped or ran out of time were judged on fewer folds. A slow starter can have been lost that "
+            "way."
         )
     if len(found) > 1:
-        where = "validation" if judged_once(summary) else "folds'"
+        where = "the folds" if judged.kind == "folds" else judged.where
         yield (
-            f"The {where} accuracy of the chosen way is the best of several, which flatters it a little; the test accuracy "
-            "is not affected, since the test images took no part in the choice."
+            f"The chosen way was picked among several by its {judged.metric} on {where}, which flatters that figure a "
+            "little; the test accuracy is not affected, since the test images took no part in the choice."
         )
     least = number(table_of(summary.get("comparison")).get("detectable"))
     if least is not None:

@@ -1,4 +1,4 @@
-"""The comparison: the advice and its reasons, the arms side by side, accuracy by depth."""
+"""The comparison: the arms side by side, and accuracy by depth."""
 
 from __future__ import annotations
 
@@ -11,23 +11,9 @@ from markupsafe import Markup
 from headstart.report import words
 from headstart.report.charts import Estimate, depth_chart, interval_plot
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
-from headstart.report.quadrant import CORNERS, quadrant_picture
+from headstart.report.judged import ENDED, Judged, ending, judged_on, reason_of
 from headstart.report.svg import both
-from headstart.report.tables import flatten
-from headstart.report.verdict import advised_of, judged_once, labels_of
-
-ELSEWHERE = ("num_images", "num_classes", "probe_by_depth")
-"""Measures that another section of the page shows."""
-
-
-@dataclass(frozen=True)
-class Advice:
-    """The quadrant section."""
-
-    lead: str
-    picture: Markup
-    reasons: Sequence[str]
-    measures: Sequence[tuple[str, str]]
+from headstart.report.verdict import advised_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +21,7 @@ class Arm:
     """One row of the table of arms; everything is text already."""
 
     label: str
+    name: str
     tags: Sequence[str]
     description: str
     accuracy: str
@@ -50,11 +37,15 @@ class Arm:
 
 @dataclass(frozen=True)
 class Arms:
-    """The section of arms side by side."""
+    """The section of arms side by side; `folds` tells whether there were several."""
 
     lead: str
     plot: Markup | None
+    key: str
     rows: Sequence[Arm]
+    metric: str
+    folds: bool
+    notes: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -63,29 +54,7 @@ class Depth:
 
     lead: str
     plot: Markup
-
-
-def advice(run: RunFolder) -> Advice | None:
-    """Quadrant and advice, or None when the run did not get so far."""
-    quadrant, said = table_of(run.summary.get("quadrant")), table_of(run.summary.get("advice"))
-    named = quadrant.get("number")
-    if not quadrant and not said:
-        return None
-    corner = next((c for c in CORNERS if c.number == named), None)
-    lead = f"Your data lie in quadrant {corner.number}: {corner.where} the source. " if corner else ""
-    lead += f"The classic advice for it: {_lower(' '.join(corner.lines))}. " if corner else ""
-    strategy = advised_of(run.summary)
-    lead += f"Advised here: “{labels_of(run.summary).get(str(strategy), str(strategy))}”." if strategy else ""
-    return Advice(
-        lead=lead.strip(),
-        picture=quadrant_picture(corner.number if corner else None, number(quadrant.get("x")), number(quadrant.get("y"))),
-        reasons=[words.sentence(str(reason)) for reason in said.get("reasons") or ()],
-        measures=flatten({key: value for key, value in table_of(said.get("measures")).items() if key not in ELSEWHERE}),
-    )
-
-
-def _lower(text: str) -> str:
-    return text[0].lower() + text[1:]
+    key: str
 
 
 def arms(run: RunFolder) -> Arms | None:
@@ -93,7 +62,7 @@ def arms(run: RunFolder) -> Arms | None:
     found = rows_of(run.summary.get("arms"))
     if not found:
         return None
-    order = {"finished": 0, "eliminated": 1, "skipped": 2}
+    order = {"finished": 0, "skipped": 2}
     found.sort(key=lambda arm: (order.get(str(arm.get("status")), 1), -(number(arm.get("accuracy_mean")) or 0.0)))
     chosen, advised = run.summary.get("chosen"), advised_of(run.summary)
     tags = {
@@ -102,16 +71,23 @@ def arms(run: RunFolder) -> Arms | None:
     }
     estimates = [_estimate(arm, tags[id(arm)]) for arm in found if number(arm.get("accuracy_mean")) is not None]
     best = found[0] if found[0].get("status") == "finished" else None  # sorted by status, then by accuracy
-    once = judged_once(run.summary)
-    axis = f"accuracy on held-out {'images' if once else 'folds'}, with 95 % interval"
-    plot = both(lambda width: interval_plot(estimates, width, axis)) if estimates else None
-    return Arms(_arms_lead(found, estimates, once), plot, [_arm(arm, tags[id(arm)], arm is best) for arm in found])
+    judged = judged_on(run)
+    axis = f"{judged.axis}, with 95 % interval"
+    return Arms(
+        lead=_arms_lead(found, judged) + _left_out(run),
+        plot=both(lambda width: interval_plot(estimates, width, axis)) if estimates else None,
+        key=_key(estimates),
+        rows=[_arm(arm, tags[id(arm)], arm is best, judged) for arm in found],
+        metric=judged.metric.capitalize(),
+        folds=judged.kind == "folds",
+        notes=_notes(found),
+    )
 
 
 def _estimate(arm: Mapping[str, Any], tags: Sequence[str]) -> Estimate:
-    finished = arm.get("status") == "finished"
-    kind = "best" if "chosen" in tags else "plain" if finished else "faint"
-    note = " · ".join([*tags, *([] if finished else ["stopped early"])])
+    how = ending(arm)
+    kind = "best" if "chosen" in tags else "plain" if how == "finished" else "faint"
+    note = " · ".join([*tags, *([] if how == "finished" else [ENDED.get(how, how)])])
     mean = number(arm.get("accuracy_mean"))
     assert mean is not None  # the caller keeps arms without a mean out of the plot
     return Estimate(_label(arm), mean, interval(arm.get("accuracy_interval")), kind, note)
@@ -121,46 +97,81 @@ def _label(arm: Mapping[str, Any]) -> str:
     return str(arm.get("label") or arm.get("name") or "unnamed")
 
 
-_OUT_OF_TIME = ("no longer fitted", "had used half")
-"""What reasons say of arms that the clock stopped, and not their rivals."""
-
-
-def _arms_lead(found: Sequence[Mapping[str, Any]], estimates: Sequence[Estimate], once: bool) -> str:
-    by = {status: sum(arm.get("status") == status for arm in found) for status in ("finished", "eliminated", "skipped")}
-    where = "judged on the same held-out images" if once else "tried on the same folds of the training data"
-    text = f"{words.plural(len(estimates), 'way')} {where}, from the same seeds."
-    late = sum(
-        arm.get("status") == "eliminated" and any(sign in str(arm.get("reason")) for sign in _OUT_OF_TIME) for arm in found
-    )
-    beaten = by["eliminated"] - late
-    text += f" {words.count(beaten)} stopped early, to spend the time on the better ones." if beaten else ""
-    text += f" {words.count(late)} ran out of time before the last fold." if late else ""
-    text += f" {words.count(by['skipped'])} not tried; the table says why." if by["skipped"] else ""
+def _arms_lead(found: Sequence[Mapping[str, Any]], judged: Judged) -> str:
+    ways = words.plural(sum(number(arm.get("accuracy_mean")) is not None for arm in found), "way")
+    ends = [ending(arm) for arm in found]
+    by = {how: ends.count(how) for how in ENDED}
+    where = {
+        "split": f"judged on the given validation split ({words.plural(judged.images, 'image')})",
+        "part": "judged on the same held-out images",
+        "folds": f"tried on the same {words.count(judged.folds)} folds of the training data",
+    }[judged.kind]
+    text = f"{ways} {where}, from the same seed."
+    if judged.metric == "balanced accuracy":
+        text += " They are compared by balanced accuracy, in which every class counts the same."
+    text += f" {words.count(by['beaten'])} stopped early, to spend the time on the better ones." if by["beaten"] else ""
+    text += f" {words.count(by['late'])} ran out of time before the last fold." if by["late"] else ""
+    text += f" {words.count(by['diverged'])} diverged." if by["diverged"] else ""
+    were = "was" if by["skipped"] == 1 else "were"
+    text += f" {words.count(by['skipped'])} {were} not tried; the table says why." if by["skipped"] else ""
     if by["finished"] > 1:
-        text += " Intervals that overlap settle nothing: the ways are compared on the same images, and the table tells how."
+        text += " Intervals that overlap settle nothing: the table tells the differences on the very same images."
     return text
 
 
-def _arm(arm: Mapping[str, Any], tags: Sequence[str], highest: bool) -> Arm:
-    status = str(arm.get("status") or "")
-    said = {"finished": "finished", "eliminated": "stopped early", "skipped": "not tried"}.get(status, status)
-    turn = number(arm.get("round"))
-    said += f" in round {words.count(turn)}" if status == "eliminated" and turn is not None else ""
-    reason, span = str(arm.get("reason") or ""), interval(arm.get("accuracy_interval"))
-    against = table_of(arm.get("difference_to_best"))
+def _left_out(run: RunFolder) -> str:
+    """Ways that the plan left out, which the summary does not list."""
+    plans = run.events("plan")
+    names = [str(name) for name in (plans[-1].get("left_out") or ())] if plans else []
+    if not names:
+        return ""
+    them, was = ("them", "were") if len(names) > 1 else ("it", "was")
+    return (
+        f" {words.count(len(names))} more {was} left out from the start, as the time would not do for {them}: "
+        f"{words.listed(names)}."
+    )
+
+
+def _key(estimates: Sequence[Estimate]) -> str:
+    """What the marks of the plot mean, as far as there are any."""
+    kinds = {row.kind for row in estimates}
+    text = "Dots are means, lines their 95 % intervals."
+    text += " The dotted line marks the chosen way." if "best" in kinds else ""
+    return text + (" Hollow dots were not tried on every fold." if "faint" in kinds else "")
+
+
+def _notes(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the table's figures and short words mean, as far as they are there."""
+    notes = []
+    if any(table_of(arm.get("difference_to_best")) for arm in found):
+        notes.append(
+            "Against the best: the difference from the highest mean on the images both were judged on, with its 95 % "
+            "interval; the p-value, unlike the interval, allows for the number of ways compared (Holm)."
+        )
+    if any("LR/" in f"{arm.get('label')} {arm.get('description')}" for arm in found):
+        notes.append("LR is the learning rate of the head, LR/10 a tenth of it.")
+    return [words.grouped(note) for note in notes]
+
+
+def _arm(arm: Mapping[str, Any], tags: Sequence[str], highest: bool, judged: Judged) -> Arm:
+    how, reason = ending(arm), reason_of(arm, judged)
+    said = ENDED.get(how, how)
+    span, against = interval(arm.get("accuracy_interval")), table_of(arm.get("difference_to_best"))
+    tried = how != "skipped"
     return Arm(
         label=_label(arm),
+        name=str(arm.get("name") or ""),
         tags=tags,
         description=words.sentence(str(arm.get("description") or "")),
         accuracy=words.percent(number(arm.get("accuracy_mean"))),
         span=words.percent_range(span) if span else "",
         difference="highest mean" if highest else words.points(_minus(against.get("mean")), sign=True),
         difference_span=_difference_span(against),
-        seconds=words.duration(number(arm.get("seconds"))) if status != "skipped" else words.UNKNOWN,
+        seconds=words.duration(number(arm.get("seconds"))) if tried else words.UNKNOWN,
         trained=words.compact(number(arm.get("trained_parameters"))),
-        folds=words.count(number(arm.get("folds_run"))) if status != "skipped" else words.UNKNOWN,
+        folds=words.count(number(arm.get("folds_run"))) if tried else words.UNKNOWN,
         outcome=words.sentence(f"{said}: {reason}" if reason else said),
-        faint=status != "finished",
+        faint=how != "finished",
     )
 
 
@@ -192,5 +203,9 @@ def depth(run: RunFolder) -> Depth | None:
     text += ", the last one." if best is last else f", against {words.percent(last.mean)} at the end of the network."
     together = next((row for row in rows if row.kind == "apart"), None)
     text += f" All depths together give {words.percent(together.mean)}." if together else ""
+    text += " The best of several is flattered a little: the same images pick it and judge it." if len(single) > 1 else ""
+    judged = judged_on(run)
+    ground = f"Accuracy on {judged.where}," if judged.kind == "split" else "Cross-validated accuracy"
+    key = words.grouped(f"{ground} with 95 % intervals, from the input on the left to the output on the right.")
     marked = [Estimate(r.name, r.mean, r.span, "best" if r is best else r.kind) for r in rows]
-    return Depth(text, both(lambda width: depth_chart(marked, width)))
+    return Depth(text, both(lambda width: depth_chart(marked, width)), key)

@@ -15,6 +15,8 @@ from headstart.report.svg import padded
 from headstart.report.verdict import labels_of
 
 WIDTH, HEIGHT, LOW = 350, 190, 96
+NOUGHT = 1e-12
+"""A loss is not told from zero below about this."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class _Fold:
     loss: list[tuple[float, float]]
     starts: list[float]
     stages: list[str]
+    number: int | None
 
     @property
     def length(self) -> int:
@@ -63,7 +66,8 @@ def curves(run: RunFolder) -> Curves | None:
     limits = padded([y for f in folds for _, y in f.valid + f.train] or [0.0, 1.0])
     labels = labels_of(run.summary)
     drawn = [_panel(labels.get(arm, arm), refit, panel, kind, limits) for (arm, refit), panel in panels.items()]
-    return Curves(_lead(kind, len(drawn)), _legend(kind, list(panels.values())), drawn)
+    only = _only_fold(kind, list(panels.values()))
+    return Curves(_lead(kind, len(drawn), only), _legend(kind, list(panels.values()), only), drawn)
 
 
 def _panels(epochs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, bool], list[_Fold]]:
@@ -83,12 +87,14 @@ def _panels(epochs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, bool], list[
         runs.setdefault((arm, fold), []).append(record)
     panels: dict[tuple[str, bool], list[_Fold]] = {}
     for (arm, fold), records in runs.items():
-        panels.setdefault((arm, not isinstance(fold, int)), []).append(_fold(records))
+        panels.setdefault((arm, not isinstance(fold, int)), []).append(
+            _fold(records, fold if isinstance(fold, int) else None)
+        )
     return panels
 
 
-def _fold(records: Sequence[Mapping[str, Any]]) -> _Fold:
-    fold = _Fold([], [], [], [], [])
+def _fold(records: Sequence[Mapping[str, Any]], fold_number: int | None) -> _Fold:
+    fold = _Fold([], [], [], [], [], fold_number)
     for place, record in enumerate(records, start=1):
         for key, line in (("valid_accuracy", fold.valid), ("accuracy", fold.train), ("loss", fold.loss)):
             value = number(record.get(key))
@@ -130,7 +136,6 @@ def _loss(title: str, folds: Sequence[_Fold], longest: _Fold) -> Markup:
     mean = _mean([fold.loss for fold in folds if fold.loss])
     if not mean:
         return Markup("")
-    limits = padded([y for _, y in mean], 0.0, 1.05 * max(y for _, y in mean) or 1.0, least=1e-6)
     spoken = f"Training loss of {title}: from {words.figures(mean[0][1])} to {words.figures(mean[-1][1])}"
     return line_chart(
         [Series(mean, "loss")],
@@ -138,10 +143,20 @@ def _loss(title: str, folds: Sequence[_Fold], longest: _Fold) -> Markup:
         LOW,
         spoken,
         x_ticks=_ticks(longest.length),
-        y_range=limits,
+        y_range=_loss_range([y for _, y in mean]),
         y_percent=False,
         marks=longest.starts[1:],
     )
+
+
+def _loss_range(values: Sequence[float]) -> tuple[float, float]:
+    """From zero, so that a loss that hardly falls looks so; further down where some are negative, as likelihoods can be.
+
+    Losses that are all nought but for rounding are drawn as nought: their axis would have no readable numbers.
+    """
+    low, high = min(0.0, *values), max(0.0, *values)
+    air = 0.05 * (high - low)
+    return (low - air if low < 0 else 0.0, high + air) if air > NOUGHT else (0.0, 1.0)
 
 
 def _ticks(length: int) -> list[tuple[float, str]]:
@@ -156,23 +171,37 @@ def _mean(lines: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, f
     return [(x, sum(line[x] for line in found) / len(found)) for x in shared]
 
 
-def _lead(kind: str, panels: int) -> str:
-    what = {"valid": "Accuracy on held-out images", "train": "Accuracy on the training images", "loss": "Training loss"}[
-        kind
-    ]
+def _only_fold(kind: str, panels: Sequence[Sequence[_Fold]]) -> str:
+    """The fold whose held-out images were looked at, when others trained too: the race looks at the first one only."""
+    looked = {fold.number for panel in panels for fold in panel if fold.valid}
+    trained = {fold.number for panel in panels for fold in panel} - {None}
+    if kind != "valid" or len(looked) != 1 or len(trained) < 2:
+        return ""
+    return "first fold" if looked == {0} else f"fold {words.listed(str(at + 1) for at in looked if at is not None)}"
+
+
+def _lead(kind: str, panels: int, only: str) -> str:
+    what = {
+        "valid": f"Accuracy on {'the ' if only else ''}held-out images",
+        "train": "Accuracy on the training images",
+        "loss": "Training loss",
+    }[kind]
+    what += f" of the {only}" if only else ""
     scale = ", on one scale" if panels > 1 and kind != "loss" else ""
     note = "" if kind == "valid" else " (the accuracy on held-out images was not logged)"
     return f"{what} by epoch{scale}{note}. Heads found by a solver have no curve."
 
 
-def _legend(kind: str, panels: Sequence[Sequence[_Fold]]) -> list[tuple[str, str]]:
+def _legend(kind: str, panels: Sequence[Sequence[_Fold]], only: str) -> list[tuple[str, str]]:
     """Only lines that are drawn are explained."""
     lines = [[fold.valid if kind == "valid" else fold.train for fold in panel] for panel in panels]
     several = any(sum(map(bool, panel)) > 1 for panel in lines)
     folds = [fold for panel in panels for fold in panel]
     name = {"valid": "held-out images", "train": "training images", "loss": ""}[kind]
+    name += f", {only}" if only else ""
     legend = [("bold", f"{name}, mean of the folds" if several else name)] if name else []
     legend += [("fold", "each fold")] if several else []
     legend += [("dashed", "training images")] if kind == "valid" and any(fold.train for fold in folds) else []
-    legend += [("loss", "training loss")] if any(fold.loss for fold in folds) else []
+    losses = max(sum(bool(fold.loss) for fold in panel) for panel in panels)
+    legend += [("loss", f"training loss{', mean of the folds' if losses > 1 else ''}")] if losses else []
     return [*legend, ("guide", "a new stage begins")] if any(len(fold.starts) > 1 for fold in folds) else legend

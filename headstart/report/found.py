@@ -15,6 +15,7 @@ from headstart.report.pictures import Pictures
 
 SPLITS = ("train", "val", "valid", "test", "all")
 KINDS = {"train": "learn", "val": "valid", "valid": "valid", "test": "test", "all": "learn"}
+USES = {"train": "training", "val": "validation", "test": "the test"}
 PICTURED = 40
 """Most classes shown with pictures; the others are listed with their numbers."""
 LISTED = 25
@@ -65,6 +66,7 @@ class Found:
     issues: Sequence[Issue]
     details: Sequence[tuple[str, str]]
     small: bool
+    as_seen: str
 
 
 def found(run: RunFolder, pictures: Pictures) -> Found | None:
@@ -87,7 +89,16 @@ def found(run: RunFolder, pictures: Pictures) -> Found | None:
         issues=[issue for key in ISSUES if (issue := _issue(key, seen.get(key)))],
         details=_details(seen),
         small=max(pictures.images.shape[1:3]) <= 40,
+        as_seen=_as_seen(run, pictures),
     )
+
+
+def _as_seen(run: RunFolder, pictures: Pictures) -> str:
+    """Why the pictures look coarse, when they do."""
+    side = number(table_of(run.summary.get("backbone")).get("input_size"))
+    if side is None or not len(pictures.images) or max(pictures.images.shape[1:3]) != side:
+        return ""
+    return f"The pictures are shown as the network sees them, {words.count(side)} pixels wide."
 
 
 def class_counts(value: Any, classes: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -116,11 +127,20 @@ def _lead(data: Mapping[str, Any], seen: Mapping[str, Any], counts: Mapping[str,
     if len(totals) > 1:
         least, most = min(totals, key=lambda c: totals[c]), max(totals, key=lambda c: totals[c])
         few, many = words.count(totals[least]), words.count(totals[most])
-        text += f" Each has {many}." if few == many else f" The smallest, {least}, has {few}; the largest, {most}, {many}."
-    parts = [f"{words.count(number(n))} for {split}" for split, n in table_of(data.get("splits")).items() if n]
+        text += (
+            f" Each has {many}." if few == many else f" The smallest, “{least}”, has {few}; the largest, “{most}”, {many}."
+        )
+    parts = [f"{words.count(n)} for {USES.get(split, split)}" for split, n in _split_sizes(data, counts).items() if n]
     text += f" Split into {words.listed(parts)}." if len(parts) > 1 else ""
     verb = "was" if aside == 1 else "were"
     return text + (f" {words.plural(aside, 'file')} {verb} set aside." if aside else " No file had to be set aside.")
+
+
+def _split_sizes(data: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
+    """Images per split. The run counts a validation split to what is learned from; here it is told apart."""
+    if any("val" in row for row in counts.values()):
+        return {split: sum(row.get(split, 0) for row in counts.values()) for split in ("train", "val", "test")}
+    return {str(split): number(n) or 0 for split, n in table_of(data.get("splits")).items()}
 
 
 def _class_rows(counts: Mapping[str, Mapping[str, int]], pictures: Pictures) -> list[ClassRow]:

@@ -83,7 +83,7 @@ def _cell(counts: Sequence[Sequence[int]], i: int, j: int, left: float, top: flo
         )
         size = min(13.0, cell * 0.42)
         if size >= 8 and text_width(str(value), size) <= cell - 2:
-            tone = "on" if depth > 0.55 else "off"
+            tone = "on" if depth > 0.86 else "mid" if depth > 0.57 else "off"  # as each can best be read, light and dark
             parts.append(
                 label(x + cell / 2, y + cell / 2 + size * 0.36, str(value), class_=tone, anchor="middle", size=size)
             )

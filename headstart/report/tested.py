@@ -12,6 +12,7 @@ from headstart.metrics.intervals import wilson
 from headstart.report import words
 from headstart.report.charts import little_interval
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
+from headstart.report.judged import judged_on
 from headstart.report.matrix import LARGEST, Confusion, heat_map, spoken_share, top_confusions
 from headstart.report.pictures import Mistake, Pictures
 from headstart.report.svg import both
@@ -56,7 +57,7 @@ def tested(run: RunFolder, pictures: Pictures) -> Tested | None:
     counts = _square(test.get("confusion"), len(classes))
     fits = bool(counts) and len(classes) <= LARGEST
     return Tested(
-        lead=_lead(test),
+        lead=_lead(test, judged_on(run).kind == "split"),
         figures=_figures(test),
         matrix=both(lambda width: heat_map(counts, classes, width)) if fits else None,
         too_many=bool(counts) and not fits,
@@ -74,9 +75,10 @@ def _square(value: Any, size: int) -> list[list[int]]:
     return [[int(number(cell) or 0) for cell in row] for row in value]
 
 
-def _lead(test: Mapping[str, Any]) -> str:
+def _lead(test: Mapping[str, Any], validated: bool) -> str:
     images, accuracy = number(test.get("num_images")), number(test.get("accuracy"))
-    text = "The chosen way was fitted once more on all training images, and the test images were looked at once."
+    images_of = "training and validation images" if validated else "training images"
+    text = f"The chosen way was fitted once more on all {images_of}, and the test images were looked at once."
     if images is None or accuracy is None:
         return text
     right = round(images * accuracy)

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from headstart.report import words
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
+from headstart.report.judged import ending, judged_on
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,19 @@ def verdict(run: RunFolder) -> Verdict:
     rival = _quoted(comparison["against"], labels) if comparison.get("against") else None
     decided = bool(run.summary.get("decided"))
     tests = _test_words(table_of(run.summary.get("test")))
-    if rival is None:
+    if rival is None and _tried(run.summary) > 1:
+        kicker, sentence = "Not compared", f"{chosen} was taken: {tests}. No other way was judged on the same images."
+    elif rival is None:
         kicker, sentence = "Only one way tried", f"{chosen} was the only way tried: {tests}."
     elif decided:
-        kicker, sentence = "Decided", f"{chosen} is the best of the {_how_many(run.summary)} ways tried: {tests}."
+        kicker, sentence = "Decided", f"{chosen} is the best of the {words.count(_tried(run.summary))} ways tried: {tests}."
     else:
         better = "is truly better than" if (number(comparison.get("difference")) or 0) >= 0 else "is truly worse than"
         kicker, sentence = "Not decided", f"{chosen} was taken: {tests}. Whether it {better} {rival} is undecided."
-    margin = _margin(comparison, chosen, rival, decided, _judged_on(run.summary))
+    margin = _margin(run.summary, chosen, rival, decided, judged_on(run).where)
     after = tuple(filter(None, [margin, _advice(run.summary, labels)]))
-    return Verdict("decided" if decided or rival is None else "undecided", kicker, sentence, after, _facts(run.summary))
+    sure = decided or (rival is None and _tried(run.summary) == 1)
+    return Verdict("decided" if sure else "undecided", kicker, sentence, after, _facts(run.summary))
 
 
 def comparison_of(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,8 +90,8 @@ def _quoted(name: Any, labels: Mapping[str, str]) -> str:
     return f"“{labels.get(str(name), str(name))}”"
 
 
-def _how_many(summary: Mapping[str, Any]) -> str:
-    return words.count(sum(number(arm.get("accuracy_mean")) is not None for arm in rows_of(summary.get("arms"))))
+def _tried(summary: Mapping[str, Any]) -> int:
+    return sum(number(arm.get("accuracy_mean")) is not None for arm in rows_of(summary.get("arms")))
 
 
 def _test_words(test: Mapping[str, Any]) -> str:
@@ -100,30 +104,19 @@ def _test_words(test: Mapping[str, Any]) -> str:
     return f"it gets {words.percent(accuracy)} of {of} right{sure}"
 
 
-def _judged_on(summary: Mapping[str, Any]) -> str:
-    """What the ways were compared on: the folds they share, or one held-out part such as a given validation split."""
-    return "the same held-out images" if judged_once(summary) else "shared folds of the training data"
-
-
-def judged_once(summary: Mapping[str, Any]) -> bool:
-    """Whether the ways were compared on one held-out part of the images, such as a given validation split."""
-    return max((number(arm.get("folds_run")) or 0 for arm in rows_of(summary.get("arms"))), default=0) == 1
-
-
-def _margin(comparison: Mapping[str, Any], chosen: str, rival: str | None, decided: bool, where: str) -> str:
+def _margin(summary: Mapping[str, Any], chosen: str, rival: str | None, decided: bool, where: str) -> str:
+    comparison = comparison_of(summary)
     difference, span = number(comparison.get("difference")), interval(comparison.get("interval"))
     if rival is None or difference is None:
         return ""
     side = "ahead of" if difference >= 0 else "behind"
-    sure = f" (95{words.NARROW}% interval {words.points_range(span)}" if span else " ("
-    p = number(comparison.get("p_value"))
-    tail = f"{sure}{', ' if span and p is not None else ''}{words.p_value(p) if p is not None else ''})"
+    sure = [*([f"95{words.NARROW}% interval {_sides(span)}"] if span else []), *_p_value(summary, comparison)]
     text = f"On {where} {chosen} is {words.points(abs(difference))} {side} {rival}"
-    text += tail if span or p is not None else ""
+    text += f" ({', '.join(sure)})" if sure else ""
     least = number(comparison.get("detectable"))
     if decided:
         return text + "."
-    taken = "It was taken, being ahead and no dearer to train." if difference >= 0 else "The one cheaper to train was taken."
+    taken = _why_taken(summary, comparison, difference)
     if least is None:
         return f"{text}. {taken}"
     seen = (
@@ -132,12 +125,41 @@ def _margin(comparison: Mapping[str, Any], chosen: str, rival: str | None, decid
     return f"{text}. {seen}. {taken}"
 
 
+def _sides(span: tuple[float, float]) -> str:
+    """(-0.226, 0.065) -> from 22.6 behind to 6.5 ahead."""
+    ends = [words.points(abs(end)).partition(" ")[0] for end in span]
+    if span[0] < 0 < span[1]:
+        return f"from {ends[0]} behind to {ends[1]} ahead"
+    return f"from {ends[0]} to {ends[1]} ahead" if span[1] > 0 else f"from {ends[0]} to {ends[1]} behind"
+
+
+def _p_value(summary: Mapping[str, Any], comparison: Mapping[str, Any]) -> list[str]:
+    p = number(comparison.get("p_value"))
+    if p is None:
+        return []
+    rivals = sum(bool(table_of(arm.get("difference_to_best"))) for arm in rows_of(summary.get("arms")))
+    return [words.p_value(p) + (f" after correction for {words.count(rivals)} comparisons" if rivals > 1 else "")]
+
+
+def _why_taken(summary: Mapping[str, Any], comparison: Mapping[str, Any], difference: float) -> str:
+    arms = {str(arm.get("name")): arm for arm in rows_of(summary.get("arms"))}
+    chosen, rival = (arms.get(str(name), {}) for name in (summary.get("chosen"), comparison.get("against")))
+    if (number(rival.get("folds_run")) or 0) < (number(chosen.get("folds_run")) or 0):
+        more = "; a longer --budget lets the other finish" if ending(rival) == "late" else ""
+        return f"It was taken as the one that was tried on every fold{more}."
+    if difference >= 0:
+        return "It was taken, being ahead and no dearer to train."
+    return "The one cheaper to train was taken."
+
+
 def _advice(summary: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     advised = advised_of(summary)
     if not advised:
         return ""
     name, regret = _quoted(advised, labels), number(summary.get("regret"))
     if advised == summary.get("chosen"):
+        if _tried(summary) == 1:
+            return "It is what was advised; no other way was tried to verify that."
         return "That is also what was advised before anything was tried."
     if regret is None:
         return f"Advised before anything was tried: {name}."
@@ -152,11 +174,12 @@ def _facts(summary: Mapping[str, Any]) -> tuple[Fact, ...]:
     arm = next((a for a in rows_of(summary.get("arms")) if a.get("name") == summary.get("chosen")), {})
     total = number(table_of(summary.get("backbone")).get("parameters"))
     trained = number(arm.get("trained_parameters"))
-    share = f"of {words.compact(total)} in the backbone" if total else ""
+    share = f"the backbone has {words.compact(total)}" if total else ""
+    behind = (number(comparison.get("difference")) or 0.0) < 0
     facts = [
         ("test accuracy", words.percent(number(test.get("accuracy"))), words.percent_range(interval(test.get("interval")))),
         (
-            "against the runner-up",
+            "against the highest mean" if behind else "against the runner-up",
             words.points(number(comparison.get("difference")), sign=True),
             words.points_range(interval(comparison.get("interval"))),
         ),

@@ -107,7 +107,7 @@ def test_the_verdict_says_undecided_and_decided(run_maker: Maker) -> None:
     )
     shut = plain(page_of(run_maker("shut", decided=True)))
     assert "“Probe, then fine-tune” is the best of the 7 ways tried: it gets" in shut
-    assert "1.2 points ahead of “Top 3 blocks fine-tuned” (95 % interval 0.3 to 2.1, p = 0.011)." in shut
+    assert "1.2 points ahead of “Top 3 blocks fine-tuned” (95 % interval from 0.3 to 2.1 ahead, p = 0.011" in shut
     assert "undecided" not in shut
     assert "Advised before anything was tried was “Probe”; following it blindly would have cost 3.1 points" in shut
 
@@ -156,7 +156,7 @@ def test_one_way_only(run_maker: Maker) -> None:
     change(run, "summary.json", lambda s: s.update(only, arms=s["arms"][:1]))
     text = plain(page_of(run))
     assert "“Probe” was the only way tried: it gets" in text
-    assert "That is also what was advised" in text
+    assert "It is what was advised; no other way was tried to verify that." in text
     assert "is the best of" not in text
 
 
@@ -176,7 +176,7 @@ def test_accuracy_looked_at_now_and_then_keeps_its_place_on_the_axis(run_maker: 
     assert loss
     xs, all_xs = ([float(p.split()[0]) for p in found[1][1:].split("L")] for found in (bold, loss))
     assert xs == [all_xs[3], all_xs[7]]
-    assert "mean of the folds" not in plain(page)  # one fold was looked at
+    assert "held-out images, mean of the folds" not in plain(page)  # one fold was looked at
 
 
 def test_remarks_are_shown_once_and_warnings_first(run_maker: Maker) -> None:
