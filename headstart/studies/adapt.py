@@ -168,7 +168,15 @@ class _Job:
         bank = FeatureBank(self.folder.work / "features", log=self.log)
         with self._phase("measure", "one pass of the backbone over all images"):
             measured: Measures = distributed.first(
-                lambda: measure(net, splits.train, splits.folds, bank, seed=self.config.seed, log=self.log)
+                lambda: measure(
+                    net,
+                    splits.train,
+                    splits.folds,
+                    bank,
+                    seed=self.config.seed,
+                    log=self.log,
+                    pretrained=not untrained(self.config.network),
+                )
             )
         race = self._race(net, splits, measured, machine, bank)
         with self._phase("verify", _what_runs(race, self.budget)):

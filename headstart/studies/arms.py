@@ -179,7 +179,8 @@ def plan_race(
 
     Arms are taken in their order, the advised one first, as long as all can train for a few epochs; one that does not fit is
     passed over for cheaper ones behind it. What time is left makes the training longer, up to five hundred steps (BiT's rule
-    for under 20 000 images). When nothing fits, the cheapest arm trains for two epochs.
+    for under 20 000 images). An advised arm always takes part, for a few epochs at least and on as many folds as there is
+    time for: its regret is to be measured. When nothing fits, the cheapest arm trains for two epochs.
     """
     frozen = [arm for arm in arms if arm.frozen]
     trained = sorted((arm for arm in arms if not arm.frozen), key=lambda arm: arm.name != advised)
@@ -194,12 +195,13 @@ def plan_race(
         return sum(each) / len(each) * _units(len(each), folds)
 
     few = min(_FEW_EPOCHS, enough)
-    chosen: list[Arm] = []
-    for arm in trained:
+    chosen = [arm for arm in trained if arm.name == advised]
+    least = few if chosen else 2
+    for arm in trained[len(chosen) :]:
         if seconds([*chosen, arm], few) <= budget:
             chosen.append(arm)
     chosen = chosen or [min(trained, key=lambda arm: work(net, with_epochs(arm, few), flops))]
-    epochs = max((e for e in range(2, enough + 1) if seconds(chosen, e) <= budget), default=2)
+    epochs = max((e for e in range(least, enough + 1) if seconds(chosen, e) <= budget), default=least)
     taking_part = [with_epochs(arm, epochs) for arm in chosen]
     taking_part = [replace(arm, cost=work(net, arm, flops) * epochs) for arm in taking_part]
     names = {arm.name for arm in chosen}

@@ -22,6 +22,8 @@ from headstart.metrics import classification
 from headstart.metrics.intervals import wilson
 from headstart.metrics.paired import Difference
 from headstart.nets.net import Net, count_parameters
+from headstart.studies.advised import records
+from headstart.studies.arms import all_arms, base_recipe
 from headstart.studies.backbone import untrained
 from headstart.studies.measure import Measures
 from headstart.studies.race import Race, Standing
@@ -54,8 +56,9 @@ class Outcome:
 
 def summarise(o: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:
     """The content of summary.json."""
-    advice, verdict = o.measures.advice, o.verdict
-    x, y = o.measures.position()
+    verdict = o.verdict
+    advised = next(arm for arm in o.race.arms if arm.name == o.race.advised)
+    every = all_arms(o.source, base_recipe(o.source, len(o.train), mirror=True, class_weights=False), seed=0)
     summary: dict[str, Any] = _plain(
         {
             "command": "adapt",
@@ -66,13 +69,7 @@ def summarise(o: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:
                 "input_size": o.source.input.size,
                 "blocks": o.source.block_names,
             },
-            "quadrant": {"number": advice.quadrant, "size": advice.size, "similarity": advice.similarity, "x": x, "y": y},
-            "advice": {
-                "strategy": advice.strategy,
-                "arm": o.race.advised,
-                "reasons": advice.reasons,
-                "measures": {**advice.measures, "knn": o.measures.knn, "logme": o.measures.logme},
-            },
+            **records(o.measures, o.source, every, advised, len(o.train)),
             "arms": [_arm(o, standing) for standing in o.standings],
             "metric": "balanced accuracy" if o.race.balanced else "accuracy",
             "chosen": verdict.chosen,
@@ -82,10 +79,6 @@ def summarise(o: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:
             if verdict.comparison is None
             else {"best": verdict.best, "against": verdict.against, **_difference(verdict.comparison)},
             "regret": verdict.regret,
-            "depth": [
-                {"block": p.block, "accuracy": p.accuracy.mean, "interval": [p.accuracy.low, p.accuracy.high]}
-                for p in o.measures.curve.points
-            ],
             "test": _test(o),
             "classes": list(o.data.classes),
             "cost": {

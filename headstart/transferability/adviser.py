@@ -1,163 +1,237 @@
-"""The adviser: from a few measures to a quadrant of the classic table, and a strategy with its reasons. Torch-free.
+"""The adviser: from what was measured to a quadrant of the classic table, and a strategy with its reasons. Torch-free.
 
-| quadrant | data   | target against source |
-|----------|--------|-----------------------|
-| 1        | much   | unlike                |
-| 2        | much   | like                  |
-| 3        | little | unlike                |
-| 4        | little | like                  |
-
-Every threshold below is provisional: size follows published practice, similarity has no agreed measure, and the rule used is
-the plain one of asking how much better frozen features are than none. `headstart adapt` therefore races the advice against
-its rivals and reports its regret.
+Where past experiments reach (`forecast.py`), the strategy with the best expected accuracy is advised, and what to expect is
+said with its interval; where they do not, the classic table decides. docs/advice.md says how good that is. `headstart adapt`
+races the advice against its rivals and reports its regret.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import median
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from headstart.errors import ConfigError, problems
+from headstart.transferability.evidence import Evidence
+from headstart.transferability.forecast import Forecast, Forecaster
+from headstart.transferability.quadrant import (
+    DROP,
+    FEW_PER_CLASS,
+    GAIN,
+    LARGE_IN_ALL,
+    SKILL,
+    TINY_PER_CLASS,
+    Quadrant,
+    quadrant,
+)
 
-LARGE_IN_ALL = 20_000
-"""images in all from which a data set is large: where BiT's HyperRule leaves its `small` regime (Kolesnikov et al. 2020)"""
-FEW_PER_CLASS = 100
-"""images of a typical class below which no data set is large: the end of BiT's few-shot experiments (1 to 100 per class)"""
-TINY_PER_CLASS = 10
-"""images of a typical class below which the max-margin head is advised over the probe (provisional)"""
-GAIN = 0.5
-"""share of a raw-pixel probe's errors that frozen features must remove to count as like (provisional; a MobileNetV1-0.25
-from ImageNet removes .65 on ants and bees, .87 on 20 Caltech classes, .75 on 20 ImageNet classes; on traffic signs it adds
-some)"""
-SKILL = 0.5
-"""the same against guessing, (accuracy - chance) / (1 - chance), where no pixel probe was made (provisional)"""
-DROP = 0.1
-"""share of the best block's skill that may be lost by the last block before the source counts as too specific, the fall of
-transfer with depth of Yosinski et al. 2014 (provisional)"""
+WORDS = {
+    "probe": "a linear head on the frozen last block",
+    "early_probe": "a linear head on all frozen blocks side by side",
+    "partial": "fine-tuning the top third of the blocks",
+    "full": "fine-tuning every block at a tenth of the rate",
+    "lpft": "learning the head first, then fine-tuning every block",
+    "retrain": "learning all weights anew",
+}
+"""Strategies as they are spoken of."""
+FROZEN = ("probe", "early_probe", "svm")
+WORTH = 0.02
+"""points of accuracy that an action must bring to be worth mentioning"""
 
 
 @dataclass(frozen=True)
 class Advice:
     """What to try first, and why.
 
-    quadrant    1-4 as in the table above
-    strategy    one of probe, svm, early_probe, partial, full, lpft, retrain, retrain_top, gradual
-    reasons     sentences for a person, with the numbers in them
-    measures    what was looked at, for machines
+    place     the quadrant, and the point in it
+    strategy  one of probe, svm, early_probe, partial, full, lpft, retrain, retrain_top, gradual
+    by_table  what the classic table would say
+    forecast  of every strategy, None where past experiments do not reach
+    reasons   sentences for a person, with the numbers in them; `change`: what would make the advice another one;
+              `actions`: what else can be done where nothing is safe
+    measures  what was looked at, for machines
     """
 
-    quadrant: int
-    size: Literal["small", "large"]
-    similarity: Literal["low", "high"]
+    place: Quadrant
     strategy: str
+    by_table: str
+    forecast: Forecast | None = None
     reasons: list[str] = field(default_factory=list)
+    change: list[str] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
     measures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def quadrant(self) -> int:
+        """1 to 4."""
+        return self.place.number
+
+    @property
+    def size(self) -> Literal["small", "large"]:
+        return self.place.size
+
+    @property
+    def similarity(self) -> Literal["low", "high"]:
+        return self.place.similarity
 
     def __str__(self) -> str:
         head = f"quadrant {self.quadrant}: {self.size} data, {self.similarity} similarity; try {self.strategy}"
-        return "\n".join([head, *(f"  - {reason}" for reason in self.reasons)])
+        said = [*self.reasons, *self.change, *self.actions]
+        return "\n".join([head, *(f"  - {sentence}" for sentence in said)])
 
 
 def advise(
-    num_images: int,
-    images_per_class: Sequence[int],
-    num_classes: int,
-    probe_by_depth: Mapping[str, float],
-    knn: float,
-    logme: float,
-    pixel_baseline: float | None = None,
-    trained_parameters: int | None = None,
+    evidence: Evidence, by_depth: Mapping[str, float], *, forecaster: Forecaster | None = None, twice: float | None = None
 ) -> Advice:
     """Name the quadrant and the strategy to try first.
 
-    images_per_class    training images of each class
-    probe_by_depth      cross-validated accuracy of a linear probe per block, shallow to deep
-    knn, logme          shown next to the probe; scores that no rule here trusts alone
-    pixel_baseline      cross-validated accuracy of the same probe on raw pixels
-    trained_parameters  of the backbone, were all of it trained
+    by_depth    cross-validated accuracy of a linear probe per block, shallow to deep
+    forecaster  learned from past experiments; None: the classic table decides
+    twice       accuracy that the frozen probe should reach with twice the images, see `learning_curve`
     """
-    _check(num_images, images_per_class, num_classes, probe_by_depth, pixel_baseline)
-    measures = _measures(num_images, images_per_class, num_classes, probe_by_depth, pixel_baseline)
-    measures |= {"knn": knn, "logme": logme, "trained_parameters": trained_parameters}
-    size, size_reason = _size(measures)
-    similarity, similarity_reasons = _similarity(measures)
-    quadrant = {("large", "low"): 1, ("large", "high"): 2, ("small", "low"): 3, ("small", "high"): 4}[size, similarity]
-    strategy, why = _strategy(quadrant, measures)
-    reasons = [size_reason, *similarity_reasons, *_capacity(measures), why]
-    return Advice(quadrant, size, similarity, strategy, reasons, measures)
+    _check(evidence, by_depth)
+    place = quadrant(evidence)
+    by_table, why = _by_table(place.number, evidence)
+    forecast = forecaster.forecast(evidence) if forecaster is not None and forecaster.reaches(evidence) else None
+    strategy = by_table if forecast is None else forecast.strategies[0]
+    reasons = [_size(evidence, place), *_similarity(evidence, by_depth), *_capacity(evidence)]
+    reasons += [why] if forecast is None else _expected(forecast, by_table)
+    change = [] if forecast is None or forecaster is None else _change(forecaster, evidence, strategy)
+    actions = _actions(evidence, by_depth, twice) if place.number == 3 else []
+    return Advice(place, strategy, by_table, forecast, reasons, change, actions, _measures(evidence, by_depth))
 
 
-def _measures(
-    num_images: int, counts: Sequence[int], num_classes: int, by_depth: Mapping[str, float], pixels: float | None
-) -> dict[str, Any]:
+def _measures(e: Evidence, by_depth: Mapping[str, float]) -> dict[str, Any]:
     blocks, accuracies = list(by_depth), list(by_depth.values())
-    best = max(range(len(blocks)), key=lambda i: (accuracies[i], i))
-    chance = max(max(counts) / sum(counts), 1 / num_classes)
-    floor = chance if pixels is None else max(pixels, chance)
-    skill = (accuracies[best] - chance) / max(1 - chance, 1e-9)
-    gain = (accuracies[best] - floor) / max(1 - floor, 1e-9)
-    drop = (accuracies[best] - accuracies[-1]) / max(accuracies[best] - chance, 1e-9)
     return {
-        "num_images": num_images,
-        "num_classes": num_classes,
-        "images_per_class": float(median(counts)),
+        "num_images": e.images,
+        "num_classes": e.classes,
+        "images_per_class": e.typical,
         "probe_by_depth": dict(by_depth),
-        "probe_last": accuracies[-1],
-        "probe_best": accuracies[best],
+        "probe_last": e.probe_last,
+        "probe_best": e.probe_best,
         "last_block": blocks[-1],
-        "peak_block": blocks[best],
-        "peak_depth": 1.0 if len(blocks) == 1 else best / (len(blocks) - 1),
-        "chance": chance,
-        "pixel_baseline": pixels,
-        "skill": skill,
-        "gain_over_pixels": None if pixels is None else gain,
-        "drop_after_peak": max(drop, 0.0),
+        "peak_block": blocks[_peak(accuracies)],
+        "peak_depth": e.peak,
+        "chance": e.chance,
+        "pixel_baseline": e.pixels,
+        "skill": e.skill,
+        "gain_over_pixels": e.gain,
+        "drop_after_peak": e.drop,
+        "knn": e.knn,
+        "logme": e.logme,
+        "trained_parameters": e.parameters,
     }
 
 
-def _size(m: Mapping[str, Any]) -> tuple[Literal["small", "large"], str]:
-    typical = m["images_per_class"]
-    about = "" if typical == round(typical) else "about "
-    counted = f"{m['num_images']:,} images, {about}{typical:,.0f} in a typical class"
-    if m["num_images"] < LARGE_IN_ALL:
-        return "small", f"{counted}: little data (below {LARGE_IN_ALL:,} in all)."
-    if m["images_per_class"] < FEW_PER_CLASS:
-        return "small", f"{counted}: little data for so many classes (below {FEW_PER_CLASS} per class)."
-    return "large", f"{counted}: much data (from {LARGE_IN_ALL:,} in all and {FEW_PER_CLASS} per class)."
+def _peak(accuracies: Sequence[float]) -> int:
+    return max(range(len(accuracies)), key=lambda i: (accuracies[i], i))
 
 
-def _similarity(m: Mapping[str, Any]) -> tuple[Literal["low", "high"], list[str]]:
+def _size(e: Evidence, place: Quadrant) -> str:
+    about = "" if e.typical == round(e.typical) else "about "
+    counted = f"{e.images:,} images, {about}{e.typical:,.0f} in a typical class"
+    if place.size == "large":
+        return f"{counted}: much data (from {LARGE_IN_ALL:,} in all and {FEW_PER_CLASS} per class)."
+    if e.images < LARGE_IN_ALL:
+        return f"{counted}: little data (below {LARGE_IN_ALL:,} in all)."
+    return f"{counted}: little data for so many classes (below {FEW_PER_CLASS} per class)."
+
+
+def _similarity(e: Evidence, by_depth: Mapping[str, float]) -> list[str]:
     """Like, when frozen features are far better than none and the network's last block still serves."""
-    pixels, chance = m["pixel_baseline"], m["chance"]
     reached = (
-        f"A linear head on frozen features gets {_percent(m['probe_best'])} of the images it has not seen right "
-        f"(guessing: {_percent(chance)})"
+        f"A linear head on frozen features gets {_percent(e.probe_best)} of the images it has not seen right "
+        f"(guessing: {_percent(e.chance)})"
     )
-    if pixels is not None:
-        gain = m["gain_over_pixels"]
-        like = gain >= GAIN
-        whose = "its errors" if pixels >= chance else "the errors of guessing"
-        share = f"the features remove {_whole(gain)} of {whose}" if gain >= 0 else "the features add errors"
-        text = f"{reached}, one on raw pixels {_percent(pixels)}: {share}; {_border(GAIN)}"
+    if e.pixels is not None and e.gain is not None:
+        whose = "its errors" if e.pixels >= e.chance else "the errors of guessing"
+        share = f"the features remove {_whole(e.gain)} of {whose}" if e.gain >= 0 else "the features add errors"
+        text = f"{reached}, one on raw pixels {_percent(e.pixels)}: {share}; {_border(GAIN)}"
     else:
-        like = m["skill"] >= SKILL
-        text = f"{reached}: {_whole(m['skill'])} of the way from guessing to perfect; {_border(SKILL)}"
-    like = like and m["drop_after_peak"] <= DROP
-    return ("high" if like else "low"), [text, _by_depth(m)]
+        text = f"{reached}: {_whole(e.skill)} of the way from guessing to perfect; {_border(SKILL)}"
+    return [text, _depth(e, list(by_depth))]
 
 
-def _by_depth(m: Mapping[str, Any]) -> str:
-    best, last = _percent(m["probe_best"]), _percent(m["probe_last"])
-    if m["peak_block"] == m["last_block"]:
-        return f"Accuracy by depth is highest at the last block, {m['last_block']}."
-    text = f"Accuracy by depth is highest at block {m['peak_block']}, {best}"
-    if m["drop_after_peak"] > DROP:
+def _depth(e: Evidence, blocks: Sequence[str]) -> str:
+    best, last = _percent(e.probe_best), _percent(e.probe_last)
+    peak = blocks[round(e.peak * (len(blocks) - 1))]
+    if peak == blocks[-1]:
+        return f"Accuracy by depth is highest at the last block, {peak}."
+    text = f"Accuracy by depth is highest at block {peak}, {best}"
+    if e.drop > DROP:
         why = "the top of the network is too specific to its source."
-        return f"{text}, and falls to {last} at the last, {m['last_block']}: {why}"
-    return f"{text}; the last one, {m['last_block']}, reaches {last}."
+        return f"{text}, and falls to {last} at the last, {blocks[-1]}: {why}"
+    return f"{text}; the last one, {blocks[-1]}, reaches {last}."
+
+
+def _capacity(e: Evidence) -> list[str]:
+    if not e.parameters:
+        return []
+    each = float(f"{e.parameters / e.images:.2g}")
+    told = f"{each:,.0f}" if each >= 10 else f"{each:g}"
+    return [f"Training the whole backbone would move {e.parameters:,} weights, {told} per image."]
+
+
+def _expected(forecast: Forecast, by_table: str) -> list[str]:
+    """What past experiments say, beside what the classic table says."""
+    first, sure = forecast.strategies[0], forecast.sure(forecast.strategies[0])
+    low, high = forecast.interval(first)
+    said = [
+        f"On data and networks like these, {WORDS[first]} should reach {_percent(forecast.expected(first))} "
+        f"(80 %: {_percent(low)} to {_percent(high)}); no other way is more than a point better, to {sure:.0%}."
+    ]
+    frozen = next((name for name in forecast.strategies if name in FROZEN), None)
+    if frozen is not None and first not in FROZEN:
+        gap = 100 * (forecast.expected(first) - forecast.expected(frozen))
+        said.append(f"{WORDS[frozen].capitalize()}, which costs seconds, should be {gap:.1f} points lower.")
+    if by_table != first and by_table in forecast.strategies:
+        lost = 100 * (forecast.expected(first) - forecast.expected(by_table))
+        said.append(f"The classic table would choose {WORDS[by_table]}, expected {lost:.1f} points lower.")
+    return said
+
+
+def _change(forecaster: Forecaster, e: Evidence, strategy: str) -> list[str]:
+    """The nearest other numbers at which another strategy would be advised."""
+    said = []
+    for factor in (2, 4, 8, 1 / 2, 1 / 4, 1 / 8):
+        typical = e.typical * factor
+        other = replace(e, typical=typical, images=max(round(e.images * factor), 2))
+        best = forecaster.forecast(other).strategies[0] if typical >= 1 and forecaster.reaches(other) else strategy
+        if best != strategy:
+            said.append(f"With {typical:,.0f} images per class, and all else as it is, it would be {WORDS[best]}.")
+            break
+    if e.pixels is not None:
+        for step in range(1, 10):
+            moved = [e.pixels + sign * 0.05 * step for sign in (1, -1)]
+            found = [(p, forecaster.forecast(replace(e, pixels=p)).strategies[0]) for p in moved if 0 <= p <= 1]
+            changed = [(p, best) for p, best in found if best != strategy]
+            if changed:
+                pixels, best = changed[0]
+                said.append(f"If raw pixels alone got {_percent(pixels)} right, it would be {WORDS[best]}.")
+                break
+    return said or ["Nothing within eight times more or fewer images would change it."]
+
+
+def _actions(e: Evidence, by_depth: Mapping[str, float], twice: float | None) -> list[str]:
+    """Ways out of the quadrant where nothing is safe."""
+    blocks, said = list(by_depth), []
+    if e.probe_best - e.probe_last >= WORTH:
+        peak = blocks[round(e.peak * (len(blocks) - 1))]
+        gain = 100 * (e.probe_best - e.probe_last)
+        said.append(f"Read an earlier block: {peak} is {gain:.1f} points better than the last (--strategies early_probe).")
+    else:
+        said.append("Read all depths side by side, the lower ones are less specific (--strategies early_probe).")
+    said.append("Look for another source, made from more similar images: headstart select.")
+    said.append(
+        f"Train fewer weights than {e.parameters:,}: the top blocks alone (--strategies partial), or a smaller network."
+    )
+    if twice is not None:
+        gain = 100 * (twice - e.probe_best)
+        worth = "worth it" if gain >= 100 * WORTH else "little for the work"
+        said.append(f"Label more: twice the images should bring a frozen head {gain:+.1f} points, {worth}.")
+    return said
 
 
 def _percent(share: float) -> str:
@@ -173,28 +247,21 @@ def _border(share: float) -> str:
     return f"from {_whole(share)} on data count as like the source."
 
 
-def _capacity(m: Mapping[str, Any]) -> list[str]:
-    if not m["trained_parameters"]:
-        return []
-    each = float(f"{m['trained_parameters'] / m['num_images']:.2g}")
-    told = f"{each:,.0f}" if each >= 10 else f"{each:g}"
-    return [f"Training the whole backbone would move {m['trained_parameters']:,} weights, {told} per image."]
-
-
-def _strategy(quadrant: int, m: Mapping[str, Any]) -> tuple[str, str]:
-    if quadrant == 4:
-        if m["images_per_class"] < TINY_PER_CLASS:
+def _by_table(number: int, e: Evidence) -> tuple[str, str]:
+    """The classic table's choice, and its reason."""
+    if number == 4:
+        if e.typical < TINY_PER_CLASS:
             few = f"under {TINY_PER_CLASS} images per class"
             return "svm", f"Little data, like the source, {few}: a max-margin head on frozen features."
         return "probe", "Little data, like the source: keep the backbone frozen and learn only a head."
-    if quadrant == 3:
+    if number == 3:
         return (
             "early_probe",
             "Little data, unlike the source: nothing is safe; read all depths, the lower ones are less specific.",
         )
-    if quadrant == 2:
+    if number == 2:
         return "partial", "Much data, like the source: fine-tune the top blocks at a low rate and keep the rest."
-    if m["gain_over_pixels"] is not None and m["gain_over_pixels"] <= 0:
+    if e.gain is not None and e.gain <= 0:
         return "retrain", "Much data, and frozen features are no better than pixels: learn all weights anew."
     return (
         "full",
@@ -202,14 +269,12 @@ def _strategy(quadrant: int, m: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def _check(
-    num_images: int, counts: Sequence[int], num_classes: int, by_depth: Mapping[str, float], pixels: float | None
-) -> None:
+def _check(e: Evidence, by_depth: Mapping[str, float]) -> None:
     found = []
-    if num_images < 1 or len(counts) != num_classes or sum(counts) < 1 or min(counts, default=0) < 0:
-        found.append(f"{num_images} images and counts of {len(counts)} classes; give one count for each of {num_classes}")
+    if e.images < 1 or e.classes < 1:
+        found.append(f"{e.images} images of {e.classes} classes; give at least one of each")
     if not by_depth or not all(0 <= accuracy <= 1 for accuracy in by_depth.values()):
         found.append(f"probe_by_depth = {dict(by_depth)} must name at least one block, accuracies between 0 and 1")
-    if pixels is not None and not 0 <= pixels <= 1:
-        found.append(f"pixel_baseline = {pixels} must be an accuracy between 0 and 1")
+    if e.pixels is not None and not 0 <= e.pixels <= 1:
+        found.append(f"pixel_baseline = {e.pixels} must be an accuracy between 0 and 1")
     problems(ConfigError, "the adviser cannot use its measures:", found)

@@ -17,10 +17,11 @@ from headstart.data.task import Task
 from headstart.engine.features import FeatureBank
 from headstart.engine.log import SILENT
 from headstart.nets.net import count_parameters
-from headstart.studies.measure import Measures, pixel_baseline, _spread, measure
-from headstart.transferability.adviser import FEW_PER_CLASS, GAIN, LARGE_IN_ALL, SKILL, advise
+from headstart.studies.measure import Measures, _similarity_spread, _spread, measure, pixel_baseline
 from headstart.transferability.depth import probe_by_depth
+from headstart.transferability.evidence import Evidence
 from headstart.transferability.knn import knn
+from headstart.transferability.quadrant import similarity_place
 from tests.conftest import make_image_task, make_vector_task
 from tests.engine.engine_toys import perceptron, resnet
 
@@ -80,7 +81,7 @@ def test_one_group_of_all_is_no_group_for_neighbours() -> None:
     assert measured.knn["images"] == 36
 
 
-def test_thepixel_baseline_is_the_same_probe_on_16_by_16_pixels() -> None:
+def test_the_pixel_baseline_is_the_same_probe_on_16_by_16_pixels() -> None:
     """By the definition of adaptive pooling: cell i of 16 averages the pixels from floor(i S / 16) to ceil((i+1) S / 16)."""
     size = 24
     task = make_image_task(30, size=size)
@@ -92,7 +93,7 @@ def test_thepixel_baseline_is_the_same_probe_on_16_by_16_pixels() -> None:
     assert pixel_baseline(task, folds_of(task), 0) == by_hand.accuracies["pixels"]
 
 
-def test_vectors_have_nopixel_baseline() -> None:
+def test_vectors_have_no_pixel_baseline() -> None:
     task = make_vector_task(36)
     found = measure(perceptron(), task, folds_of(task), FeatureBank(), seed=0, log=SILENT)
     assert found.pixel_baseline is None
@@ -111,38 +112,26 @@ def test_a_sample_is_spread_evenly(total: int, limit: int) -> None:
     assert not len(steps) or steps.max() - steps.min() <= 1
 
 
-accuracies = st.floats(0, 1)
-
-
-@given(
-    st.lists(st.integers(1, 40_000), min_size=2, max_size=6),
-    accuracies,
-    accuracies,
-    st.none() | accuracies,
-)
-def test_the_point_lies_on_the_side_of_the_border_that_the_rule_chose(
-    measured: Measures, counts: list[int], early: float, last: float, pixels: float | None
+def test_more_labels_are_worth_a_curve_unless_it_would_take_too_long(
+    measured: Measures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    advice = advise(sum(counts), counts, len(counts), {"early": early, "last": last}, 0.5, 0.0, pixels)
-    x, y = replace(measured, advice=advice).position()
-    assert 0 < x < 1
-    assert 0 < y < 1
-    assert (x > 0.5) == (advice.similarity == "high")
-    assert (y > 0.5) == (advice.size == "large")
+    assert measured.growth is not None
+    assert measured.growth.points[-1].images == 36 * 2 / 3
+    monkeypatch.setattr("headstart.studies.measure._GROWTH_WORK", 1.0)
+    task = make_vector_task(36)
+    found = measure(perceptron(), task, folds_of(task), FeatureBank(), seed=0, log=SILENT)
+    assert found.growth is None
 
 
-def test_the_point_moves_with_what_it_shows(measured: Measures) -> None:
-    def at(images: int, accuracy: float, pixels: float | None = 0.4) -> tuple[float, float]:
-        counts = [images // 2] * 2
-        advice = advise(images, counts, 2, {"last": accuracy}, 0.5, 0.0, pixels)
-        return replace(measured, advice=advice).position()
+def test_past_experiments_say_nothing_of_a_network_that_has_learned_nothing() -> None:
+    task = make_image_task(36)
+    blank = measure(resnet(), task, folds_of(task), FeatureBank(), seed=0, log=SILENT, pretrained=False)
+    assert blank.advice.forecast is None
+    assert blank.advice.strategy == blank.advice.by_table
 
-    likes = [at(1000, accuracy)[0] for accuracy in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)]
-    sizes = [at(images, 0.9)[1] for images in (20, 200, 2000, 40_000, 400_000)]
-    assert likes == sorted(likes)
-    assert likes[0] < likes[2] < 0.5 < likes[-1]
-    assert sizes == sorted(set(sizes))
-    assert [size > 0.5 for size in sizes] == [
-        n >= 2 * FEW_PER_CLASS and n >= LARGE_IN_ALL for n in (20, 200, 2000, 40_000, 400_000)
-    ]
-    assert GAIN == SKILL == 0.5
+
+def test_the_spread_is_that_of_the_probe(measured: Measures) -> None:
+    assert 0 <= measured.spread[0] <= similarity_place(measured.evidence) <= measured.spread[1] <= 1
+    evidence = Evidence.of(100, [50, 50], [0.7, 0.8], 1, pixels=0.5)
+    few, many = (_similarity_spread(evidence, images) for images in (50, 5000))
+    assert few[0] < many[0] < similarity_place(evidence) < many[1] < few[1]
