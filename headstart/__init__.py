@@ -15,10 +15,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import adapt, fit, read
+    from headstart.api import adapt, advise, fit, read
     from headstart.balance.base import Balance
     from headstart.balance.fixed import Fixed
     from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig, ReadingConfig
+    from headstart.catalog.advise import AdviseConfig
     from headstart.catalog.strategies import (
         EarlyProbeConfig,
         FullConfig,
@@ -63,16 +64,18 @@ if TYPE_CHECKING:
     from headstart.stage import Adapt, Budget, Evaluate, Optimizer, Solve, Stage, Train
     from headstart.strategies import STRATEGIES
     from headstart.studies.adapt import AdaptResult
+    from headstart.studies.advise import AdviseResult
     from headstart.terms.base import Term
     from headstart.terms.supervised import Supervised
 
 __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {
-    "headstart.api": ("adapt", "fit", "read"),
+    "headstart.api": ("adapt", "advise", "fit", "read"),
     "headstart.balance.base": ("Balance",),
     "headstart.balance.fixed": ("Fixed",),
     "headstart.catalog.adapt": ("AdaptConfig", "BackboneConfig", "DataConfig", "ReadingConfig"),
+    "headstart.catalog.advise": ("AdviseConfig",),
     "headstart.catalog.strategies": (
         "EarlyProbeConfig",
         "FullConfig",
@@ -116,6 +119,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.stage": ("Adapt", "Budget", "Evaluate", "Optimizer", "Solve", "Stage", "Train"),
     "headstart.strategies": ("STRATEGIES",),
     "headstart.studies.adapt": ("AdaptResult",),
+    "headstart.studies.advise": ("AdviseResult",),
     "headstart.terms.base": ("Term",),
     "headstart.terms.supervised": ("Supervised",),
 }
@@ -132,6 +136,8 @@ __all__ = [
     "Adapt",
     "AdaptConfig",
     "AdaptResult",
+    "AdviseConfig",
+    "AdviseResult",
     "Ancestor",
     "BackboneConfig",
     "BackboneError",
@@ -187,6 +193,7 @@ __all__ = [
     "View",
     "__version__",
     "adapt",
+    "advise",
     "build",
     "fit",
     "inspect",

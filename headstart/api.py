@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
 from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
+from headstart.catalog.advise import AdviseConfig
 from headstart.data.prepare import DataSet, prepare
 from headstart.data.sources import open_source
 from headstart.engine import distributed, interrupt
@@ -26,7 +27,11 @@ from headstart.nets.net import Net
 from headstart.report import render
 from headstart.stage import Solve, Stage
 from headstart.studies.adapt import AdaptResult
-from headstart.studies.adapt import adapt as run_study
+from headstart.studies.adapt import adapt as adapt_study
+from headstart.studies.advise import AdviseResult
+from headstart.studies.advise import advise as advise_study
+
+Config = TypeVar("Config", AdaptConfig, AdviseConfig)
 
 
 def run_adapt(
@@ -34,7 +39,17 @@ def run_adapt(
 ) -> AdaptResult:
     """`headstart adapt`: run, then render the report. Ctrl-C saves first."""
     with _interruptible():
-        result = run_study(config, data=data, backbone=backbone, listeners=listeners)
+        result = adapt_study(config, data=data, backbone=backbone, listeners=listeners)
+        distributed.first(lambda: render(result.folder))
+        return result
+
+
+def run_advise(
+    config: AdviseConfig, *, data: Any = None, backbone: nn.Module | Net | None = None, listeners: Sequence[Listener] = ()
+) -> AdviseResult:
+    """`headstart advise`: look, then render the report."""
+    with _interruptible():
+        result = advise_study(config, data=data, backbone=backbone, listeners=listeners)
         distributed.first(lambda: render(result.folder))
         return result
 
@@ -91,23 +106,46 @@ def adapt(
 
     Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
     """
+    config, objects = _given(AdaptConfig, data, backbone, out, settings)
+    return run_adapt(config, **objects)
+
+
+def advise(
+    data: Any, backbone: str | nn.Module | Net | None = None, *, out: str | Path = "runs/advise", **settings: Any
+) -> AdviseResult:
+    """Say how to adapt a network to images, what accuracy to expect and how sure that is, without training it.
+
+    data, backbone, out  as of `adapt`
+    settings             any field of `AdviseConfig`, `BackboneConfig` or `DataConfig`, e.g. `folds=10`
+
+    Returns the result that the command line writes; it prints as text. Raises InputError for what can be mended.
+    """
+    config, objects = _given(AdviseConfig, data, backbone, out, settings)
+    return run_advise(config, **objects)
+
+
+def _given(
+    kind: type[Config], data: Any, backbone: Any, out: str | Path, settings: dict[str, Any]
+) -> tuple[Config, dict[str, Any]]:
+    """The settings, and what came as an object that no setting can name."""
     named = data if isinstance(data, (str, Path)) else None
     name = backbone if isinstance(backbone, (str, Path)) else None
-    config = AdaptConfig(data=str(named) if named is not None else type(data).__name__, out=Path(out))
+    config = kind(data=str(named) if named is not None else type(data).__name__, out=Path(out))
     config = _configured(config, {**settings, **({"backbone": str(name)} if name is not None else {})})
     module = backbone if isinstance(backbone, nn.Module) else None
-    return run_adapt(config, data=data if named is None else None, backbone=module)
+    return config, {"data": data if named is None else None, "backbone": module}
 
 
-def _configured(config: AdaptConfig, settings: dict[str, Any]) -> AdaptConfig:
+def _configured(config: Config, settings: dict[str, Any]) -> Config:
     """Put flat settings where they belong."""
     parts = {"network": BackboneConfig, "images": DataConfig}
     for name, value in settings.items():
-        if name in {one.name for one in fields(AdaptConfig)} - set(parts):
+        if name in {one.name for one in fields(config)} - set(parts):
             config = replace(config, **{name: value})
             continue
         home = next((part for part, kind in parts.items() if name in {one.name for one in fields(kind)}), None)
         if home is None:
-            raise ConfigError(f"adapt() has no setting {name!r}; see headstart.AdaptConfig")
+            command = type(config).__name__.removesuffix("Config")
+            raise ConfigError(f"{command.lower()}() has no setting {name!r}; see headstart.{command}Config")
         config = replace(config, **{home: replace(getattr(config, home), **{name: value})})
     return config

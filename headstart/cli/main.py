@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from headstart import __version__
-from headstart.cli import adapt, demo, inspect, models, predict, report, speak
+from headstart.cli import adapt, advise, demo, inspect, models, predict, report, speak
 from headstart.cli.command import EXIT_CODES, Command, UsageError
 from headstart.errors import HeadstartError, InputError, Interrupted, NonFiniteLoss, RunFolderMismatch
 
 COMMANDS: dict[str, Command[Any]] = {
-    module.COMMAND.name: module.COMMAND for module in (adapt, demo, inspect, predict, models, report)
+    module.COMMAND.name: module.COMMAND for module in (adapt, advise, demo, inspect, predict, models, report)
 }
 DEFECT = 70
 BROKEN_PIPE = 141

@@ -32,6 +32,8 @@ _INNER = 3
 """Folds within a training part that choose a penalty; the race's own folds judge the result."""
 _FEW_EPOCHS = 6
 """Fewer say little about where training leads; an arm that cannot have them is left out when others can."""
+REFIT_SHARE = 0.25
+"""Part of the budget kept for learning the winner again on all training images."""
 _FIXED_VIEWS = 4
 """Renderings per image for arms with a frozen prefix, so that the prefix is computed only so often."""
 

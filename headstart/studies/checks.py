@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.catalog.adapt import AdaptConfig
+from headstart.catalog.advise import AdviseConfig
 from headstart.data.arrays import VectorSamples
 from headstart.data.sources import Source
 from headstart.data.task import Task
@@ -48,7 +49,7 @@ def check_settings(config: AdaptConfig) -> None:
     problems(ConfigError, "these settings cannot be:", [text for holds, text in rules if not holds])
 
 
-def check_apart(config: AdaptConfig, data: Path | None) -> None:
+def check_apart(config: AdaptConfig | AdviseConfig, data: Path | None) -> None:
     """Raise ConfigError when the run would write among the images in `data`, or over the network it starts from."""
     out, network = config.out.resolve(), config.network
     if data is not None and data.is_dir() and out.is_relative_to(data.resolve()):

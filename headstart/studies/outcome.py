@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ import headstart
 from headstart.catalog.adapt import AdaptConfig
 from headstart.data.prepare import DataSet
 from headstart.data.task import Task
-from headstart.engine.model import Ancestor, Card, Model, model_folder, saved_card
+from headstart.engine.model import Ancestor, Card, Model, saved_card
 from headstart.files import write_atomic, write_json
 from headstart.metrics import classification
 from headstart.metrics.intervals import wilson
@@ -27,6 +25,7 @@ from headstart.studies.arms import all_arms, base_recipe
 from headstart.studies.backbone import untrained
 from headstart.studies.measure import Measures
 from headstart.studies.race import Race, Standing
+from headstart.studies.records import again, data_record, name_of, plain
 from headstart.studies.verdict import Verdict, interval_of
 
 _PER_CLASS, _MISTAKES, _THUMB = 6, 24, 96
@@ -59,12 +58,12 @@ def summarise(o: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:
     verdict = o.verdict
     advised = next(arm for arm in o.race.arms if arm.name == o.race.advised)
     every = all_arms(o.source, base_recipe(o.source, len(o.train), mirror=True, class_weights=False), seed=0)
-    summary: dict[str, Any] = _plain(
+    summary: dict[str, Any] = plain(
         {
             "command": "adapt",
-            "data": _data(o),
+            "data": data_record(o.data, o.train, o.test),
             "backbone": {
-                "name": _name(o),
+                "name": name_of(o.config.network, o.source),
                 "parameters": count_parameters(o.source.blocks),
                 "input_size": o.source.input.size,
                 "blocks": o.source.block_names,
@@ -86,40 +85,11 @@ def summarise(o: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:
                 "bytes_model": _bytes(o.final),
             },
             "seconds": round(seconds["all"], 2),
-            "reproduce": as_call(o.config, o.given) if o.given else reproduce(o.config),
+            "reproduce": again("adapt", o.config, o.given),
             "version": headstart.__version__,
         }
     )
     return summary
-
-
-def _plain(value: Any) -> Any:
-    """Numbers that JSON can hold: NumPy's made plain, NaN made null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _name(o: Outcome) -> str:
-    named, source = o.config.network.backbone, o.source.source or {}
-    if named is not None and model_folder(named) is not None:
-        return named
-    return str(source.get("name") or source.get("builder") or "a module given from Python")
-
-
-def _data(o: Outcome) -> dict[str, Any]:
-    return {
-        "path": o.data.inspection.where,
-        "fingerprint": o.data.fingerprint,
-        "num_images": o.data.inspection.num_images,
-        "num_classes": len(o.data.classes),
-        "set_aside": [{"path": bad.path, "reason": bad.reason} for bad in o.data.inspection.set_aside],
-        "splits": {"train": len(o.train), "test": len(o.test)},
-    }
 
 
 def _difference(d: Difference) -> dict[str, Any]:
@@ -182,40 +152,6 @@ def _test(o: Outcome) -> dict[str, Any]:
 
 def _bytes(net: Net) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in net.state_dict().values())
-
-
-def _changed(config: AdaptConfig) -> list[tuple[str, Any]]:
-    """Settings that are not the default's, by name; those that only say how a run is carried out are left out."""
-    default = AdaptConfig(data=config.data)
-    pairs = [(config, default), (config.network, default.network), (config.images, default.images)]
-    apart = ("data", "out", "network", "images", "resume", "overwrite", "json")
-    return [
-        (name, value)
-        for part, plain in pairs
-        for name, value in vars(part).items()
-        if name not in apart and value != getattr(plain, name)
-    ]
-
-
-def reproduce(config: AdaptConfig) -> str:
-    """The command that makes this run again."""
-    words = ["headstart", "adapt", str(config.data), "--out", str(config.out)]
-    for name, value in _changed(config):
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            words += [f"--{flag}", *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-    return shlex.join(words)
-
-
-def as_call(config: AdaptConfig, given: Sequence[str]) -> str:
-    """The call that makes a run again that was `given` data or a network as objects, which a command cannot name."""
-    first = "data" if "data" in given else repr(config.data)
-    words = [first, *(["backbone"] if "backbone" in given else []), f"out={str(config.out)!r}"]
-    for name, value in _changed(config):
-        words.append(f"{name}={str(value)!r}" if isinstance(value, Path) else f"{name}={value!r}")
-    return f"headstart.adapt({', '.join(words)})"
 
 
 def write_pictures(o: Outcome, folder: Path) -> None:
@@ -288,18 +224,18 @@ def model_of(o: Outcome, summary: Mapping[str, Any]) -> Model:
 
 def _pretrained(o: Outcome) -> Ancestor:
     """The network the run started from, when it is not a saved model: as much as is known about it."""
-    card = (o.source.source or {}).get("card")
+    name, source = name_of(o.config.network, o.source), o.source.source or {}
     if "backbone" in o.given:
-        return Ancestor(_name(o), "given from Python", "unknown data", "")
+        return Ancestor(name, "given from Python", "unknown data", "")
     if untrained(o.config.network):
-        return Ancestor(_name(o), "weights drawn at random", "no data", "")
-    file = ((o.source.source or {}).get("weights") or {}).get("file")
-    if file:
-        return Ancestor(_name(o), "pretrained", f"the source of {file}", str((o.source.source or {})["weights"]["sha256"]))
+        return Ancestor(name, "weights drawn at random", "no data", "")
+    weights, card = source.get("weights") or {}, source.get("card")
+    if weights.get("file"):
+        return Ancestor(name, "pretrained", f"the source of {weights['file']}", str(weights["sha256"]))
     if not card:
-        return Ancestor(_name(o), "pretrained", "its source data", "")
+        return Ancestor(name, "pretrained", "its source data", "")
     interval = tuple(card["test_interval"])
-    return Ancestor(_name(o), "supervised", card["trained_on"], card["fingerprint"], {}, card["test_accuracy"], interval)
+    return Ancestor(name, "supervised", card["trained_on"], card["fingerprint"], {}, card["test_accuracy"], interval)
 
 
 def as_text(summary: Mapping[str, Any]) -> str:

@@ -180,7 +180,7 @@ def _expected(forecast: Forecast, by_table: str) -> list[str]:
     low, high = forecast.interval(first)
     said = [
         f"On data and networks like these, {WORDS[first]} should reach {_percent(forecast.expected(first))} "
-        f"(80 %: {_percent(low)} to {_percent(high)}); no other way is more than a point better, to {sure:.0%}."
+        f"(80 %: {_percent(low)} to {_percent(high)}); {sure:.0%} sure that no other way is more than a point better."
     ]
     frozen = next((name for name in forecast.strategies if name in FROZEN), None)
     if frozen is not None and first not in FROZEN:
@@ -203,7 +203,7 @@ def _change(forecaster: Forecaster, e: Evidence, strategy: str) -> list[str]:
             said.append(f"With {typical:,.0f} images per class, and all else as it is, it would be {WORDS[best]}.")
             break
     if e.pixels is not None:
-        for step in range(1, 10):
+        for step in range(1, 5):
             moved = [e.pixels + sign * 0.05 * step for sign in (1, -1)]
             found = [(p, forecaster.forecast(replace(e, pixels=p)).strategies[0]) for p in moved if 0 <= p <= 1]
             changed = [(p, best) for p, best in found if best != strategy]
@@ -211,7 +211,9 @@ def _change(forecaster: Forecaster, e: Evidence, strategy: str) -> list[str]:
                 pixels, best = changed[0]
                 said.append(f"If raw pixels alone got {_percent(pixels)} right, it would be {WORDS[best]}.")
                 break
-    return said or ["Nothing within eight times more or fewer images would change it."]
+    return said or [
+        "Nothing within eight times more or fewer images would change it, nor 20 points more or less from raw pixels."
+    ]
 
 
 def _actions(e: Evidence, by_depth: Mapping[str, float], twice: float | None) -> list[str]:

@@ -55,11 +55,14 @@ class Forecast:
     strategies  best first
     mean        `[S]`
     drawn       `[R, S]` possible outcomes, equally likely
+    sets        data sets that the outcomes come from; so many independent ones there are, and no probability is surer
+                than they allow: the share of outcomes counts `sets` times, the one of a guess once
     """
 
     strategies: tuple[str, ...]
     mean: Floats
     drawn: Floats
+    sets: int
 
     def interval(self, strategy: str, level: float = LEVEL) -> tuple[float, float]:
         """Where the accuracy should lie with probability `level`."""
@@ -74,11 +77,15 @@ class Forecast:
     def sure(self, strategy: str) -> float:
         """Probability that no other strategy is more than a point better."""
         place = self.strategies.index(strategy)
-        return float((self.drawn[:, place] >= self.drawn.max(1) - CLOSE).mean())
+        return self._tempered(float((self.drawn[:, place] >= self.drawn.max(1) - CLOSE).mean()), 0.5)
 
     def probability_best(self, strategy: str) -> float:
         """Probability of being the best."""
-        return float((self.drawn.argmax(1) == self.strategies.index(strategy)).mean())
+        won = self.drawn.argmax(1) == self.strategies.index(strategy)
+        return self._tempered(float(won.mean()), 1 / len(self.strategies))
+
+    def _tempered(self, share: float, guess: float) -> float:
+        return (self.sets * share + guess) / (self.sets + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +98,7 @@ class Forecaster:
     weights     `[1 + M, S]`
     misses      `[K, S]` logits by which left-out data sets were missed, one row per case
     shares      `[K]` how much each row counts; each data set the same
+    sets        data sets among the cases
     most        images beyond which it says nothing: ten times those of the largest case
     """
 
@@ -101,6 +109,7 @@ class Forecaster:
     weights: Floats
     misses: Floats
     shares: Floats
+    sets: int
     most: float
 
     def reaches(self, evidence: Evidence) -> bool:
@@ -120,7 +129,7 @@ class Forecaster:
         order = np.argsort(-logits, kind="stable")
         times = np.maximum(np.round(self.shares / self.shares.min()), 1).astype(int)
         drawn = _sigmoid(logits + np.repeat(self.misses, times, axis=0))
-        return Forecast(tuple(self.strategies[i] for i in order), _sigmoid(logits)[order], drawn[:, order])
+        return Forecast(tuple(self.strategies[i] for i in order), _sigmoid(logits)[order], drawn[:, order], self.sets)
 
 
 def fit(cases: Sequence[Case], measures: Sequence[str], *, strength: float = STRENGTH) -> Forecaster:
@@ -150,9 +159,10 @@ def _line(cases: Sequence[Case], strategies: tuple[str, ...], measures: tuple[st
     shares = _balance(cases)
     penalty = np.full(x.shape[1], strength * len(cases) / 36)
     penalty[0] = 0.0
+    sets = len({case.target for case in cases})
     most = 10.0 * max(case.evidence.images for case in cases)
     weights = np.linalg.solve(x.T @ (shares[:, None] * x) + np.diag(penalty), x.T @ (shares[:, None] * y))
-    return Forecaster(strategies, measures, centre, scale, weights, np.zeros((1, len(strategies))), np.ones(1), most)
+    return Forecaster(strategies, measures, centre, scale, weights, np.zeros((1, len(strategies))), np.ones(1), sets, most)
 
 
 def _row(evidence: Evidence, measures: Sequence[str]) -> Floats:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,17 +19,19 @@ from sklearn.datasets import load_digits
 from torch.utils.data import Dataset
 
 import headstart
-from headstart.catalog.adapt import AdaptConfig
 from headstart.data.prepare import prepare
 from headstart.data.sources import open_source
 from headstart.engine.interrupt import STOP
+from headstart.engine.log import SILENT
 from headstart.engine.model import Model
 from headstart.errors import ConfigError, Interrupted, RunFolderMismatch
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet
 from headstart.studies import adapt as job
+from headstart.studies import opening
 from headstart.studies.adapt import AdaptResult
+from headstart.studies.splitting import split
 from headstart.studies.verdict import Verdict, judge
 from tests.engine.engine_toys import perceptron
 
@@ -242,7 +244,7 @@ def test_copies_saved_anew_stay_together_in_splits_that_are_made(tmp_path: Path)
         picture.resize((48, 48), Image.Resampling.BICUBIC).save(folder / f"{place}.jpg", quality=80)
     data = prepare(open_source(str(tmp_path)), size=32, cache=tmp_path / "cache")
     assert len(data.inspection.near) == 40
-    splits = job._Job(AdaptConfig(str(tmp_path)), cast(Any, None), 1.0)._split(data)
+    splits = split(data, test_fraction=0.2, folds=5, seed=0, log=SILENT)
     of = np.array([name.partition(".")[0] for name in data.names])
     train, test = of[splits.train.rows], of[splits.test.rows]
     assert len(test) >= 12
@@ -409,7 +411,7 @@ def test_stopped_anywhere_a_run_goes_on_to_the_same_summary_and_the_same_bits(
 def test_a_finished_run_is_returned_and_not_run_again(
     finished: AdaptResult, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "choose", lambda *a, **k: pytest.fail("nothing is to be done"))
+    monkeypatch.setattr(opening, "choose", lambda *a, **k: pytest.fail("nothing is to be done"))
     before = (finished.folder / "summary.json").stat().st_mtime_ns
     finished.report.unlink()
     again = adapt(str(folder), finished.folder, resume=True)

@@ -13,7 +13,8 @@ import pytest
 from headstart.api import _configured
 from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
 from headstart.cli.adapt import COMMAND
-from headstart.studies.outcome import _plain, as_call, as_text, reproduce, sentence
+from headstart.studies.outcome import as_text, sentence
+from headstart.studies.records import again, plain
 
 CONFIGS = [
     AdaptConfig("photos"),
@@ -36,7 +37,7 @@ CONFIGS = [
 def test_the_command_that_reproduces_a_run_parses_to_its_settings(config: AdaptConfig) -> None:
     from dataclasses import replace
 
-    words = shlex.split(reproduce(config))
+    words = shlex.split(again("adapt", config))
     assert words[:2] == ["headstart", "adapt"]
     assert COMMAND.parse(words[2:]) == replace(config, resume=False, overwrite=False, json=False)
 
@@ -46,21 +47,21 @@ def test_the_call_that_reproduces_a_run_gives_its_settings(config: AdaptConfig) 
     """The text is a call of `headstart.adapt`; its keywords are settled as `headstart.adapt` settles them."""
     import ast
 
-    call = ast.parse(as_call(config, ("data", "backbone")), mode="eval").body
+    call = ast.parse(again("adapt", config, ("data", "backbone")), mode="eval").body
     assert isinstance(call, ast.Call)
     assert ast.unparse(call.func) == "headstart.adapt"
     assert [ast.unparse(word) for word in call.args] == ["data", "backbone"]
     settings = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
     found = _configured(AdaptConfig(config.data, out=Path(settings.pop("out"))), settings)
     assert str(found) == str(config).replace("PosixPath('my weights.pt')", "'my weights.pt'")
-    assert as_call(config, ("backbone",)).startswith(f"headstart.adapt({config.data!r}, backbone, out=")
-    assert as_call(config, ("data",)).startswith("headstart.adapt(data, out=")
+    assert again("adapt", config, ("backbone",)).startswith(f"headstart.adapt({config.data!r}, backbone, out=")
+    assert again("adapt", config, ("data",)).startswith("headstart.adapt(data, out=")
 
 
 def test_plain_values_are_json_without_nan() -> None:
     given = {1: np.float32("nan"), "a": [np.int64(3), float("inf"), None, True], "b": np.eye(2), "c": (np.bool_(True), "x")}
-    plain = _plain(given)
-    assert json.loads(json.dumps(plain, allow_nan=False)) == {
+    found = plain(given)
+    assert json.loads(json.dumps(found, allow_nan=False)) == {
         "1": None,
         "a": [3, None, None, True],
         "b": [[1.0, 0.0], [0.0, 1.0]],

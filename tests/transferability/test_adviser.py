@@ -127,6 +127,7 @@ def forecaster(weights: list[list[float]], *, most: float = 1e6) -> Forecaster:
         np.array(weights),
         np.linspace(-0.5, 0.5, 11)[:, None] * np.ones(3),
         np.ones(11),
+        9,
         most,
     )
 
@@ -145,7 +146,7 @@ def test_past_experiments_come_before_the_table():
     base = logit(0.9, 1000) + 1
     low, mean, high = (f"{100 / (1 + math.exp(-base - miss)):.1f} %" for miss in (-0.4, 0, 0.4))
     assert f"fine-tuning every block at a tenth of the rate should reach {mean} (80 %: {low} to {high})" in said
-    assert "no other way is more than a point better, to 100%" in said
+    assert "95% sure that no other way is more than a point better" in said
     assert "A linear head on all frozen blocks side by side, which costs seconds, should be" in said
     assert "The classic table would choose a linear head on the frozen last block" in said
 
@@ -169,7 +170,9 @@ def test_what_would_change_the_advice():
     (said,) = alike.change
     assert said.startswith("If raw pixels alone got 55.0 % right, it would be fine-tuning")
     never = told([20] * 10, RISING, 0.5, forecaster=forecaster(FULL_WINS))
-    assert never.change == ["Nothing within eight times more or fewer images would change it."]
+    assert never.change == [
+        "Nothing within eight times more or fewer images would change it, nor 20 points more or less from raw pixels."
+    ]
 
 
 def test_wrong_input_lists_everything():

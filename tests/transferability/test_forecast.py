@@ -86,19 +86,23 @@ def test_a_new_data_set_falls_into_the_interval_as_often_as_promised() -> None:
     assert 0.72 < np.mean(inside) < 0.9  # 60 independent data sets: standard error .05
 
 
-def test_probabilities_by_counting() -> None:
+def test_probabilities_by_counting_and_no_surer_than_so_many_data_sets_allow() -> None:
     drawn = np.array([[0.9, 0.8], [0.7, 0.705], [0.6, 0.7], [0.8, 0.6]])
-    forecast = Forecast(("full", "probe"), np.array([0.75, 0.7]), drawn)
+    forecast = Forecast(("full", "probe"), np.array([0.75, 0.7]), drawn, 9)
     assert forecast.expected("probe") == 0.7
     assert forecast.probability_best("full") == 0.5
-    assert forecast.sure("full") == 0.75  # in the second outcome it is half a point behind
+    assert forecast.sure("full") == (9 * 0.75 + 0.5) / 10  # in the second outcome it is half a point behind
     assert CLOSE == 0.01
     low, high = forecast.interval("full", 0.5)
     assert (low, high) == tuple(np.quantile(drawn[:, 0], [0.25, 0.75]))
+    always = Forecast(("a", "b", "c"), np.array([0.9, 0.5, 0.4]), np.array([[0.9, 0.5, 0.4]] * 7), 9)
+    assert always.sure("a") == 0.95
+    chances = [always.probability_best(name) for name in "abc"]
+    assert chances == pytest.approx([28 / 30, 1 / 30, 1 / 30])
 
 
 def test_the_interval_holds_the_expectation_even_when_all_misses_lie_on_one_side() -> None:
-    forecast = Forecast(("a",), np.array([0.5]), np.array([[0.6], [0.7]]))
+    forecast = Forecast(("a",), np.array([0.5]), np.array([[0.6], [0.7]]), 2)
     assert forecast.interval("a")[0] == 0.5
 
 
