@@ -92,7 +92,7 @@ def advise(
     """
     _check(evidence, by_depth)
     place = quadrant(evidence)
-    by_table, why = _by_table(place.number, evidence)
+    by_table, why = classic(place.number, evidence)
     forecast = forecaster.forecast(evidence) if forecaster is not None and forecaster.reaches(evidence) else None
     strategy = by_table if forecast is None else forecast.strategies[0]
     reasons = [_size(evidence, place), *_similarity(evidence, by_depth), *_capacity(evidence)]
@@ -249,7 +249,7 @@ def _border(share: float) -> str:
     return f"from {_whole(share)} on data count as like the source."
 
 
-def _by_table(number: int, e: Evidence) -> tuple[str, str]:
+def classic(number: int, e: Evidence) -> tuple[str, str]:
     """The classic table's choice, and its reason."""
     if number == 4:
         if e.typical < TINY_PER_CLASS:

@@ -25,8 +25,9 @@ FEW_PER_CLASS = 100
 """images of a typical class below which no data set is large: the end of BiT's few-shot experiments (1 to 100 per class)"""
 TINY_PER_CLASS = 10
 """images of a typical class below which the max-margin head is advised over the probe (provisional)"""
-GAIN = 0.5
-"""share of a raw-pixel probe's errors that frozen features must remove to count as like"""
+GAIN = 0.6
+"""share of a raw-pixel probe's errors that frozen features must remove to count as like: from there on a frozen head stayed
+within a few points of training, below it lost ten and more (docs/advice.md)"""
 SKILL = 0.5
 """the same against guessing, (accuracy - chance) / (1 - chance), where no pixel probe was made (provisional)"""
 DROP = 0.1

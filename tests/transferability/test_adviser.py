@@ -76,7 +76,7 @@ def test_reasons_are_written_for_people():
     assert said[0] == "1,347 images, 135 in a typical class: little data (below 20,000 in all)."
     assert said[1] == (
         "A linear head on frozen features gets 94.3 % of the images it has not seen right (guessing: 10.0 %), one on raw "
-        "pixels 93.9 %: the features remove 7 % of its errors; from 50 % on data count as like the source."
+        "pixels 93.9 %: the features remove 7 % of its errors; from 60 % on data count as like the source."
     )
     assert said[2] == "Accuracy by depth is highest at the last block, top."
     assert said[3] == "Training the whole backbone would move 7,550,000 weights, 5,600 per image."
