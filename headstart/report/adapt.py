@@ -7,7 +7,10 @@ from typing import Any
 
 from headstart.report import closing, compare, curves, found, tested, words
 from headstart.report.advice import advice
+from headstart.report.depths import depth
 from headstart.report.folder import RunFolder, number, table_of
+from headstart.report.forecast import forecast
+from headstart.report.growth import growth
 from headstart.report.pictures import read_pictures
 from headstart.report.verdict import verdict
 
@@ -24,8 +27,10 @@ def context(run: RunFolder) -> dict[str, Any]:
         "verdict": verdict(run),
         "found": found.found(run, pictures),
         "advice": advice(run),
+        "forecast": forecast(run),
+        "growth": growth(run),
         "arms": compare.arms(run),
-        "depth": compare.depth(run),
+        "depth": depth(run),
         "curves": curves.curves(run),
         "tested": tested.tested(run, pictures),
         "cost": closing.cost(run),

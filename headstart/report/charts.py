@@ -15,13 +15,17 @@ SMALL = 11.5
 
 @dataclass(frozen=True)
 class Estimate:
-    """One row of an interval plot. `kind` is `best` (filled, coloured), `plain` or `faint` (hollow, dashed)."""
+    """One row of an interval plot. `kind` is `best` (filled, coloured), `plain` or `faint` (hollow, dashed).
+
+    seen  where the mean is an expectation: what was then measured, drawn as a diamond
+    """
 
     name: str
     mean: float
     span: tuple[float, float] | None
     kind: str = "plain"
     note: str = ""
+    seen: float | None = None
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ def _limits(rows: Sequence[Estimate]) -> tuple[float, float]:
     """The range that shows every row that counts; faint ones may widen it to twice that, and are cut off beyond."""
 
     def span(found: Sequence[Estimate]) -> tuple[float, float]:
-        return padded([end for row in found for end in (row.span or (row.mean, row.mean))], least=0.04)
+        ends = [end for row in found for end in (row.span or (row.mean, row.mean))]
+        return padded([*ends, *(row.seen for row in found if row.seen is not None)], least=0.04)
 
     low, high = span(rows)
     shown = [row for row in rows if row.kind != "faint"] or rows
@@ -87,6 +92,8 @@ def _estimate(row: Estimate, scale: Scale, top: float, step: float, gutter: floa
         low, high = max(row.span[0], scale.low), min(row.span[1], scale.high)
         parts.append(line(scale(low), y, scale(high), y, f"whisker {row.kind}"))
     parts.append(_dot(row, scale, y))
+    if row.seen is not None:
+        parts.append(_diamond(scale(min(max(row.seen, scale.low), scale.high)), y))
     parts.append(label(scale.end + 62, y + 4.5, words.percent(row.mean), class_=f"value {row.kind}", anchor="end"))
     return tag("g", *parts)
 
@@ -97,6 +104,10 @@ def _dot(row: Estimate, scale: Scale, y: float) -> Markup:
         return tag("circle", cx=scale(row.mean), cy=y, r=5.5, class_=f"dot {row.kind}")
     edge, way = (scale.start, -1) if row.mean < scale.low else (scale.end, 1)
     return path([(edge - way * 8, y - 5), (edge, y), (edge - way * 8, y + 5)], "arrow")
+
+
+def _diamond(x: float, y: float, r: float = 6.5) -> Markup:
+    return tag("path", d=f"M{x:.1f} {y - r:.1f}l{r} {r}l-{r} {r}l-{r} -{r}Z", class_="diamond")
 
 
 def line_chart(
@@ -118,7 +129,7 @@ def line_chart(
     x_scale = Scale(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, 46, width - 10)
     ys = [*y_range, *(y for one in series for _, y in one.points)]
     y_scale = Scale(min(ys), max(ys), height - 24, 8)
-    parts = _horizontal_grid(y_scale, 46, width - 10, y_percent)
+    parts = upright_grid(y_scale, 46, width - 10, y_percent)
     parts += [line(x_scale(x), 8, x_scale(x), height - 24, "guide") for x in marks]
     for place, (x, text) in enumerate(x_ticks):
         last = len(x_ticks) > 1 and place == len(x_ticks) - 1
@@ -127,7 +138,8 @@ def line_chart(
     return drawing(width, height, spoken, *parts)
 
 
-def _horizontal_grid(scale: Scale, left: float, right: float, as_percent: bool) -> list[Markup]:
+def upright_grid(scale: Scale, left: float, right: float, as_percent: bool) -> list[Markup]:
+    """Horizontal lines at round values of a vertical scale, their figures at the left."""
     parts = []
     tall = abs(scale.start - scale.end)
     wanted = 6 if tall > 200 else 5 if tall > 120 else 2
@@ -146,20 +158,21 @@ def _one_line(one: Series, x_scale: Scale, y_scale: Scale) -> Markup:
     return path(points, f"line {one.kind}")
 
 
-def depth_chart(rows: Sequence[Estimate], width: float) -> Markup:
+def depth_chart(rows: Sequence[Estimate], width: float, y_range: tuple[float, float] | None = None) -> Markup:
     """Accuracy against depth: dots with whiskers joined by a line, the names of the blocks below.
 
     Rows of kind `plain` are blocks in order from the input; one of kind `apart` stands by itself (all depths together).
+    `y_range` makes several charts comparable.
     """
     step = (width - 66) / len(rows)
     upright = all(text_width(row.name, SMALL) < step - 4 for row in rows)
     foot = 26 if upright else 22 + min(90.0, max(text_width(row.name, SMALL) for row in rows) * 0.72)
     base = 250 if width < 500 else 300
     height = base + foot
-    ends = [end for row in rows for end in (row.span or (row.mean, row.mean))]
+    ends = [*(y_range or ()), *(end for row in rows for end in (row.span or (row.mean, row.mean)))]
     scale = Scale(*padded(ends, least=0.04), base, 10)
     xs = [46 + step * (place + 0.5) for place in range(len(rows))]
-    parts = _horizontal_grid(scale, 46, width - 12, True)
+    parts = upright_grid(scale, 46, width - 12, True)
     joined = [(x, scale(row.mean)) for x, row in zip(xs, rows, strict=True) if row.kind != "apart"]
     if len(joined) > 1:
         parts.append(path(joined, "line thin"))

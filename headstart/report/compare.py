@@ -1,4 +1,4 @@
-"""The comparison: the arms side by side, and accuracy by depth."""
+"""The comparison: the arms side by side."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from markupsafe import Markup
 
 from headstart.report import words
-from headstart.report.charts import Estimate, depth_chart, interval_plot
+from headstart.report.charts import Estimate, interval_plot
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
+from headstart.report.forecast import advised_of
 from headstart.report.judged import ENDED, Judged, ending, judged_on, reason_of
 from headstart.report.svg import both
-from headstart.report.verdict import advised_of
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,6 @@ class Arms:
     metric: str
     folds: bool
     notes: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Depth:
-    """The section of accuracy by depth."""
-
-    lead: str
-    plot: Markup
-    key: str
 
 
 def arms(run: RunFolder) -> Arms | None:
@@ -184,28 +175,3 @@ def _minus(value: Any) -> float | None:
 def _difference_span(against: Mapping[str, Any]) -> str:
     span, p = interval([_minus(against.get("high")), _minus(against.get("low"))]), number(against.get("p_value"))
     return ", ".join([*([words.points_range(span)] if span else []), *([words.p_value(p)] if p is not None else [])])
-
-
-def depth(run: RunFolder) -> Depth | None:
-    """Accuracy of a head at every depth, or None when it was not measured."""
-    rows = [
-        Estimate(
-            str(row.get("block")), mean, interval(row.get("interval")), "apart" if row.get("block") == "all" else "plain"
-        )
-        for row in rows_of(run.summary.get("depth"))
-        if (mean := number(row.get("accuracy"))) is not None
-    ]
-    if not rows:
-        return None
-    single = [row for row in rows if row.kind != "apart"] or rows
-    best, last = max(single, key=lambda row: row.mean), single[-1]
-    text = f"The same linear head reads the frozen network after every block. Best: {best.name}, {words.percent(best.mean)}"
-    text += ", the last one." if best is last else f", against {words.percent(last.mean)} at the end of the network."
-    together = next((row for row in rows if row.kind == "apart"), None)
-    text += f" All depths together give {words.percent(together.mean)}." if together else ""
-    text += " The best of several is flattered a little: the same images pick it and judge it." if len(single) > 1 else ""
-    judged = judged_on(run)
-    ground = f"Accuracy on {judged.where}," if judged.kind == "split" else "Cross-validated accuracy"
-    key = words.grouped(f"{ground} with 95 % intervals, from the input on the left to the output on the right.")
-    marked = [Estimate(r.name, r.mean, r.span, "best" if r is best else r.kind) for r in rows]
-    return Depth(text, both(lambda width: depth_chart(marked, width)), key)

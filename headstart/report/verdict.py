@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from headstart.report import words
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
+from headstart.report.forecast import advised_of
 from headstart.report.judged import ending, judged_on
 
 
@@ -78,12 +79,6 @@ def comparison_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     found["difference"] = None if difference is None else -difference
     found["interval"] = None if span is None else [-span[1], -span[0]]
     return found
-
-
-def advised_of(summary: Mapping[str, Any]) -> str:
-    """The name of the arm that was advised before anything was tried; empty when none was."""
-    advice = table_of(summary.get("advice"))
-    return str(advice.get("arm") or advice.get("strategy") or "")
 
 
 def _quoted(name: Any, labels: Mapping[str, str]) -> str:

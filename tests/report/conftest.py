@@ -303,3 +303,11 @@ def make_run(
 def run_maker(tmp_path: Path) -> Callable[..., Path]:
     """Makes run folders in the test's own directory: `run_maker("name", classes, decided=True)`."""
     return lambda name="run", *args, **kwargs: make_run(tmp_path / name, *args, **kwargs)
+
+
+@pytest.fixture
+def advise_maker(tmp_path: Path) -> Callable[..., Path]:
+    """Makes run folders of `headstart advise`: `advise_maker("name", forecast=None)`."""
+    from made_advise import make_advise
+
+    return lambda name="advice", **changed: make_advise(tmp_path / name, **changed)

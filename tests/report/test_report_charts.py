@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -10,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headstart.report.calibration import FAMILIES, OTHER, Past, shape
 from headstart.report.charts import Estimate, Series, depth_chart, interval_plot, line_chart
+from headstart.report.growth import Point, growth_chart
 from headstart.report.matrix import heat_map, top_confusions
-from headstart.report.quadrant import CORNERS, quadrant_picture
+from headstart.report.quadrant import CELL, CORNERS, LEFT, TOP, Place, across, quadrant_picture, up
 from headstart.report.svg import Scale, fit, label, nice_step, padded, text_width
 
 
@@ -120,12 +124,77 @@ def test_heat_map_cells_never_get_too_small_and_depth_grows_with_the_share(size:
 @pytest.mark.parametrize("corner", CORNERS)
 def test_the_point_lies_in_its_quadrant(corner) -> None:  # type: ignore[no-untyped-def]
     x, y = 0.25 + 0.5 * corner.column, 0.75 - 0.5 * corner.row
-    picture = quadrant_picture(corner.number, x, y)
+    picture = quadrant_picture(corner.number, Place(x, y))
     (lit,), (dot,) = elements(picture, "rect", "lit"), elements(picture, "circle", "dot")
     assert at(lit, "x") < at(dot, "cx") < at(lit, "x") + at(lit, "width")
     assert at(lit, "y") < at(dot, "cy") < at(lit, "y") + at(lit, "height")
     assert ("unlike" in corner.where) == (corner.column == 0)
     assert ("much" in corner.where) == (corner.row == 0)
+
+
+@given(st.floats(-1, 2), st.floats(-1, 2))
+def test_marks_stay_in_the_square_and_on_their_side_of_the_border(x: float, y: float) -> None:
+    assert LEFT < across(x) < LEFT + 2 * CELL
+    assert TOP < up(y) < TOP + 2 * CELL
+    if abs(x - 0.5) > 1e-6:
+        assert (across(x) > LEFT + CELL) == (x > 0.5)
+    if abs(y - 0.5) > 1e-6:
+        assert (up(y) < TOP + CELL) == (y > 0.5)
+
+
+def test_the_uncertainty_is_drawn_to_scale_and_need_not_be_symmetric() -> None:
+    picture = quadrant_picture(4, Place(0.7, 0.3, (0.6, 0.75), (0.2, 0.33)))
+    flat, tall = elements(picture, "line", "reach")[:2]
+    assert (at(flat, "x1"), at(flat, "x2")) == pytest.approx((across(0.6), across(0.75)), abs=0.06)
+    assert (at(tall, "y1"), at(tall, "y2")) == pytest.approx((up(0.33), up(0.2)), abs=0.06)
+    (wash,) = elements(picture, "path", "halo")
+    radii = [tuple(map(float, pair)) for pair in re.findall(r"A([\d.]+) ([\d.]+)", wash.get("d") or "")]
+    assert radii[0] == pytest.approx((across(0.75) - across(0.7), up(0.3) - up(0.33)), abs=0.06)
+    assert radii[2] == pytest.approx((across(0.7) - across(0.6), up(0.2) - up(0.3)), abs=0.06)
+
+
+@pytest.mark.parametrize(
+    "spans", [((0.6, 0.75), None), (None, (0.2, 0.33)), ((0.7, 0.7), (0.3, 0.3)), ((0.8, 0.9), (0.2, 0.4))]
+)
+def test_one_interval_alone_is_a_bar_without_a_region(spans: tuple[Any, Any]) -> None:
+    picture = quadrant_picture(4, Place(0.7, 0.3, *spans))
+    assert elements(picture, "line", "reach")
+    assert not elements(picture, "path", "halo")
+
+
+def test_families_differ_in_shape_as_well_as_in_colour() -> None:
+    drawn = {re.sub(r"[-\d.]+", "#", str(shape(family, 50, 50))) for family in (*FAMILIES, OTHER)}
+    assert len(drawn) == 4
+
+
+def test_a_past_experiment_says_what_it_was() -> None:
+    one = Past(0.3, 0.6, "a > b, 12 per class <i>", "full", "tuned", 0.031)
+    picture = quadrant_picture(1, None, [one])
+    (mark,) = elements(picture, "g", "past")
+    assert mark[0].text == "a > b, 12 per class <i>: best was full (fine-tuning); tuned ahead by 3.1 points"
+    assert "1 past experiment" in picture
+
+
+@pytest.mark.parametrize("width", [350, 760])
+def test_growth_is_drawn_to_scale_with_the_expected_point_apart(width: int) -> None:
+    points = [Point(n, a, (a - 0.02, a + 0.02), None, n == 80) for n, a in ((10, 0.5), (20, 0.6), (40, 0.7), (80, 0.77))]
+    picture = growth_chart(points, width)
+    dots = elements(picture, "circle", "dot")
+    xs, ys = (np.array([at(dot, key) for dot in dots]) for key in ("cx", "cy"))
+    assert np.diff(xs) == pytest.approx(np.full(3, np.diff(xs).mean()), abs=0.2)  # every doubling the same step
+    assert np.corrcoef(ys, [one.accuracy for one in points])[0, 1] == pytest.approx(-1, abs=1e-4)
+    assert [("ahead" in (dot.get("class") or "")) for dot in dots] == [False, False, False, True]
+    (dashed,) = elements(picture, "path", "ahead")
+    assert (dashed.get("d") or "").count("L") == 1
+
+
+def test_what_was_reached_is_marked_beside_what_was_expected() -> None:
+    rows = [Estimate("a", 0.8, (0.75, 0.85), "best", seen=0.9), Estimate("b", 0.7, None)]
+    picture = interval_plot(rows, 760, "accuracy")
+    (diamond,) = elements(picture, "path", "diamond")
+    dots = [at(dot, "cx") for dot in elements(picture, "circle", "dot")]
+    seen = float((diamond.get("d") or "M0")[1:].split()[0])
+    assert seen - dots[0] == pytest.approx(dots[0] - dots[1], abs=0.3)  # 0.9 is as far above 0.8 as that above 0.7
 
 
 def test_texts_are_escaped() -> None:
