@@ -30,7 +30,7 @@ class Corner:
 CORNERS = (
     Corner(1, "much data, unlike", ("Fine-tune or re-train", "the whole network"), 0, 0),
     Corner(2, "much data, like", ("Fine-tune the top", "blocks and the head"), 1, 0),
-    Corner(3, "little data, unlike", ("Heads on early blocks", "or all; label more"), 0, 1),
+    Corner(3, "little data, unlike", ("Read early blocks", "or all; label more"), 0, 1),
     Corner(4, "little data, like", ("Keep the backbone", "frozen, learn a head"), 1, 1),
 )
 

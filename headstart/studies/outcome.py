@@ -285,7 +285,7 @@ def sentence(summary: Mapping[str, Any]) -> str:
     folds = {arm["name"]: arm["folds_run"] for arm in summary["arms"]}
     if folds[comparison["against"]] < folds[summary["best"]]:
         return (
-            f"{summary['best']} was taken, the only arm with time for every fold: {gap} against {comparison['against']} "
+            f"{summary['best']} was taken, the best that had time for every fold: {gap} against {comparison['against']} "
             f"on the folds both ran. A longer --budget lets it finish.{tail}"
         )
     if summary["chosen"] == summary["best"]:

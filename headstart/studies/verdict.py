@@ -17,9 +17,10 @@ class Verdict:
     """The outcome of a race.
 
     best         highest mean over the shared folds; `chosen` is the cheapest arm that cannot be told from it
-    decided      there were other arms that could have won, and the best was told apart from every one of them
-    against      the arm that `comparison` (best minus it) is with: the chosen one; when that is the best, the strongest it
-                 could not be told from; when decided, the strongest rival
+    decided      there were other arms that could have won, the best was told apart from every one of them, and none that
+                 ran out of time was ahead on the folds it ran
+    against      the arm that `comparison` (best minus it) is with: the chosen one; when that is the best, one that was ahead
+                 when its time ran out, else the strongest it could not be told from; when decided, the strongest rival
     differences  best minus each arm, on the folds both ran; adjusted for the number of rivals (Holm)
     regret       best mean minus the advised arm's, at least 0; NaN when the advised arm or any rival of it did not run
     """
@@ -75,8 +76,9 @@ def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, se
     differences = _differences(best, ran, folds, seed)
     equals = [s for s in eligible if s is best or not differences[s.arm.name].decided]
     chosen = min(equals, key=lambda standing: (standing.arm.cost, -standing.mean))
+    ahead = [s for s in ran if s not in eligible and s.status != "diverged" and _gap(best, s) < 0]
     equal_rivals = [s for s in equals if s is not best]
-    rivals = equal_rivals or [s for s in eligible if s is not best] or [s for s in ran if s.arm.name in differences]
+    rivals = ahead or equal_rivals or [s for s in eligible if s is not best] or [s for s in ran if s.arm.name in differences]
     strongest = max(rivals, key=lambda standing: -_gap(best, standing)).arm.name if rivals else None
     against = strongest if chosen is best else chosen.arm.name
     advice = next((s for s in ran if s.arm.name == advised), None)
@@ -84,7 +86,7 @@ def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, se
     return Verdict(
         best.arm.name,
         chosen.arm.name,
-        len(eligible) > len(equals) == 1,
+        len(eligible) > len(equals) == 1 and not ahead,
         against,
         differences.get(against) if against is not None else None,
         differences,

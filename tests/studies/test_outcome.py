@@ -124,10 +124,10 @@ def test_a_race_that_ran_out_of_time_does_not_call_anything_best() -> None:
         summary(arms=[arm("probe", 0.7), arm("full", 0.9, 1)], chosen="probe", best="probe", decided=False, comparison=gap)
     )
     assert said.startswith(
-        "probe was taken, the only arm with time for every fold: -20.0 points (-30.0 to -10.0) against full"
+        "probe was taken, the best that had time for every fold: -20.0 points (-30.0 to -10.0) against full"
     )
     assert "--budget" in said
-    assert "best" not in said
+    assert "won" not in said
 
 
 def test_an_unknown_regret_is_not_mentioned() -> None:

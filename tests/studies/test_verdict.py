@@ -78,8 +78,18 @@ def test_an_arm_without_time_for_every_fold_wins_only_by_a_decided_lead() -> Non
     assert found.differences["dear"].mean == pytest.approx((40 - 35 + 40 - 36) / 80)
     assert found.differences["dear"].method == "images"
     slight = judge([*arms[:2], standing(DEAREST, [36, 37])], FIVE, advised="cheap", seed=0)
-    assert (slight.best, slight.chosen, slight.decided) == ("dear", "dear", True)
+    assert (slight.best, slight.chosen, slight.against, slight.decided) == ("dear", "dear", "dearest", False)
     assert slight.differences["dearest"].mean == pytest.approx((35 - 36 + 36 - 37) / 80)
+
+
+def test_nothing_is_decided_while_an_arm_without_time_was_ahead() -> None:
+    arms = [standing(CHEAP, [20, 22, 21, 20, 20]), standing(DEAR, [35, 36, 34, 35, 36]), standing(DEAREST, [39])]
+    found = judge(arms, FIVE, advised="dearest", seed=0)
+    assert (found.best, found.chosen, found.against, found.decided) == ("dear", "dear", "dearest", False)
+    assert found.comparison is not None
+    assert found.comparison.mean == pytest.approx(-4 / 40)
+    behind = judge([*arms[:2], standing(DEAREST, [34])], FIVE, advised="dearest", seed=0)
+    assert (behind.best, behind.against, behind.decided) == ("dear", "cheap", True)
 
 
 def test_the_advice_is_not_free_of_regret_when_another_arm_led_where_both_ran() -> None:
