@@ -3,7 +3,8 @@
     python examples/train_embedded.py CIFAR10_FOLDER --out runs/embedded
 
 CIFAR10_FOLDER holds `train/CLASS/*` and `test/CLASS/*`. Interrupted, the same command goes on where it stopped. Nothing is
-selected on the test images: the recipe is fixed, they are read once, after the last epoch.
+selected on the test images: the recipe is fixed, they are read once, after the last epoch. With --statistics-only nothing is
+trained: the statistics that the shipped network carries are computed on the training images.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from headstart.engine.checkpoint import Checkpoints
 from headstart.engine.evaluate import answers
 from headstart.engine.fit import Machine, fit
 from headstart.engine.log import RunLog
+from headstart.engine.source_statistics import embedded_statistics, statistics_from_task
 from headstart.metrics.intervals import wilson
 from headstart.nets.net import Net
-from headstart.nets.saved import save_embedded
+from headstart.nets.saved import load_embedded, save_embedded
 from headstart.nets.small import cifar_resnet
 from headstart.seeding import seed_for
 from headstart.stage import Budget, Optimizer, Stage
@@ -108,6 +110,15 @@ def write_asset(net: Net, facts: dict[str, Any], folder: Path) -> None:
     (folder / "embedded.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
+def write_statistics(net: Net, data: Task) -> None:
+    """Statistics of the shipped network's features on all of its training images, into the package."""
+    path, began = embedded_statistics(), time.monotonic()
+    found = statistics_from_task(net, data, limit=len(data))
+    found.save(path)
+    size, seconds = path.stat().st_size, time.monotonic() - began
+    print(f"{path}: {found.images} images, {len(found.mean)} features of block {found.block}, {size} bytes, {seconds:.0f} s")
+
+
 def main() -> None:
     """Train, read the test images once, and write the asset with its card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -117,14 +128,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=("bf16", "float32"), default="bf16")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--statistics-only", action="store_true", help="feature statistics of the network as it is shipped")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     data, test = load(args.data, args.out)
+    if args.statistics_only:
+        write_statistics(load_embedded(), data)
+        return
     net, seconds = train(data, args.out, epochs=args.epochs, seed=args.seed, precision=args.precision)
     correct = answers(net, test).argmax(1) == test.targets
     print(f"test accuracy {correct.mean():.4f} on {len(correct)} images, {seconds:.0f} s in this process")
     write_asset(net, card(data, correct, args, seconds), args.out / "asset")
-    print(f"to ship it: cp {args.out / 'asset'}/embedded.* headstart/assets/")
+    print(f"to ship it: cp {args.out / 'asset'}/embedded.* headstart/assets/, then the same command with --statistics-only")
 
 
 if __name__ == "__main__":

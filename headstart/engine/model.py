@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from headstart.data.decode import UnreadableError, decode_file
 from headstart.data.folder import find_images
 from headstart.data.names import BadFile
 from headstart.engine.evaluate import looking
+from headstart.engine.source_statistics import STATISTICS, SourceStatistics
 from headstart.engine.step import present
 from headstart.errors import DataError, ModelFileError
 from headstart.files import write_json, write_text
@@ -45,6 +46,7 @@ class Card:
     head       the head that answers; `classes` are its answers in order
     fit        how images are brought to the input's square
     ancestors  oldest first; the last one made this model
+    statistics what is known of its features on the images it learned from: file, number of images, block; None: nothing
     """
 
     head: str
@@ -52,6 +54,7 @@ class Card:
     fit: str
     ancestors: tuple[Ancestor, ...]
     version: str
+    statistics: dict[str, Any] | None = None
 
     @staticmethod
     def from_json(kept: dict[str, Any]) -> Card:
@@ -60,7 +63,8 @@ class Card:
             Ancestor(**{**one, "interval": tuple(one["interval"]) if one.get("interval") else None})
             for one in kept["ancestors"]
         )
-        return Card(kept["head"], tuple(kept["classes"]), kept["fit"], ancestors, kept["version"])
+        noted = kept.get("statistics")
+        return Card(kept["head"], tuple(kept["classes"]), kept["fit"], ancestors, kept["version"], noted and dict(noted))
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,16 @@ def read_card(place: Path) -> Card:
         ) from error
 
 
+def _statistics(place: Path, net: Net, card: Card) -> SourceStatistics | None:
+    """The statistics that the card tells of. Raises ModelFileError when they are damaged or of other weights."""
+    if card.statistics is None:
+        return None
+    path = place / STATISTICS
+    found = SourceStatistics.load(path)
+    found.check(net, path)
+    return found
+
+
 def saved_card(name: str | None) -> Card | None:
     """The card of a saved model used as a backbone; None when `name` names something else."""
     place = model_folder(name) if name else None
@@ -129,13 +143,16 @@ def saved_card(name: str | None) -> Card | None:
 class Model:
     """A network that answers one question about images.
 
+    statistics  of its features on the images it learned from; None where they were not computed
+
     >>> model = Model.load("runs/demo/model")  # doctest: +SKIP
     >>> print(model.predict(["photo.jpg"]))  # doctest: +SKIP
     """
 
-    def __init__(self, net: Net, card: Card) -> None:
+    def __init__(self, net: Net, card: Card, statistics: SourceStatistics | None = None) -> None:
         self.net = net.eval()
-        self.card = card
+        self.statistics = statistics
+        self.card = replace(card, statistics=None if statistics is None else statistics.note())
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -156,13 +173,17 @@ class Model:
             )
         card = read_card(place)
         net = load_net(place, builder=builder) if builder is not None else load_net(place)
-        return Model(net.to(device), card)
+        return Model(net.to(device), card, _statistics(place, net, card))
 
     def save(self, folder: str | Path) -> Path:
-        """Write weights, structure, card.json and a readable MODEL_CARD.md; returns the folder."""
+        """Write weights, structure, statistics, card.json and a readable MODEL_CARD.md; returns the folder."""
         place = Path(folder)
         place.mkdir(parents=True, exist_ok=True)
         save_net(self.net, place, extra={"head": self.card.head})
+        if self.statistics is None:
+            (place / STATISTICS).unlink(missing_ok=True)  # of a model that was here before
+        else:
+            self.statistics.save(place / STATISTICS)
         write_json(place / "card.json", asdict(self.card))
         write_text(place / "MODEL_CARD.md", self.describe())
         return place
@@ -179,6 +200,10 @@ class Model:
             f"Input: {self.net.input.size} px, mean {self.net.input.mean}, std {self.net.input.std}, {self.card.fit}.",
             "",
         ]
+        if self.statistics is not None:
+            s = self.statistics
+            said = f"mean, covariance, class means of {len(s.mean)} features of block `{s.block}` on {s.images} images"
+            lines += [f"`{STATISTICS}`: {said} it learned from; no image is kept.", ""]
         lines += ["## Where it came from", ""]
         for number, one in enumerate(self.card.ancestors, 1):
             result = "" if one.accuracy is None else f"; accuracy {one.accuracy:.4f}"
