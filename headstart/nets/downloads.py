@@ -61,3 +61,12 @@ def cached_by_torch(url: str) -> Path | None:
 
     found = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     return found if found.is_file() else None
+
+
+def nothing_cached() -> bool:
+    """Whether neither torch.hub nor the model hub's client ever kept a file here, so that no library need be asked."""
+    import torch
+    from huggingface_hub import constants
+
+    places = (Path(torch.hub.get_dir()) / "checkpoints", Path(constants.HF_HUB_CACHE))
+    return not any(place.is_dir() and any(place.iterdir()) for place in places)

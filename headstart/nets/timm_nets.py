@@ -32,6 +32,15 @@ def _config(name: str) -> Any:
         return None
 
 
+def timm_weights_cached(name: str) -> bool:
+    """Whether the pretrained weights of this name were downloaded earlier; False for names timm does not have."""
+    config = _config(name)
+    if config is None or not config.has_weights:
+        return False
+    on_hub = config.hf_hub_id and cached_on_hub(config.hf_hub_id, config.hf_hub_filename)
+    return bool(on_hub or (config.url and cached_by_torch(config.url)))
+
+
 def make_timm(name: str, args: dict[str, Any], wanted: Wanted, *, pretrained: bool, num_classes: int | None = None) -> Made:
     """The timm network `name` with its classifier, its weights pretrained or drawn from the global generator.
 

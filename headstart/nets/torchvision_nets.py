@@ -24,6 +24,11 @@ def is_torchvision(name: str) -> bool:
     return name in models.list_models(module=models)
 
 
+def torchvision_weights_cached(name: str) -> bool:
+    """Whether the default pretrained weights of this network were downloaded earlier; False for names it does not have."""
+    return is_torchvision(name) and cached_by_torch(_models().get_model_weights(name).DEFAULT.url) is not None
+
+
 def make_torchvision(
     name: str, args: dict[str, Any], wanted: Wanted, *, pretrained: bool, num_classes: int | None = None
 ) -> Made:

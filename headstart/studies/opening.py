@@ -49,6 +49,12 @@ def _shrunk(data: DataSet, net: Net) -> list[str]:
     ]
 
 
+def fingerprint_of(net: Net) -> str:
+    """Hash of all weights, buffers and heads."""
+    state = digest(net.state_dict())
+    return hashlib.blake2b("".join(name + state[name] for name in sorted(state)).encode(), digest_size=16).hexdigest()
+
+
 @dataclass
 class Opening:
     """The beginning of a run, phase by phase. `seconds` collects what each took.
@@ -110,9 +116,11 @@ class Opening:
 
     def begin(self, net: Net, data: DataSet) -> None:
         """From here on the folder is this run's."""
-        state = digest(net.state_dict())
-        network = hashlib.blake2b("".join(name + state[name] for name in sorted(state)).encode(), digest_size=16)
-        self.folder.begin(images=data.fingerprint, network=network.hexdigest())
+        self.begin_with(data, images=data.fingerprint, network=fingerprint_of(net))
+
+    def begin_with(self, data: DataSet, **inputs: str) -> None:
+        """The same for a run that depends on `inputs` (see `RunFolder.begin`)."""
+        self.folder.begin(**inputs)
         self.folder.write("inspection.json", data.inspection.to_json())
         quiet = RunLog(self.folder.log)
         for line in self.early:
