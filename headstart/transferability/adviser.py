@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from headstart.errors import ConfigError, problems
 from headstart.transferability.evidence import Evidence
-from headstart.transferability.forecast import Forecast, Forecaster
+from headstart.transferability.forecast import CLOSE, Forecast, Forecaster
 from headstart.transferability.quadrant import (
     DROP,
     FEW_PER_CLASS,
@@ -177,10 +177,11 @@ def _capacity(e: Evidence) -> list[str]:
 def _expected(forecast: Forecast, by_table: str) -> list[str]:
     """What past experiments say, beside what the classic table says. The numbers of the forecast stand elsewhere."""
     first, second = forecast.strategies[:2]
-    lead = 100 * (forecast.expected(first) - forecast.expected(second))
+    lead = forecast.expected(first) - forecast.expected(second)
+    ahead = f"{100 * lead:.1f} points ahead of {WORDS[second]}"
     said = [
         f"By past experiments, {WORDS[first]} does best on data and networks like these, "
-        f"{lead:.1f} points ahead of {WORDS[second]}."
+        + (f"{ahead}." if lead > CLOSE else f"as good as level with {WORDS[second]}.")
     ]
     frozen = next((name for name in forecast.strategies if name in FROZEN), None)
     if frozen not in (None, first, second) and first not in FROZEN:
@@ -193,27 +194,30 @@ def _expected(forecast: Forecast, by_table: str) -> list[str]:
 
 
 def _change(forecaster: Forecaster, e: Evidence, strategy: str) -> list[str]:
-    """The nearest other numbers at which another strategy would be advised."""
+    """The nearest other numbers at which another strategy would be better by more than a point."""
     said = []
     for factor in (2, 4, 8, 1 / 2, 1 / 4, 1 / 8):
         typical = e.typical * factor
-        other = replace(e, typical=typical, images=max(round(e.images * factor), 2))
-        best = forecaster.forecast(other).strategies[0] if typical >= 1 and forecaster.reaches(other) else strategy
-        if best != strategy:
+        best = _better(forecaster, replace(e, typical=typical, images=max(round(e.images * factor), 2)), strategy)
+        if best is not None and typical >= 1:
             said.append(f"With {typical:,.0f} images per class, and all else as it is, it would be {WORDS[best]}.")
             break
     if e.pixels is not None:
-        for step in range(1, 5):
-            moved = [e.pixels + sign * 0.05 * step for sign in (1, -1)]
-            found = [(p, forecaster.forecast(replace(e, pixels=p)).strategies[0]) for p in moved if 0 <= p <= 1]
-            changed = [(p, best) for p, best in found if best != strategy]
-            if changed:
-                pixels, best = changed[0]
-                said.append(f"If raw pixels alone got {_percent(pixels)} right, it would be {WORDS[best]}.")
-                break
+        moved = [e.pixels + sign * 0.05 * step for step in range(1, 5) for sign in (1, -1)]
+        found = ((p, _better(forecaster, replace(e, pixels=p), strategy)) for p in moved if 0 <= p <= 1)
+        said += [f"If raw pixels alone got {_percent(p)} right, it would be {WORDS[best]}." for p, best in found if best][:1]
     return said or [
         "Nothing within eight times more or fewer images would change it, nor 20 points more or less from raw pixels."
     ]
+
+
+def _better(forecaster: Forecaster, e: Evidence, strategy: str) -> str | None:
+    """What would be more than a point better than `strategy`, if anything is."""
+    if not forecaster.reaches(e):
+        return None
+    forecast = forecaster.forecast(e)
+    best = forecast.strategies[0]
+    return best if forecast.expected(best) > forecast.expected(strategy) + CLOSE else None
 
 
 def _actions(e: Evidence, by_depth: Mapping[str, float], twice: float | None) -> list[str]:

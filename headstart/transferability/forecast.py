@@ -124,12 +124,13 @@ class Forecaster:
         return logits
 
     def forecast(self, evidence: Evidence) -> Forecast:
-        """What each strategy should reach."""
+        """What each strategy should reach; not less than guessing does."""
         logits = self.predict(evidence)
         order = np.argsort(-logits, kind="stable")
         times = np.maximum(np.round(self.shares / self.shares.min()), 1).astype(int)
-        drawn = _sigmoid(logits + np.repeat(self.misses, times, axis=0))
-        return Forecast(tuple(self.strategies[i] for i in order), _sigmoid(logits)[order], drawn[:, order], self.sets)
+        mean = np.maximum(_sigmoid(logits), evidence.chance)
+        drawn = np.maximum(_sigmoid(logits + np.repeat(self.misses, times, axis=0)), evidence.chance)
+        return Forecast(tuple(self.strategies[i] for i in order), mean[order], drawn[:, order], self.sets)
 
 
 def fit(cases: Sequence[Case], measures: Sequence[str], *, strength: float = STRENGTH) -> Forecaster:

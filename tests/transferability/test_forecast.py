@@ -114,6 +114,14 @@ def test_best_first() -> None:
     assert few.strategies[0] == "probe"
 
 
+def test_nothing_is_expected_to_do_worse_than_guessing() -> None:
+    """Of two classes one half is right by chance, whatever a line says that was learned from ten."""
+    evidence = Evidence.of(20, [10, 10], [0.5, 0.5], 1000, pixels=0.99)
+    found = fit(made(5, spread=3.0), MEASURES).forecast(evidence)
+    assert found.mean.min() >= 0.5
+    assert found.drawn.min() >= 0.5
+
+
 def test_the_line_is_not_followed_beyond_where_it_was_learned() -> None:
     found = fit(made(5), MEASURES)
     far, farther = (case("new", 125, pixels, {}).evidence for pixels in (0.9999, 1.0))
