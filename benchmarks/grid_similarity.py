@@ -98,7 +98,7 @@ def row_for(pair: Pair, per_class: int, draw: int, places: Places) -> dict[str, 
         "domain": found.domain.value,
         "domain_spread": found.domain.spread,
     }
-    rounded = {name: round(value, 5) for name, value in numbers.items()}
+    rounded = {name: None if value is None else round(value, 5) for name, value in numbers.items()}
     seconds = round(time.perf_counter() - began, 3)
     return {"pair": pair.name, "per_class": per_class, "draw": draw, **rounded, "seconds": seconds}
 
@@ -128,11 +128,13 @@ def correlations(out: Path) -> str:
         seen = {(row["pair"], row["per_class"], row["draw"]): row for row in csv.DictReader(handle)}
     every = [cell for cell in finished_cells() if (cell.pair, str(cell.per_class), str(cell.draw)) in seen]
     rows = [seen[cell.pair, str(cell.per_class), str(cell.draw)] for cell in every]
-    named = {
+    named: dict[str, list[float | None]] = {
         "frechet": [float(row["frechet"]) for row in rows],
         "frechet beyond its null": [float(row["frechet"]) - float(row["frechet_null"]) for row in rows],
         "transport": [float(row["transport"]) for row in rows],
-        "transport beyond its null": [float(row["transport"]) - float(row["transport_null"]) for row in rows],
+        "transport beyond its null": [
+            float(row["transport"]) - float(row["transport_null"]) if row["transport_null"] else None for row in rows
+        ],
         "domain": [float(row["domain"]) for row in rows],
     }
     lines = [f"{len(every)} cells"]
@@ -144,7 +146,7 @@ def correlations(out: Path) -> str:
 
 
 def _shown(every: list[Cell], values: list[float | None]) -> str:
-    """Over all cells with its interval, and within the cells of few, some and many images."""
+    """Over all cells with its interval; within the cells of few, some and many images; within those of one source."""
     held, gaps = np.array(values, np.float64), np.array([cell.gap for cell in every])
     sets = sorted({cell.case.target for cell in every})
     members = [np.flatnonzero([cell.case.target == one for cell in every]) for one in sets]
@@ -156,10 +158,14 @@ def _shown(every: list[Cell], values: list[float | None]) -> str:
     places = {(pair.name, count): place for pair in PAIRS for place, count in enumerate(pair.per_class)}
     size = np.array([places[cell.pair, cell.per_class] for cell in every])
     each = [f"{word} {_spearman(held[size == p], gaps[size == p]):+.2f}" for p, word in enumerate(("few", "some", "many"))]
+    origin = np.array([cell.pair.partition(">")[0] for cell in every])
+    each += [f"from {name} {_spearman(held[origin == name], gaps[origin == name]):+.2f}" for name in ("cifar10", "imagenet")]
     return f"{_spearman(held, gaps):+.2f} ({low:+.2f} to {high:+.2f}); {', '.join(each)}"
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Of what is known."""
+    a, b = a[~np.isnan(a)], b[~np.isnan(a)]
     return float(spearmanr(a, b).statistic) if len(np.unique(a)) > 1 and len(np.unique(b)) > 1 else float("nan")
 
 

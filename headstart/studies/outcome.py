@@ -15,6 +15,7 @@ from headstart.catalog.adapt import AdaptConfig
 from headstart.data.prepare import DataSet
 from headstart.data.task import Task
 from headstart.engine.model import Ancestor, Card, Model, saved_card
+from headstart.engine.source_statistics import statistics_from_task
 from headstart.files import write_atomic, write_json
 from headstart.metrics import classification
 from headstart.metrics.intervals import wilson
@@ -204,7 +205,8 @@ def _shrunk(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def model_of(o: Outcome, summary: Mapping[str, Any]) -> Model:
-    """The final net with its card; its ancestors are those of the network it started from, and this run."""
+    """The final net with its card and the statistics of its features; its ancestors are those of the network it started
+    from, and this run."""
     saved = saved_card(o.config.network.backbone)
     origin = saved.ancestors if saved is not None else (_pretrained(o),)
     arm = next(standing.arm for standing in o.standings if standing.arm.name == o.verdict.chosen)
@@ -219,7 +221,8 @@ def model_of(o: Outcome, summary: Mapping[str, Any]) -> Model:
         tuple(test["interval"]),
     )
     card = Card(o.train.name, o.data.classes, o.config.images.fit, (*origin, this), headstart.__version__)
-    return Model(o.final.cpu(), card)
+    statistics = statistics_from_task(o.final, o.train)
+    return Model(o.final.cpu(), card, statistics)
 
 
 def _pretrained(o: Outcome) -> Ancestor:

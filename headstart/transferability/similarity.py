@@ -84,31 +84,35 @@ def similarity(
     )
 
 
+_DEGREES = ("like what it learned from", "different from what it learned from", "very different from what it learned from")
+"""Borders between these are where benchmarks/grid_similarity.csv has, seen by networks trained on photographs of things,
+other such photographs, traffic signs, and handwritten digits. They put a number into words; no advice rests on them."""
+_FRECHET, _TRANSPORT, _DOMAIN = (0.42, 0.65), (0.66, 0.75), (0.07, 0.008)
+
+
 def _frechet(d: Frechet, images: int) -> str:
     head = (
         f"the features of these images lie {d.value:.2f} source variances from those of the source; "
         f"{images:,} images of the source itself would lie about {d.null:.2f} away"
     )
-    return f"{head}: {'no difference can be seen' if d.value <= d.highest else _degree(d.excess, (0.25, 1.0))}"
+    return f"{head}: {'no difference can be seen' if d.value <= d.highest else _degree(d.excess, _FRECHET)}"
 
 
 def _transport(d: Transport) -> str:
-    head = (
-        f"the classes lie {d.value:.2f} source deviations from the source's classes; "
-        f"as many of the source's own would lie about {d.null:.2f} away"
-    )
-    return f"{head}: {'no difference can be seen' if d.value <= d.highest else _degree(d.excess, (0.15, 0.5))}"
+    head = f"the classes lie {d.value:.2f} source deviations from the source's classes"
+    if d.null is None or d.highest is None or d.excess is None:
+        return f"{head}; with one image per class of the source it is not known what its own classes would give"
+    head = f"{head}; as many of the source's own would lie about {d.null:.2f} away"
+    return f"{head}: {'no difference can be seen' if d.value <= d.highest else _degree(d.excess, _TRANSPORT)}"
 
 
 def _domain(d: Domain) -> str:
     kind = "features drawn from the source's statistics" if d.drawn else "images of the source"
-    head = (
-        f"a linear classifier takes {d.value:.0%} for the other side when it tells these images from {kind} (chance: 50 %)"
-    )
+    head = f"a linear classifier that tells these images from {kind} errs in {100 * d.value:.0f} % (chance: 50 %)"
     if d.value + 1.64 * d.spread >= d.null:
         return f"{head}: no difference can be seen"
-    return f"{head}: {_degree(1 - 2 * d.value, (0.5, 0.9))}"
+    return f"{head}: {_degree(-d.value, (-_DOMAIN[0], -_DOMAIN[1]))}"
 
 
-def _degree(excess: float, borders: tuple[float, float]) -> str:
-    return "alike" if excess < borders[0] else "different" if excess < borders[1] else "very different"
+def _degree(far: float, borders: tuple[float, float]) -> str:
+    return _DEGREES[sum(far > border for border in borders)]

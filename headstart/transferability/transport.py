@@ -25,18 +25,19 @@ class Transport:
     """Earth mover's distance between class means, in units of the root of the source's total variance.
 
     value    of the target's classes
-    null     mean of the same number for as many classes of the source, drawn at random, with as many images each
+    null     mean of the same number for as many classes of the source, drawn at random, with as many images each. None
+             where the source has one image per class: how its classes spread, and so their means, is then not known
     highest  95 % of such draws lie below it
     """
 
     value: float
-    null: float
-    highest: float
+    null: float | None
+    highest: float | None
 
     @property
-    def excess(self) -> float:
+    def excess(self) -> float | None:
         """The distance that the number of classes and images does not explain."""
-        return self.value - self.null
+        return None if self.null is None else self.value - self.null
 
     @property
     def closeness(self) -> float:
@@ -105,8 +106,8 @@ def transport_to_source(
     "Large scale fine-grained categorization and domain-specific transfer learning"); a class weighs what it has of images.
 
     The unit is the root of the trace of the source's `covariance`. The null moves random classes of the source, as many as
-    the target has (again from the start when the source has fewer), whose means are off by `within / n` for n images. Where
-    `within` is not known (one image per class: its mean is the image) they are taken as they are.
+    the target has (again from the start when the source has fewer), whose means are off by `within / n` for n images. The
+    source's own means are taken to be exact; `within` None leaves the null out.
     """
     f, y = np.asarray(features, np.float64), np.asarray(labels)
     means, masses = np.asarray(class_means, np.float64), np.asarray(class_counts, np.float64)
@@ -127,8 +128,10 @@ def transport_to_source(
     own, counts = own[counts > 0] / counts[counts > 0][:, None], counts[counts > 0]
     means, masses = means[masses > 0], masses[masses > 0]
     value = earth_movers(counts, masses, distances(own, means))
+    if within is None:
+        return Transport(value / unit, None, None)
     times = draws if draws is not None else max(3, min(DRAWS, _WORK // (len(own) * len(means))))
-    noise = None if within is None else _root(np.asarray(within, np.float64))
+    noise = _root(np.asarray(within, np.float64))
     drawn = np.array([_null(means, masses, counts, noise, generator(seed, "transport", p)) for p in range(times)])
     return Transport(value / unit, float(drawn.mean()) / unit, float(np.quantile(drawn, 0.95)) / unit)
 
@@ -138,10 +141,9 @@ def _root(within: Floats) -> Floats:
     return np.asarray(vectors * np.sqrt(np.maximum(values, 0.0)))
 
 
-def _null(means: Floats, masses: Floats, counts: Floats, noise: Floats | None, rng: np.random.Generator) -> float:
+def _null(means: Floats, masses: Floats, counts: Floats, noise: Floats, rng: np.random.Generator) -> float:
     """Transport of random source classes, with the target's numbers of images, to the source."""
     chosen = np.concatenate([rng.permutation(len(means)) for _ in range(-(-len(counts) // len(means)))])[: len(counts)]
-    moved = means[chosen]
-    if noise is not None:
-        moved = moved + rng.standard_normal(moved.shape) @ noise.T / np.sqrt(counts)[:, None]
+    errors = rng.standard_normal((len(counts), means.shape[1])) @ noise.T / np.sqrt(counts)[:, None]
+    moved = means[chosen] + errors
     return earth_movers(counts, masses, distances(moved, means))

@@ -81,8 +81,16 @@ def test_few_classes_are_far_from_all_and_the_null_knows() -> None:
     found = transport_to_source(f, labels, 2, means, counts, covariance, within, seed=0)
     assert found.null > 0.5
     assert found.value <= 1.5 * found.highest
-    more = transport_to_source(*sample(np.repeat(means, 2, 0), 5, 6), 12, means, counts, covariance, None, seed=0)
-    assert more.null == pytest.approx(0, abs=1e-6)  # every class twice, and means known without error
+    twice = sample(np.repeat(means, 2, 0), 5, 6)
+    exact = transport_to_source(*twice, 12, means, counts, covariance, 0 * within, seed=0)
+    assert exact.null == pytest.approx(0, abs=1e-6)  # every class twice, and means known without error
+
+
+def test_without_spread_within_classes_there_is_no_null() -> None:
+    means, counts, covariance, _ = source()
+    found = transport_to_source(means, np.arange(6), 6, means, counts, covariance, None, seed=0)
+    assert (found.null, found.highest, found.excess) == (None, None, None)
+    assert found.value == pytest.approx(0, abs=1e-6)
 
 
 def test_the_distance_by_hand() -> None:
