@@ -23,7 +23,7 @@ def context(run: RunFolder) -> dict[str, Any]:
     gaps = [*run.gaps, *([pictures.gap] if pictures.gap else [])]
     return {
         "title": title(run),
-        "subtitle": _subtitle(run),
+        "subtitle": subtitle(run),
         "verdict": verdict(run),
         "found": found.found(run, pictures),
         "advice": advice(run),
@@ -47,7 +47,8 @@ def title(run: RunFolder) -> str:
     return PurePath(str(path)).name or str(path)
 
 
-def _subtitle(run: RunFolder) -> str:
+def subtitle(run: RunFolder) -> str:
+    """Images, classes and network."""
     data, backbone = table_of(run.summary.get("data")), table_of(run.summary.get("backbone"))
     parts = []
     if (images := number(data.get("num_images"))) is not None:

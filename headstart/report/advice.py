@@ -12,26 +12,8 @@ from headstart.report import words
 from headstart.report.calibration import Calibration, around, calibration
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
 from headstart.report.forecast import advised_of, level_of
+from headstart.report.measures import Distance, Measure, distances, measures
 from headstart.report.quadrant import CORNERS, Place, quadrant_picture
-from headstart.report.tables import flatten
-
-ELSEWHERE = ("num_images", "num_classes", "probe_by_depth")
-"""Measures that another section of the page shows."""
-
-NOTES = {
-    "logme": "higher is better; compares networks on the same data only",
-    "peak_depth": "0 is the input, 100 the last block",
-}
-"""What measures mean whose names do not tell."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One measured number; `note` says what it means where its name does not."""
-
-    name: str
-    value: str
-    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +38,7 @@ class Advice:
     change: Sequence[str]
     actions: Sequence[str]
     measures: Sequence[Measure]
+    distances: Sequence[Distance]
 
 
 def advice(run: RunFolder) -> Advice | None:
@@ -73,7 +56,8 @@ def advice(run: RunFolder) -> Advice | None:
         expected=_expected(run.summary),
         change=sentences(said.get("change")),
         actions=sentences(said.get("actions")),
-        measures=_measures(table_of(said.get("measures"))),
+        measures=measures(run.summary),
+        distances=distances(run.summary),
     )
 
 
@@ -85,7 +69,9 @@ def sentences(value: Any) -> list[str]:
 def strategy_labels(summary: Mapping[str, Any]) -> dict[str, str]:
     """What a person calls each strategy, by its name, from wherever the run wrote it."""
     rows = [table_of(summary.get("advice")), *rows_of(summary.get("forecast")), *rows_of(summary.get("arms"))]
-    return {str(row.get("arm") or row.get("name")): str(row["label"]) for row in rows if row.get("label")}
+    named = [row for row in rows if row.get("label")]
+    by_strategy = {str(row["strategy"]): str(row["label"]) for row in named if row.get("strategy")}
+    return {**by_strategy, **{str(row.get("arm") or row.get("name")): str(row["label"]) for row in named}}
 
 
 def quadrant_of(run: RunFolder) -> Quadrant:
@@ -135,24 +121,10 @@ def _expected(summary: Mapping[str, Any]) -> str:
 
 
 def likely(probability: float) -> str:
-    """A probability in whole percent; one that only rounds to certainty is not called certain."""
-    return words.percent(probability, 0) if 0.005 <= probability < 0.995 else words.sure(probability)
-
-
-def _measures(found: Mapping[str, Any]) -> list[Measure]:
-    rows = []
-    for key, value in found.items():
-        near = table_of(value)
-        if key in ELSEWHERE:
-            continue
-        if key == "knn" and {"accuracy", "k", "images"} <= near.keys():
-            of, k = words.plural(number(near["images"]), "image"), words.count(number(near["k"]))
-            span = words.percent_range(interval(near.get("interval")))
-            note = f"of {of} right by their {k} nearest, {span}"
-            rows.append(Measure("nearest neighbours", words.percent(number(near["accuracy"])), note))
-        else:
-            rows += [Measure(name, text, NOTES.get(key, "")) for name, text in flatten({key: value})]
-    return rows
+    """A probability in whole percent. One learned from a few experiments is never called certain."""
+    if 0.005 <= probability < 0.995:
+        return words.percent(probability, 0)
+    return f"over {words.percent(0.99, 0)}" if probability > 0.5 else f"under {words.percent(0.01, 0)}"
 
 
 def _lower(text: str) -> str:

@@ -26,6 +26,13 @@ PHASES = {
 }
 """What the phases of a run do."""
 
+GATHERED = (
+    "All numbers hold for images gathered like these. Another camera, place, season or way of choosing the images can "
+    "change them by more than any interval here shows."
+)
+
+MEASURED_ONCE = "Seconds were measured once, on one machine with whatever else it was doing; compare them roughly."
+
 FEW = 10
 """Test images of a class below which its own figures are only a hint."""
 
@@ -52,7 +59,8 @@ class Repeat:
 def cost(run: RunFolder) -> Cost | None:
     """Seconds by phase and bytes, or None when the run did not write them."""
     spent, total = table_of(run.summary.get("cost")), number(run.summary.get("seconds"))
-    phases = {str(k): s for k, v in table_of(spent.get("seconds_by_phase")).items() if (s := number(v)) is not None}
+    by_phase = table_of(spent.get("seconds_by_phase")) or table_of(run.summary.get("seconds_by_phase"))
+    phases = {str(k): s for k, v in by_phase.items() if (s := number(v)) is not None}
     if not phases and total is None:
         return None
     longest = max(phases.values(), default=0.0) or 1.0
@@ -80,22 +88,22 @@ def repeat(run: RunFolder) -> Repeat:
         ("seed", run.config.get("seed")),
     ]
     return Repeat(
-        command=_pieces(str(run.summary.get("reproduce") or "")),
+        command=pieces(str(run.summary.get("reproduce") or "")),
         facts=[(name, str(value)) for name, value in facts if value not in (None, "")],
         machine=flatten(run.env),
         settings=json.dumps(run.config, indent=2, ensure_ascii=False) if run.config else "",
     )
 
 
-def _pieces(command: str) -> list[str]:
-    """The words of a command, an option together with its first value."""
-    pieces: list[str] = []
+def pieces(command: str) -> list[str]:
+    """The words of a command, an option together with its first value: each stays on one line."""
+    found: list[str] = []
     for word in command.split(" ") if command else ():
-        if pieces and re.fullmatch(r"--[\w-]+", pieces[-1]) and not word.startswith("--"):
-            pieces[-1] += f" {word}"
+        if found and re.fullmatch(r"--[\w-]+", found[-1]) and not word.startswith("--"):
+            found[-1] += f" {word}"
         else:
-            pieces.append(word)
-    return pieces
+            found.append(word)
+    return found
 
 
 def _pixels(value: Any) -> str:
@@ -118,21 +126,19 @@ def _limits(summary: Mapping[str, Any], seen: Mapping[str, Any], judged: Judged)
             f"The test accuracy comes from {words.plural(images, 'image')}. That many only tell that the accuracy on all "
             f"images of this kind lies somewhere between {low} and {high} (95{words.NARROW}% interval)."
         )
-    yield (
-        "All numbers hold for images gathered like these. Another camera, place, season or way of choosing the images can "
-        "change them by more than any interval here shows."
-    )
+    yield GATHERED
     weak = [str(row.get("class")) for row in rows_of(test.get("per_class")) if 0 < (number(row.get("support")) or 0) < FEW]
     if weak:
         names = words.listed([*weak[:5], *([f"{len(weak) - 5} more"] if len(weak) > 5 else [])])
         yield f"Fewer than {FEW} test images each: {names}. Their own figures are hints, no more."
-    yield from _data_limits(seen)
+    yield from data_limits(seen)
     yield from _comparison_limits(summary, judged)
     if number(summary.get("seconds")) is not None:
-        yield "Seconds were measured once, on one machine with whatever else it was doing; compare them roughly."
+        yield MEASURED_ONCE
 
 
-def _data_limits(seen: Mapping[str, Any]) -> Iterator[str]:
+def data_limits(seen: Mapping[str, Any]) -> Iterator[str]:
+    """What the inspection found that makes every number on these data doubtful."""
     if seen.get("leaks"):
         yield (
             f"{words.plural(len(seen['leaks']), 'picture or group', 'pictures or groups')} stood in more than one split. "

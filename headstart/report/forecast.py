@@ -38,9 +38,9 @@ def forecast(run: RunFolder) -> Forecast | None:
     estimates = [_estimate(row, advised, seen) for row in rows]
     known = "accuracy" if not seen else str(run.summary.get("metric") or "accuracy")
     level = level_of(run.summary)
-    axis = f"expected accuracy on new images, with {level} interval"
+    axis = f"expected accuracy, with {level} interval"
     return Forecast(
-        lead=_lead(rows, advised, bool(seen)),
+        lead=_lead(rows, advised, bool(seen), str(run.summary.get("experience") or "past experiments")),
         plot=both(lambda width: interval_plot(estimates, width, axis)),
         key=_key(level, {one.kind for one in estimates}, bool(seen), known),
     )
@@ -79,11 +79,11 @@ def _estimate(row: Mapping[str, Any], advised: str, seen: Mapping[str, float]) -
 
 
 def _chance(share: float) -> str:
-    return words.percent(share, 0) if share >= UNLIKELY or share == 0 else f"< {words.percent(UNLIKELY, 0)}"
+    return words.percent(share, 0) if share >= UNLIKELY else f"< {words.percent(UNLIKELY, 0)}"
 
 
-def _lead(rows: Sequence[Mapping[str, Any]], advised: str, tried: bool) -> str:
-    text = "Learned from past experiments, from what was measured here before anything was trained."
+def _lead(rows: Sequence[Mapping[str, Any]], advised: str, tried: bool, experience: str) -> str:
+    text = f"Learned from {words.grouped(experience)}, for what was measured here before anything was trained."
     first = rows[0]
     if len(rows) > 1 and advised and first.get("arm") != advised:
         other = str(first.get("label") or first.get("arm"))

@@ -11,11 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from headstart.files import write_text
-from headstart.report import adapt, generic
+from headstart.report import adapt, advise, generic
 from headstart.report.folder import RunFolder, read_run
 
 PAGES: dict[str, tuple[str, Callable[[RunFolder], dict[str, Any]]]] = {
     "adapt": (adapt.TEMPLATE, adapt.context),
+    "advise": (advise.TEMPLATE, advise.context),
 }
 """Template and context of each command that has its own page; others get the generic one."""
 

@@ -11,6 +11,7 @@ from headstart.report.folder import interval, number
 NAMES = {
     "knn": "nearest neighbours",
     "logme": "LogME",
+    "hscore": "H-score",
     "images_per_class": "images in a typical class",
     "probe_last": "linear probe, last block",
     "probe_best": "linear probe, best block",

@@ -59,7 +59,8 @@ def advice() -> dict[str, Any]:
         "arm": "probe",
         "label": "Probe",
         "description": "frozen backbone, linear head by L-BFGS",
-        "settings": {"frozen": "all blocks", "head": "linear, standardised features", "penalty": "by 5 folds", "steps": 0},
+        "settings": {"frozen": list(BLOCKS), "head": "logistic regression", "head_reads": [BLOCKS[-1]],
+                     "penalties": [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]},
         "expected": {"accuracy": 0.916, "interval": [0.896, 0.932], "level": 0.8},
         "sure": 0.78,
         "reasons": [
@@ -71,7 +72,8 @@ def advice() -> dict[str, Any]:
             "if a probe on earlier blocks were 2 points better, a head on all depths would be",
         ],
         "actions": [],
-    }
+        "seconds": 14.2,
+    }  # fmt: skip
 
 
 def foresight() -> dict[str, Any]:
@@ -86,7 +88,10 @@ def summary() -> dict[str, Any]:
         "command": "advise",
         "version": "0.2.0",
         "reproduce": "headstart advise pictures/shapes --backbone embedded --seed 0 --out runs/advice",
+        "next": "headstart adapt pictures/shapes --trust --backbone embedded --seed 0 --out runs/advice-adapted",
+        "experience": "24 experiments on 7 data sets and 8 source-target pairs",
         "seconds": 9.4,
+        "seconds_by_phase": {"network": 0.5, "data": 1.2, "measure": 7.4},
         "data": {"path": "pictures/shapes", "num_images": 480, "num_classes": 10, "images_per_class": 48,
                  "fingerprint": "5c1d0f6f2a9c47d38e0b1c55d1f0a7e2"},
         "backbone": {"name": "embedded", "parameters": 272_474, "size": 32},
@@ -110,6 +115,19 @@ def summary() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def inspection() -> dict[str, Any]:
+    """As `headstart.data.inspection.Inspection.to_json` writes it, the fields that a page shows."""
+    return {
+        "where": "pictures/shapes",
+        "num_images": 480,
+        "num_classes": 10,
+        "counts": {"train": {f"shape {k}": 48 for k in range(10)}},
+        "sizes": {"width": [48, 96.0, 640], "height": [48, 96.0, 480], "wide_share": 0.012},
+        "modes": {"RGB": 470, "L": 10},
+        "warnings": ["most images are smaller than 32 px"],
+    }
+
+
 def make_advise(folder: Path, **changed: Any) -> Path:
     """Write a run folder of `headstart advise` and return it; `changed` replaces parts of the summary, None removes one."""
     folder.mkdir(parents=True)
@@ -119,4 +137,6 @@ def make_advise(folder: Path, **changed: Any) -> Path:
     (folder / "config.json").write_text(json.dumps(config, indent=1), "utf-8")
     env = {"python": "3.12.3", "torch": "2.15.0", "numpy": "2.4.0", "threads": 2, "device": "cpu"}
     (folder / "env.json").write_text(json.dumps(env, indent=1), "utf-8")
+    (folder / "inspection.json").write_text(json.dumps(inspection(), indent=1), "utf-8")
+    (folder / "log.jsonl").write_text("", "utf-8")
     return folder
