@@ -81,4 +81,4 @@ def half_interval(
 
 def share_of(parts: NDArray[np.bool_]) -> float:
     """Share of the images in half-samples `[H, N]`; at most 1 - 1/N, for classes of one image each."""
-    return min(float(parts.mean()), 1 - 1 / parts.shape[1])
+    return min(float(parts.mean()), 1.0 - 1 / int(parts.shape[1]))

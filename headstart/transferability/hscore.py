@@ -12,9 +12,9 @@ def hscore(features: ArrayLike, labels: ArrayLike, num_classes: int, *, regulari
     """H-score of `features` `[N, D]` for `labels` `[N]`: at least 0, higher is better; the plain one is at most
     classes - 1.
 
-    regularised  tr(cov_a(f)^-1 (1 - a) cov(E[f|y])), cov_a shrunk by a towards a multiple of the identity (Ledoit & Wolf 2004;
-                 Ibrahim et al. 2021, "Newer is not always better"). False: tr(pinv(cov(f)) cov(E[f|y])) (Bao et al. 2019),
-                 which for N <= D is classes - 1 whatever the features, and close to it for N not much larger than D
+    regularised  tr(cov_a(f)^-1 (1 - a) cov(E[f|y])), cov_a shrunk by a towards a multiple of the identity (Ledoit & Wolf
+                 2004; Ibrahim et al. 2021, "Newer is not always better"). False: tr(pinv(cov(f)) cov(E[f|y])) (Bao et al.
+                 2019), which for N <= D is classes - 1 whatever the features, and close to it for N not much larger than D
 
     As in the published values, the shrunk covariance is divided by N and that of the class means by N - 1. With fewer images
     than features everything is done in N dimensions.
@@ -41,7 +41,7 @@ def hscore_of(m: Moments, *, regularised: bool = True) -> float:
 
 
 def ledoit_wolf(m: Moments) -> float:
-    """The shrinkage a in 0..1 that minimises the expected squared error of the covariance (Ledoit & Wolf 2004, section 3.3)."""
+    """The shrinkage, 0 to 1, with the least expected squared error of the covariance (Ledoit & Wolf 2004, section 3.3)."""
     images, width = m.images, m.width
     lengths: Floats = np.square(m.rows).sum(1)
     squares = float(np.square(m.scatter).sum()) / images**2

@@ -25,7 +25,7 @@ def leep(source_probabilities: ArrayLike, labels: ArrayLike, num_classes: int) -
     P(y, z) = mean over images with label y of p(z | x); the predictor says sum_z P(y | z) p(z | x) (Nguyen et al. 2020,
     "LEEP", section 3).
     """
-    theta, truth = _probabilities(source_probabilities, labels, num_classes)
+    theta, truth = checked_probabilities(source_probabilities, labels, num_classes)
     return float(leep_of(theta, truth, num_classes, np.ones((1, len(truth)), bool))[0])
 
 
@@ -52,7 +52,7 @@ def _leep(theta: NDArray[np.floating], by_class: list[NDArray[np.int64]], parts:
             said = theta[some].astype(np.float64) @ given[c].T  # [n, H]
             logs = np.log(np.maximum(said, np.finfo(np.float64).tiny))
             total += (logs.T * parts[:, some]).sum(1)
-    return np.minimum(total / parts.sum(1), 0.0)
+    return np.asarray(np.minimum(total / parts.sum(1), 0.0))
 
 
 def _blocks(rows: NDArray[np.int64], width: int) -> Iterator[NDArray[np.int64]]:
@@ -77,7 +77,7 @@ def nce(source_labels: ArrayLike, labels: ArrayLike) -> float:
 
 def nce_from_probabilities(source_probabilities: ArrayLike, labels: ArrayLike, num_classes: int) -> float:
     """NCE with the most probable source class of each image; arguments as for `leep`."""
-    theta, truth = _probabilities(source_probabilities, labels, num_classes)
+    theta, truth = checked_probabilities(source_probabilities, labels, num_classes)
     return nce(theta.argmax(1), truth)
 
 
@@ -92,12 +92,13 @@ def nce_of(answers: NDArray[np.int64], truth: NDArray[np.int64], parts: Rows) ->
         seen = together > 0
         share = together[seen] / alone[pairs[0, seen]]
         values.append(float(together[seen] @ np.log(share)) / int(part.sum()))
-    return np.minimum(np.array(values), 0.0)
+    return np.asarray(np.minimum(np.array(values), 0.0))
 
 
-def _probabilities(
+def checked_probabilities(
     source_probabilities: ArrayLike, labels: ArrayLike, num_classes: int
 ) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+    """Probabilities `[N, S]` and labels `[N]` as arrays, or a DataError that says what is wrong with them."""
     theta, truth = checked(source_probabilities, labels, num_classes, "source probabilities")
     off = float(np.abs(theta.sum(1, dtype=np.float64) - 1).max())
     if theta.min() < 0 or off > 1e-2:

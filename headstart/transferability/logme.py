@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from headstart.errors import DataError, problems
+from headstart.transferability.moments import Moments
 
 Floats = NDArray[np.float64]
 
 _GRID = 241
+_NEAR = 11
 _REACH = 14.0
 """decades the ratio of noise to weight precision may be from 1 / (largest singular value)^2"""
 
@@ -20,8 +22,8 @@ _REACH = 14.0
 class LogME:
     """Maximised log evidence per image (nats), higher is better.
 
-    score      mean over classes; comparable between networks on the same labels only
-    per_class  `[C]`
+    score      mean over classes that have images; comparable between networks on the same labels only
+    per_class  `[C]`; NaN for a class without images, as are alpha and beta
     alpha      `[C]` precision of the weights at the maximum
     beta       `[C]` precision of the noise
     unbounded  classes whose evidence grows without limit (a linear map without error, of fewer dimensions than images); they
@@ -33,6 +35,11 @@ class LogME:
     alpha: Floats
     beta: Floats
     unbounded: tuple[int, ...]
+
+    @property
+    def ratio(self) -> Floats:
+        """`[C]` beta / alpha."""
+        return self.beta / self.alpha
 
     def __str__(self) -> str:
         return f"LogME {self.score:.4f}"
@@ -50,13 +57,32 @@ def logme(features: ArrayLike, labels: ArrayLike, num_classes: int) -> LogME:
     """
     f, y = _checked(features, labels, num_classes)
     images = len(f)
-    squares, z_KC, rest_C = _rotated(f, y)
+    there = np.flatnonzero(y.any(0))  # the evidence of a target that is always 0 has no limit and tells nothing
+    squares, z_KC, rest_C = _rotated(f, y[:, there])
     best = _maximum(squares, z_KC, rest_C, images)
     evidence, alpha, beta = _evidence(best[:, None], squares, z_KC, rest_C, images)
     high = np.log10(best * max(squares.max(initial=0.0), np.finfo(float).tiny)) > _REACH - 0.5
-    unbounded = tuple(int(c) for c in np.flatnonzero(high & (len(squares) < images)))
-    per_class = evidence[:, 0] / images
-    return LogME(float(per_class.mean()), per_class, alpha[:, 0], beta[:, 0], unbounded)
+    unbounded = tuple(int(c) for c in there[high & (len(squares) < images)])
+    found = np.full((3, num_classes), np.nan)
+    found[:, there] = evidence[:, 0] / images, alpha[:, 0], beta[:, 0]
+    return LogME(float(found[0, there].mean()), found[0], found[1], found[2], unbounded)
+
+
+def logme_near(m: Moments, ratio: Floats) -> float:
+    """LogME from moments, with the maximum of each class sought near `ratio` `[C]`, beta / alpha of about the same images.
+
+    For many parts of one set: an eigendecomposition of F'F is faster than a singular value decomposition of F and keeps
+    half as many digits, enough for how a score varies. A maximum that is not near is sought everywhere.
+    """
+    squares, turn = np.linalg.eigh(m.scatter + m.images * np.outer(m.mean, m.mean))
+    keep = squares > squares[-1] * np.finfo(np.float64).eps * 10 * max(m.images, m.width)
+    squares, turn = squares[keep], turn[:, keep]
+    there, count = m.present, m.counts[m.present]
+    z_KC = turn.T @ (m.sums[there] + count[:, None] * m.mean).T / np.sqrt(squares)[:, None]
+    full = len(squares) == m.images  # then a linear map fits everything, and what is left is rounding
+    rest_C = np.zeros(len(there)) if full else np.maximum(count - np.square(z_KC).sum(0), 0.0)
+    best = _nearby(ratio[there], squares, z_KC, rest_C, m.images)
+    return float(_evidence(best[:, None], squares, z_KC, rest_C, m.images)[0].mean()) / m.images
 
 
 def _rotated(f: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
@@ -113,6 +139,23 @@ def _maximum(squares: Floats, z_KC: Floats, rest_C: Floats, images: int) -> Floa
         if (high - low).max() < 1e-7:
             break
     return np.asarray(10 ** exponents[rows, best])
+
+
+def _nearby(ratio: Floats, squares: Floats, z_KC: Floats, rest_C: Floats, images: int) -> Floats:
+    """Best ratio `[C]` within a decade of a known one; the maximum of the evidence is flat, so few digits of it will do."""
+    centre, reach = np.log10(ratio), 1.0
+    lost = ~np.isfinite(centre)
+    centre[lost] = 0.0
+    while reach > 1e-4:
+        exponents = centre[:, None] + reach * np.linspace(-1, 1, _NEAR)
+        best = _evidence(10**exponents, squares, z_KC, rest_C, images)[0].argmax(1)
+        if reach == 1.0:
+            lost |= (best == 0) | (best == _NEAR - 1)
+        centre, reach = exponents[np.arange(len(best)), best], 2.5 * reach / (_NEAR - 1)
+    found = 10**centre
+    if lost.any():
+        found[lost] = _maximum(squares, z_KC[:, lost], rest_C[lost], images)
+    return found
 
 
 def _parts(squares: Floats, z_KC: Floats) -> int:

@@ -56,10 +56,11 @@ class Moments:
 def moments(features: ArrayLike, labels: ArrayLike, num_classes: int) -> Moments:
     """Moments of `features` `[N, D]` with `labels` `[N]`; at least two classes must have images."""
     f, truth = checked(features, labels, num_classes)
-    return _moments(f, truth, num_classes)
+    return moments_of(f, truth, num_classes)
 
 
-def _moments(f: NDArray[np.floating], truth: NDArray[np.int64], num_classes: int) -> Moments:
+def moments_of(f: NDArray[np.floating], truth: NDArray[np.int64], num_classes: int) -> Moments:
+    """The same without checks: any part of something checked, be it of one class."""
     order = np.argsort(truth, kind="stable")
     rows = narrowed(f[order].astype(np.float64))
     counts = np.bincount(truth, minlength=num_classes)
@@ -75,7 +76,7 @@ def narrowed(rows: Floats) -> Floats:
     """The same points in as few coordinates as there are points: inner products, and all that follows, stay the same."""
     if len(rows) >= rows.shape[1]:
         return rows
-    return np.ascontiguousarray(np.linalg.qr(rows.T, mode="r").T)
+    return np.ascontiguousarray(np.asarray(np.linalg.qr(rows.T, mode="r")).T)
 
 
 def log_det(matrix: Floats) -> float:

@@ -6,7 +6,8 @@ from sklearn.datasets import load_iris
 
 from headstart.errors import DataError
 from headstart.seeding import generator
-from headstart.transferability.logme import logme
+from headstart.transferability.logme import logme, logme_near
+from headstart.transferability.moments import moments
 
 
 def brute_force(f, y, alpha, beta):
@@ -113,3 +114,51 @@ def test_a_perfect_low_dimensional_map_is_reported():
 def test_wrong_input_is_named(f, labels, word):
     with pytest.raises(DataError, match=word):
         logme(f, labels, 2)
+
+
+@pytest.mark.parametrize(("images", "width"), [(60, 9), (40, 40), (35, 90)])
+def test_the_evidence_is_exact(images, width):
+    """The log density of the targets, by brute force, at the precisions that were found: to 1e-8 per image."""
+    f, labels = data(images, width, seed=4)
+    result = logme(f, labels, 3)
+    for c in range(3):
+        at = brute_force(f, (labels == c).astype(float), result.alpha[c], result.beta[c]) / images
+        assert result.per_class[c] == pytest.approx(at, abs=1e-8)
+
+
+def test_differs_from_the_copied_code_by_exactly_its_missing_term():
+    """For N >= D nothing is missing; else (D - k) log(alpha) / 2, at the copied code's alpha."""
+    for images, width, missing in ((90, 30, 0), (40, 150, 110)):
+        f, labels = data(images, width, seed=5)
+        for c in range(3):
+            y = (labels == c).astype(float)
+            value, alpha, beta = copied_fixed_point(f, y)
+            assert value - missing * np.log(alpha) / 2 / images == pytest.approx(
+                brute_force(f, y, alpha, beta) / images, abs=1e-3
+            )
+            if not missing:
+                assert logme(f, labels, 3).per_class[c] == pytest.approx(value, abs=1e-4)
+
+
+def test_classes_without_images_take_no_part():
+    f, labels = data(60, 8)
+    want, found = logme(f, labels, 3), logme(f, 2 * labels, 6)
+    assert found.score == want.score
+    np.testing.assert_array_equal(found.per_class[::2], want.per_class)
+    assert np.isnan(found.per_class[1::2]).all()
+    assert np.isnan(found.alpha[1::2]).all()
+    assert found.unbounded == want.unbounded == ()
+    twins = np.repeat([0, 3], 50)
+    assert logme(np.eye(4)[twins], twins, 5).unbounded == (0, 3)
+
+
+@pytest.mark.parametrize(("images", "width"), [(200, 12), (60, 60), (40, 90)])
+def test_the_same_from_moments_near_known_precisions(images, width):
+    f, labels = data(images, width, seed=6)
+    f += 3  # not centred: the evidence minds
+    whole = logme(f, labels, 4)
+    rough = whole.ratio * 10 ** np.array([0.7, -0.9, 2.5, 1.0])  # the third is further away than one step of the search
+    assert logme_near(moments(f, labels, 4), rough) == pytest.approx(whole.score, abs=1e-7)
+    part = generator(6, "part").permutation(images)[: images // 2]
+    near = logme_near(moments(f[part], labels[part], 4), whole.ratio)
+    assert near == pytest.approx(logme(f[part], labels[part], 4).score, abs=1e-7)
