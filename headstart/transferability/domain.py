@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-FOLDS, LARGEST = 5, 2_000
+FOLDS, LARGEST = 5, 1_000
 """folds, and images of either side that are looked at, at most"""
 LEAST_SOURCE = 500
 """Source features that are drawn even for fewer target images: they cost nothing."""
@@ -51,7 +51,7 @@ def domain_error(
                      the covariance within classes, or one Gaussian where classes are not known. The classifier then sees
                      Gaussian features where real ones are skewed and never negative; a linear one hardly can tell.
 
-    At most 2 000 of either side, evenly spread. Raises DataError for fewer than two images of either.
+    At most 1 000 of either side, evenly spread. Raises DataError for fewer than two images of either.
     """
     target = _some(np.asarray(features, np.float64))
     wanted = min(max(len(target), LEAST_SOURCE), LARGEST)
