@@ -15,11 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import adapt, advise, fit, read
+    from headstart.api import adapt, advise, fit, read, select
     from headstart.balance.base import Balance
     from headstart.balance.fixed import Fixed
     from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig, ReadingConfig
     from headstart.catalog.advise import AdviseConfig
+    from headstart.catalog.select import Candidate, SelectConfig
     from headstart.catalog.strategies import (
         EarlyProbeConfig,
         FullConfig,
@@ -65,17 +66,19 @@ if TYPE_CHECKING:
     from headstart.strategies import STRATEGIES
     from headstart.studies.adapt import AdaptResult
     from headstart.studies.advise import AdviseResult
+    from headstart.studies.select import SelectResult
     from headstart.terms.base import Term
     from headstart.terms.supervised import Supervised
 
 __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {
-    "headstart.api": ("adapt", "advise", "fit", "read"),
+    "headstart.api": ("adapt", "advise", "fit", "read", "select"),
     "headstart.balance.base": ("Balance",),
     "headstart.balance.fixed": ("Fixed",),
     "headstart.catalog.adapt": ("AdaptConfig", "BackboneConfig", "DataConfig", "ReadingConfig"),
     "headstart.catalog.advise": ("AdviseConfig",),
+    "headstart.catalog.select": ("Candidate", "SelectConfig"),
     "headstart.catalog.strategies": (
         "EarlyProbeConfig",
         "FullConfig",
@@ -120,6 +123,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.strategies": ("STRATEGIES",),
     "headstart.studies.adapt": ("AdaptResult",),
     "headstart.studies.advise": ("AdviseResult",),
+    "headstart.studies.select": ("SelectResult",),
     "headstart.terms.base": ("Term",),
     "headstart.terms.supervised": ("Supervised",),
 }
@@ -143,6 +147,7 @@ __all__ = [
     "BackboneError",
     "Balance",
     "Budget",
+    "Candidate",
     "Card",
     "CheckpointError",
     "ConfigError",
@@ -180,6 +185,8 @@ __all__ = [
     "RunError",
     "RunFolderInUse",
     "RunFolderMismatch",
+    "SelectConfig",
+    "SelectResult",
     "Solve",
     "SolveResult",
     "Source",
@@ -202,6 +209,7 @@ __all__ = [
     "prepare",
     "read",
     "seed_for",
+    "select",
     "solve",
     "standard_view",
     "task_of",

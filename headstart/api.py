@@ -14,6 +14,7 @@ from torch import nn
 
 from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
 from headstart.catalog.advise import AdviseConfig
+from headstart.catalog.select import SelectConfig
 from headstart.data.prepare import DataSet, prepare
 from headstart.data.sources import open_source
 from headstart.engine import distributed, interrupt
@@ -30,8 +31,10 @@ from headstart.studies.adapt import AdaptResult
 from headstart.studies.adapt import adapt as adapt_study
 from headstart.studies.advise import AdviseResult
 from headstart.studies.advise import advise as advise_study
+from headstart.studies.select import SelectResult
+from headstart.studies.select import select as select_study
 
-Config = TypeVar("Config", AdaptConfig, AdviseConfig)
+Config = TypeVar("Config", AdaptConfig, AdviseConfig, SelectConfig)
 
 
 def run_adapt(
@@ -50,6 +53,16 @@ def run_advise(
     """`headstart advise`: look, then render the report."""
     with _interruptible():
         result = advise_study(config, data=data, backbone=backbone, listeners=listeners)
+        distributed.first(lambda: render(result.folder))
+        return result
+
+
+def run_select(
+    config: SelectConfig, *, data: Any = None, candidates: Sequence[Any] | None = None, listeners: Sequence[Listener] = ()
+) -> SelectResult:
+    """`headstart select`: measure and race, then render the report. Ctrl-C saves first."""
+    with _interruptible():
+        result = select_study(config, data=data, candidates=candidates, listeners=listeners)
         distributed.first(lambda: render(result.folder))
         return result
 
@@ -122,6 +135,26 @@ def advise(
     """
     config, objects = _given(AdviseConfig, data, backbone, out, settings)
     return run_advise(config, **objects)
+
+
+def select(
+    data: Any, candidates: str | Sequence[Any] = ("all-local",), *, out: str | Path = "runs/select", **settings: Any
+) -> SelectResult:
+    """Choose the network to start from: rank candidates on the data, and let the best race.
+
+    data        as of `adapt`
+    candidates  names, patterns, groups, lists as on the command line; also `headstart.Candidate`s, modules and `Net`s
+    out         the run folder
+    settings    any field of `SelectConfig` or `DataConfig`, e.g. `budget="2m"`, `race=False`
+
+    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
+    """
+    texts = (candidates,) if isinstance(candidates, (str, nn.Module)) else tuple(candidates)
+    named = data if isinstance(data, (str, Path)) else None
+    words = all(isinstance(one, str) for one in texts)
+    config = SelectConfig(data=str(named) if named is not None else type(data).__name__, out=Path(out))
+    config = _configured(config, {**settings, **({"candidates": texts} if words else {"candidates": ()})})
+    return run_select(config, data=data if named is None else None, candidates=None if words else texts)
 
 
 def _given(

@@ -51,7 +51,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 
 def matching(pattern: str) -> list[str]:
-    """Known networks whose name, with or without its prefix, fits a shell pattern such as `timm:resnet*`, in catalog order."""
+    """Known networks whose name, with or without its prefix, fits a shell pattern such as `timm:resnet*`, as listed."""
     wanted = pattern.lower()
     names = (model.name for model in known_models())
     return [name for name in names if any(fnmatch.fnmatchcase(form, wanted) for form in (name, name.rpartition(":")[2]))]

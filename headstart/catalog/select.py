@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from headstart.catalog.adapt import DataConfig
+from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
 
 Strategy = Literal["lpft", "full"]
 
@@ -75,3 +75,17 @@ class SelectConfig:
     """replace a run that is in the folder already"""
     json: bool = False
     """print the summary as JSON and nothing else"""
+
+    def followed(self, one: Candidate) -> AdaptConfig:
+        """The adaptation that starts from this candidate, into a folder of its own."""
+        named = isinstance(one.backbone, (str, Path))
+        return AdaptConfig(
+            data=self.data,
+            out=self.out.parent / ("adapt" if self.out.name == "select" else f"{self.out.name}-adapted"),
+            network=BackboneConfig(str(one.backbone) if named else None, one.weights, one.args, one.size, one.mean, one.std),
+            images=self.images,
+            folds=self.folds,
+            seed=self.seed,
+            mirror=self.mirror,
+            device=self.device,
+        )

@@ -17,11 +17,12 @@ from typing import Any
 
 from headstart import __version__
 from headstart.cli import adapt, advise, demo, inspect, models, predict, report, speak
+from headstart.cli import select as select_command
 from headstart.cli.command import EXIT_CODES, Command, UsageError
 from headstart.errors import HeadstartError, InputError, Interrupted, NonFiniteLoss, RunFolderMismatch
 
 COMMANDS: dict[str, Command[Any]] = {
-    module.COMMAND.name: module.COMMAND for module in (adapt, advise, demo, inspect, predict, models, report)
+    module.COMMAND.name: module.COMMAND for module in (adapt, advise, select_command, demo, inspect, predict, models, report)
 }
 DEFECT = 70
 BROKEN_PIPE = 141

@@ -12,7 +12,7 @@ from headstart.nets.torchvision_nets import torchvision_weights_cached
 
 
 def local_networks(runs: Path) -> list[str]:
-    """Names that `build` takes without a download: `embedded`, models saved below `runs`, what libraries keep in their caches.
+    """Names that `build` takes without a download: `embedded`, models saved below `runs`, what libraries keep cached.
 
     headstart's own networks without weights are left out: they know nothing.
     """

@@ -59,8 +59,8 @@ class _Reader:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise ConfigError(
-                f"{self.where} {path} is no text; a list has one network per line, and a weight file goes with the network it "
-                f"belongs to: NAME@{path}"
+                f"{self.where} {path} is no text; a list has one network per line, and a weight file goes with the network "
+                f"it belongs to: NAME@{path}"
             ) from error
         words = [(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
         words = [(number, word) for number, word in words if word]

@@ -1,0 +1,290 @@
+"""The outcome of a choice: who is chosen, what every measure said, where they disagree; as records and as text."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from headstart.metrics.cost import format_bytes, format_seconds
+from headstart.metrics.paired import Difference, holm_differences, paired_bootstrap
+from headstart.studies.race import Fold, Standing
+from headstart.studies.scored import Scored
+from headstart.studies.verdict import difference, interval_of
+from headstart.transferability.scores import SCORES
+
+MEASURES = {name: (about.label, about.unit) for name, about in SCORES.items()}
+"""Measure -> what people call it, and its unit. More is better in all."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Who is chosen, and how sure that is.
+
+    order        all candidates, best first
+    by           `race` or `probe`: what decided
+    differences  the chosen one minus each other, from the race where both shared folds, else from the probe; adjusted
+                 for their number
+    against      the one hardest to tell from the chosen one; None when there is no other
+    """
+
+    order: list[str]
+    by: str
+    differences: dict[str, Difference]
+    against: str | None
+
+    @property
+    def chosen(self) -> str:
+        """The best."""
+        return self.order[0]
+
+    @property
+    def decided(self) -> bool:
+        """The chosen one was told apart from every other, and there were others."""
+        return bool(self.differences) and all(one.decided and one.mean > 0 for one in self.differences.values())
+
+
+def choose(scored: Sequence[Scored], standings: Sequence[Standing], folds: Sequence[Fold], seed: int) -> Choice:
+    """The best in the race, or without one the best by probe; the rest by how far they got, then by probe."""
+    ran = {standing.arm.name: standing for standing in standings if standing.trials and standing.status != "diverged"}
+    diverged = {standing.arm.name for standing in standings if standing.status == "diverged"}
+    raced = len(ran) > 1
+
+    def key(one: Scored) -> tuple[float, ...]:
+        standing = ran.get(one.name) if raced else None
+        got = (len(standing.trials), standing.mean) if standing else (-1 if one.name in diverged else 0, 0.0)
+        return (*got, one.probe, -one.flops)
+
+    order = sorted(scored, key=key, reverse=True)
+    best = order[0]
+    raw = {}
+    for other in order[1:]:
+        if raced and other.name in ran and best.name in ran:
+            raw[other.name] = difference(ran[best.name], ran[other.name], folds, seed)
+        else:
+            raw[other.name] = paired_bootstrap(best.right, other.right, seed)
+    found = holm_differences(raw) if raw else {}
+    close = sorted(found, key=lambda name: (found[name].decided, found[name].mean))
+    return Choice([one.name for one in order], "race" if raced else "probe", found, close[0] if close else None)
+
+
+def sentence_of(choice: Choice, scored: Mapping[str, Scored]) -> str:
+    """Which one, and why; or that it is not decided."""
+    name = choice.chosen
+    if choice.against is None:
+        return f"{name} is the only candidate that could be loaded, so there was nothing to compare it with."
+    gap, other = choice.differences[choice.against], choice.against
+    how = "in the race" if choice.by == "race" else "by cross-validated probe"
+    if choice.decided:
+        return (
+            f"{name} is best {how}, decided against each of {len(choice.differences)}: {_points(gap.mean)} better than "
+            f"{other} ({100 * gap.level:g} %: {100 * gap.low:+.1f} to {100 * gap.high:+.1f})."
+        )
+    text = f"{name} is ahead {how}, but it is not decided: {other} "
+    text += f"is {_points(gap.mean)} behind" if gap.mean > 0 else f"is {_points(-gap.mean)} ahead by probe"
+    text += f", and the smallest difference these images can show is {_points(gap.detectable)}."
+    ratio = scored[name].flops / max(scored[other].flops, 1)
+    return text + (f" {other} needs {1 / ratio:.1g} of the work per image." if ratio >= 1.5 and gap.mean > 0 else "")
+
+
+def _points(share: float) -> str:
+    points = 100 * share
+    return f"{points:.1f} point" + ("" if f"{points:.1f}" == "1.0" else "s")
+
+
+def candidate_records(
+    choice: Choice,
+    scored: Mapping[str, Scored],
+    standings: Mapping[str, Standing],
+    folds: Sequence[Fold],
+    epochs: int,
+    absent: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """A record per candidate, best first."""
+    ranks = {measure: _ranks(measure, scored) for measure in MEASURES}
+    records = []
+    for rank, name in enumerate(choice.order, 1):
+        one = scored[name]
+        race = race_record(standings.get(name), folds, epochs, absent.get(name, ""))
+        seconds = {**one.seconds, "race": race.pop("seconds")}
+        found = {
+            measure: {**one.scores[measure], "rank": ranks[measure][name]} if measure in one.scores else None
+            for measure in MEASURES
+        }
+        records.append(
+            {
+                "name": name,
+                "rank": rank,
+                "parameters": one.parameters,
+                "bytes": one.bytes,
+                "flops": one.flops,
+                "input_size": one.input_size,
+                "feature_width": one.feature_width,
+                "seconds": {**seconds, "all": sum(seconds.values())},
+                "feature_bytes": one.feature_bytes,
+                "scores": found,
+                "why_missing": one.why_missing,
+                "depth": one.depth,
+                "peak": one.peak,
+                "race": race,
+            }
+        )
+    return records
+
+
+def race_record(standing: Standing | None, folds: Sequence[Fold], epochs: int, absent: str) -> dict[str, Any]:
+    """Round by round how a network fared: accuracy over the folds so far, and the images it learned from in each."""
+    if standing is None:
+        return {"rounds": [], "status": "not raced", "reason": absent or None, "seconds": 0.0}
+    rounds = []
+    for fold in sorted(standing.trials):
+        upto = Standing(standing.arm, {k: trial for k, trial in standing.trials.items() if k <= fold})
+        interval = interval_of(upto, folds)
+        rounds.append(
+            {
+                "images": len(folds[fold][0]),
+                "epochs": epochs,
+                "accuracy": upto.mean,
+                "interval": [interval.low, interval.high],
+            }
+        )
+    status = "not raced" if standing.status == "skipped" else standing.status
+    seconds = sum(trial.seconds for trial in standing.trials.values())
+    return {"rounds": rounds, "status": status, "reason": standing.reason or None, "seconds": seconds}
+
+
+def _ranks(measure: str, scored: Mapping[str, Scored]) -> dict[str, int]:
+    """1 is best; equals share a rank. Of those that have the measure."""
+    values = {name: one.scores[measure]["value"] for name, one in scored.items() if measure in one.scores}
+    return {name: 1 + sum(other > value for other in values.values()) for name, value in values.items()}
+
+
+def agreement_records(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Kendall's tau-b between every two measures, and the race, over the candidates that have both (two at least)."""
+    columns = {measure: [_value(record, measure) for record in records] for measure in MEASURES}
+    columns["race"] = [record["race"]["rounds"][-1]["accuracy"] if record["race"]["rounds"] else None for record in records]
+    found = []
+    for a, b in itertools.combinations(columns, 2):
+        pairs = [(x, y) for x, y in zip(columns[a], columns[b], strict=True) if x is not None and y is not None]
+        tau = kendall([x for x, _ in pairs], [y for _, y in pairs]) if len(pairs) > 1 else None
+        if tau is not None:
+            found.append({"a": a, "b": b, "tau": tau})
+    return found
+
+
+def kendall(x: Sequence[float], y: Sequence[float]) -> float | None:
+    """Kendall's tau-b (1945): agreement of two orders, -1 to 1, corrected for ties; None when one of them is all ties."""
+    a, b = (np.sign(np.subtract.outer(values, values)) for values in (np.asarray(x, float), np.asarray(y, float)))
+    scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float((a * b).sum() / scale) if scale else None
+
+
+def disagreements(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for every measure whose favourite is not the probe's, and for the race."""
+    said = []
+    probe = _favourite(records, "probe")
+    by_name = {record["name"]: record for record in records}
+    for measure, (label, _) in MEASURES.items():
+        favourite = _favourite(records, measure)
+        if probe is None or favourite is None or measure == "probe" or favourite == probe:
+            continue
+        gap = by_name[probe]["scores"]["probe"]["value"] - by_name[favourite]["scores"]["probe"]["value"]
+        said.append(f"{label} prefers {favourite}, the probe {probe}: by the probe {_points(gap)} better.")
+    finished = [record for record in records if record["race"]["rounds"]]
+    first = records[0]["name"] if len(finished) > 1 else None
+    if first is not None and probe is not None and first != probe:
+        gap = by_name[probe]["scores"]["probe"]["value"] - by_name[first]["scores"]["probe"]["value"]
+        said.append(f"The race prefers {first}, the probe {probe}: frozen it is {_points(gap)} better, fine-tuned not.")
+    return said
+
+
+def _value(record: Mapping[str, Any], measure: str) -> float | None:
+    found = record["scores"][measure]
+    return None if found is None else found["value"]
+
+
+def _favourite(records: Sequence[Mapping[str, Any]], measure: str) -> str | None:
+    """Who ranks first; of equals the one that came out better."""
+    there = [record for record in records if record["scores"][measure] is not None]
+    return min(there, key=lambda record: record["scores"][measure]["rank"])["name"] if len(there) > 1 else None
+
+
+def summarise(
+    choice: Choice,
+    scored: Sequence[Scored],
+    standings: Sequence[Standing],
+    folds: Sequence[Fold],
+    *,
+    epochs: int,
+    unavailable: Sequence[Mapping[str, str]],
+    absent: Mapping[str, str],
+) -> dict[str, Any]:
+    """The part of summary.json that the choice is. `absent`: why those that did not race did not."""
+    by_name = {one.name: one for one in scored}
+    records = candidate_records(choice, by_name, {s.arm.name: s for s in standings}, folds, epochs, absent)
+    gap = choice.differences.get(choice.against) if choice.against is not None else None
+    there = {measure for measure in MEASURES if any(record["scores"][measure] is not None for record in records)}
+    return {
+        "chosen": choice.chosen,
+        "sentence": sentence_of(choice, by_name),
+        "decided": choice.decided,
+        "by": choice.by,
+        "measures": [
+            {"name": name, "label": label, "higher_is_better": True, "unit": unit}
+            for name, (label, unit) in MEASURES.items()
+            if name in there
+        ],
+        "candidates": records,
+        "unavailable": list(unavailable),
+        "agreement": agreement_records(records),
+        "disagreements": disagreements(records),
+        "baselines": {
+            "bigger_is_better": _favourite(records, "size") or choice.chosen,
+            "logme": _favourite(records, "logme") or choice.chosen,
+            "probe": _favourite(records, "probe") or choice.chosen,
+        },
+        "comparison": None
+        if gap is None
+        else {
+            "against": choice.against,
+            "difference": gap.mean,
+            "interval": [gap.low, gap.high],
+            "detectable": gap.detectable,
+        },
+    }
+
+
+def as_text(summary: Mapping[str, Any]) -> str:
+    """The ranking for a terminal."""
+    data, candidates = summary["data"], summary["candidates"]
+    width = max(9, *(len(one["name"]) for one in candidates))
+    lines = [
+        f"{data['num_images']:,} images, {data['num_classes']} classes; {len(candidates)} networks compared on the same "
+        f"{data['splits']['train']:,} training images",
+        "",
+        f"{'rank':>4}  {'candidate':<{width}}  {'probe':>5} {'95 % interval':<15} {'k-NN':>5} {'LogME':>6}  {'race':>5}"
+        f"  {'took':>8}  {'weights':>8}  {'features':>8}",
+        *(_line(one, width) for one in candidates),
+        "(k-NN and LogME: the rank they give; race: accuracy after short fine-tuning)",
+    ]
+    if summary["unavailable"]:
+        lines += ["", "could not be used:", *(f"  {one['name']}: {one['reason']}" for one in summary["unavailable"])]
+    if summary["disagreements"]:
+        lines += ["", "where the measures disagree:", *(f"  {sentence}" for sentence in summary["disagreements"])]
+    lines += ["", summary["sentence"], "", "To adapt it:", f"  {summary['next']}"]
+    return "\n".join(lines)
+
+
+def _line(one: Mapping[str, Any], width: int) -> str:
+    probe, race = one["scores"]["probe"], one["race"]
+    low, high = probe["interval"]
+    ranks = [one["scores"][name]["rank"] if one["scores"][name] else "-" for name in ("knn", "logme")]
+    raced = f"{race['rounds'][-1]['accuracy']:.3f}" if race["rounds"] else "-"
+    return (
+        f"{one['rank']:>4}  {one['name']:<{width}}  {probe['value']:.3f} {f'{low:.3f} to {high:.3f}':<15} {ranks[0]:>5} "
+        f"{ranks[1]:>6}  {raced:>5}  {format_seconds(one['seconds']['all']):>8}  {format_bytes(one['bytes']):>8}  "
+        f"{format_bytes(one['feature_bytes']):>8}"
+    )
