@@ -15,11 +15,15 @@ import headstart
 from headstart.catalog.advise import AdviseConfig
 from headstart.catalog.durations import parse_seconds
 from headstart.data.sources import Source
-from headstart.engine import distributed
+from headstart.engine import distributed, interrupt
+from headstart.engine.features import FeatureBank
 from headstart.engine.log import Listener
 from headstart.engine.run_folder import RunFolder, open_run
+from headstart.engine.source_statistics import source_statistics, statistics_from_data
+from headstart.errors import DataError
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net, count_parameters
+from headstart.seeding import seed_for
 from headstart.studies.advised import records
 from headstart.studies.arms import REFIT_SHARE, advised_arm, all_arms, base_recipe, plan_race
 from headstart.studies.checks import check_apart, check_settings, device_of
@@ -27,6 +31,7 @@ from headstart.studies.measure import Measures
 from headstart.studies.opening import Opening, opened
 from headstart.studies.records import again, data_record, name_of, plain
 from headstart.studies.splitting import Splits
+from headstart.transferability.similarity import Similarity, similarity
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ def advise(
     budget, follow = parse_seconds(config.budget), config.followed()
     check_settings(follow)
     check_apart(config, None if data is not None else Path(config.data))
+    if config.source is not None and not Path(config.source).exists():
+        raise DataError(f"--source {config.source} does not exist; give images like those the network was trained on")
     distributed.start(device_of(config.device))
     settings = {"command": "advise", **asdict(config)}
     with open_run(config.out, settings, overwrite=config.overwrite) as folder:
@@ -96,7 +103,9 @@ def _look(
     with opening.phase("data", "reading and inspecting the images"):
         data, splits = opening.read(source, net)
     opening.begin(net, data)
-    measured = opening.measure(net, splits, opening.bank())
+    bank = opening.bank()
+    measured = opening.measure(net, splits, bank)
+    similar = _similarity(config, opening, net, splits, bank)
     summary = {
         "command": "advise",
         "data": data_record(data, splits.train, splits.test),
@@ -108,6 +117,12 @@ def _look(
             "blocks": net.block_names,
         },
         **_advice(config, net, splits, measured, budget),
+        "measures": {
+            "knn": measured.knn,
+            "logme": measured.logme,
+            "pixel_baseline": measured.pixel_baseline,
+            "similarity": None if similar is None else similar.to_json(),
+        },
         "classes": list(data.classes),
         "seconds_by_phase": {name: round(value, 2) for name, value in opening.seconds.items()},
         "seconds": round(time.monotonic() - began, 2),
@@ -119,6 +134,34 @@ def _look(
     distributed.first(lambda: _save(opening.folder, result.summary))
     opening.log.event("phase", name="done", text="done")
     return result
+
+
+def _similarity(config: AdviseConfig, opening: Opening, net: Net, splits: Splits, bank: FeatureBank) -> Similarity | None:
+    """Distances to what the network learned from: to the images named as such, else to the statistics that came with it."""
+    own = source_statistics(net, config.network.backbone) if config.source is None else None
+    if own is None and config.source is None:
+        return None
+    with opening.phase("similarity", "comparing with what the network was trained on"):
+        look = None
+        if config.source is not None:
+
+            def progress(done: int, total: int) -> None:
+                interrupt.check()
+                opening.log.tick(done, total, "reading images of the source")
+
+            cache = opening.folder.work / "source"
+            look = statistics_from_data(net, config.source, cache=cache, fit=config.images.fit, progress=progress)
+        statistics = own if look is None else look.statistics
+        assert statistics is not None
+        features = bank.get(net, splits.train.store, splits.train.rows, [net.last])[net.last]
+        return similarity(
+            features,
+            splits.train.targets,
+            splits.train.num_classes,
+            statistics,
+            seed=seed_for(config.seed, "similarity"),
+            source_features=None if look is None else look.features,
+        )
 
 
 def _advice(config: AdviseConfig, net: Net, splits: Splits, measured: Measures, budget: float) -> dict[str, Any]:
@@ -163,6 +206,7 @@ def as_text(summary: Mapping[str, Any]) -> str:
         "what would change it": advice["change"],
         "what else you can do": advice["actions"],
         "more labels": [] if curve is None else [curve["sentence"]],
+        "distance to the source (the advice does not rest on it)": _distances(summary["measures"]["similarity"]),
     }
     for title, said in parts.items():
         if said:
@@ -211,6 +255,11 @@ def _expected(summary: Mapping[str, Any]) -> list[str]:
             f"{row['arm'] + mark:<24} {row['accuracy']:>8.3f}  {low:.3f} to {high:.3f}   {row['probability_best']:>5.0%}"
         )
     return [*lines, f"(+ advised; learned from {summary['experience']})"]
+
+
+def _distances(similar: Mapping[str, Any] | None) -> list[str]:
+    found = [] if similar is None else [row["meaning"] for row in similar.values() if row is not None]
+    return [f"{text[0].upper()}{text[1:]}." for text in found]
 
 
 def _wrapped(text: str) -> list[str]:

@@ -148,6 +148,25 @@ def test_vectors_are_told_what_the_table_says(tmp_path: Path) -> None:
     assert told.summary["next"].startswith("headstart.adapt(data, backbone, out=")
 
 
+def test_distances_to_the_source_are_told_where_it_is_known(result: AdviseResult, folder: Path, tmp_path: Path) -> None:
+    """A network given from Python carries no statistics; images named as its source stand in for them."""
+    assert result.summary["measures"]["similarity"] is None
+    assert "distance to the source" not in str(result)
+    near = headstart.advise(str(folder), small_net(), out=tmp_path / "near", source=str(folder), **USUAL)
+    similar = near.summary["measures"]["similarity"]
+    assert set(similar) == {"frechet", "transport", "domain"}
+    assert similar["domain"]["value"] > 0.3  # the very images: no classifier tells them apart
+    noise = tmp_path / "noise"
+    noise.mkdir()
+    for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (40, 8, 8))):
+        Image.fromarray(pixels.astype(np.uint8)).save(noise / f"{number}.png")
+    far = headstart.advise(str(folder), small_net(), out=tmp_path / "far", source=str(noise), **USUAL)
+    assert far.summary["measures"]["similarity"]["frechet"]["value"] > similar["frechet"]["value"]
+    assert far.summary["measures"]["similarity"]["transport"] is None  # a folder without classes
+    assert "distance to the source (the advice does not rest on it):" in str(far)
+    assert near.summary["forecast"] == far.summary["forecast"] == result.summary["forecast"]
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "said"),
     [
@@ -160,6 +179,7 @@ def test_vectors_are_told_what_the_table_says(tmp_path: Path) -> None:
         ({"backbone": "embeded"}, BackboneError, "embedded"),
         ({"weights": "lost.pt", "backbone": "embedded"}, InputError, "lost.pt"),
         ({"label_column": "kind"}, InputError, "label"),
+        ({"source": "lost"}, DataError, "--source lost does not exist"),
     ],
 )
 def test_what_cannot_be_is_said(folder: Path, tmp_path: Path, settings: dict[str, Any], error: Any, said: str) -> None:
