@@ -86,8 +86,9 @@ def similarity(
 
 _DEGREES = ("like what it learned from", "different from what it learned from", "very different from what it learned from")
 """Borders between these are where benchmarks/grid_similarity.csv has, seen by networks trained on photographs of things,
-other such photographs, traffic signs, and handwritten digits. They put a number into words; no advice rests on them."""
-_FRECHET, _TRANSPORT, _DOMAIN = (0.42, 0.65), (0.66, 0.75), (0.07, 0.008)
+other such photographs, traffic signs, and handwritten digits. Of the Frechet distance, what lies beyond
+its null. They put a number into words; no advice rests on them."""
+_FRECHET, _TRANSPORT, _DOMAIN = (0.42, 0.65), (0.76, 0.86), (0.07, 0.008)
 
 
 def _frechet(d: Frechet, images: int) -> str:
@@ -100,10 +101,10 @@ def _frechet(d: Frechet, images: int) -> str:
 
 def _transport(d: Transport) -> str:
     head = f"the classes lie {d.value:.2f} source deviations from the source's classes"
-    if d.null is None or d.highest is None or d.excess is None:
+    if d.null is None or d.highest is None:
         return f"{head}; with one image per class of the source it is not known what its own classes would give"
     head = f"{head}; as many of the source's own would lie about {d.null:.2f} away"
-    return f"{head}: {'no difference can be seen' if d.value <= d.highest else _degree(d.excess, _TRANSPORT)}"
+    return f"{head}: {'no difference can be seen' if d.value <= d.highest else _degree(d.value, _TRANSPORT)}"
 
 
 def _domain(d: Domain) -> str:
