@@ -2,6 +2,9 @@
 
 Point values, and then the same with intervals: probe and k-NN from per-image answers, the others from 50 half-samples. The
 source network answers with 1000 classes.
+
+    python -m benchmarks scores      measures, and keeps the numbers in the table
+    python -m benchmarks.scores      prints them, keeps nothing
 """
 
 from __future__ import annotations
@@ -63,3 +66,8 @@ def measure(*, quick: bool) -> list[Row]:
             rows.append(row(f"{classes} classes: all scores, {what}", median_of(taken[name]), unit="s", limit=promise))
         rows += [row(f"{classes} classes: of which {name}", median_of(took), unit="s") for name, took in spent.items()]
     return rows
+
+
+if __name__ == "__main__":
+    for found in measure(quick=False):
+        print(" | ".join(found.cells()), flush=True)

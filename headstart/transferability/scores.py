@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn brings it
 
 from headstart.engine.solvers.folds import Folds
 from headstart.errors import ConfigError, DataError
@@ -166,7 +168,9 @@ def score_all(
     nearest = _timed(spent, "knn", lambda: knn(last, truth, num_classes, groups=groups))
     theta = None if source_probabilities is None else checked_probabilities(source_probabilities, truth, num_classes)[0]
     target = _Target(last, truth, num_classes, theta)
-    points = target.points(spent)
+    # threads that share one small decomposition wait for each other more than they compute, above all beside other work
+    with threadpool_limits(1, "blas"):
+        points = target.points(spent)
     values = {
         "probe": Score.of(next(point.accuracy for point in depth.points if point.block == depth.peak)),
         "probe_last": Score.of(depth.points[-1].accuracy),
@@ -231,9 +235,10 @@ class _Target:
         return found
 
     def over(self, parts: NDArray[np.bool_]) -> dict[str, list[float] | NDArray[np.float64]]:
-        """The scores of each of `parts` `[H, N]`."""
+        """The scores of each of `parts` `[H, N]`, as many at a time as torch has threads."""
         found: dict[str, list[float] | NDArray[np.float64]] = {}
-        taken = [self._covariances(part) for part in parts]
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            taken = list(pool.map(self._covariances, parts))
         found |= {name: [one[name] for one in taken] for name in taken[0]}
         if self.theta is not None:
             found["leep"] = leep_of(self.theta, self.truth, self.num_classes, parts)

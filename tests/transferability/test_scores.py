@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 from headstart.engine.solvers import stratified_folds
 from headstart.errors import ConfigError, DataError
@@ -129,6 +130,26 @@ def test_fewer_halves_for_wide_features(monkeypatch):
     monkeypatch.setattr(module, "WIDE", 8)
     scored(by_depth, labels)
     assert seen == [module.FEWER]
+
+
+def test_threads_do_not_matter_and_are_given_back():
+    by_depth, labels, answers = data()
+    before = torch.get_num_threads(), [pool["num_threads"] for pool in threadpool_info()]
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append(scored(by_depth, labels, source_probabilities=answers).values)
+    torch.set_num_threads(before[0])
+    assert found[0] == found[1]
+    assert [pool["num_threads"] for pool in threadpool_info()] == before[1]
+
+
+def test_the_global_generator_is_not_touched():
+    state = np.random.get_state()[1].copy()
+    drawn = torch.random.get_rng_state()
+    scored(*data()[:2])
+    np.testing.assert_array_equal(np.random.get_state()[1], state)
+    assert torch.equal(torch.random.get_rng_state(), drawn)
 
 
 def test_wrong_input_is_named():
