@@ -135,7 +135,7 @@ def resolve(config: SelectConfig, given: Sequence[Any] | None = None) -> list[Ca
 
 def split_words(text: str) -> list[str]:
     """The parts of `a,b`; a file or folder with a comma in its name is one part."""
-    if Path(text).exists():
+    if text and Path(text).exists():
         return [text]
     return [part.strip() for part in text.split(",") if part.strip()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from headstart.metrics.cost import format_bytes, format_seconds
-from headstart.metrics.paired import Difference, holm_differences, paired_bootstrap
-from headstart.studies.race import Fold, Standing
+from headstart.metrics.paired import Difference, holm_differences
+from headstart.studies.race import Arm, Fold, Standing, Trial
 from headstart.studies.scored import Scored
 from headstart.studies.verdict import difference, interval_of
 from headstart.transferability.scores import SCORES
@@ -25,9 +26,8 @@ class Choice:
     """Who is chosen, and how sure that is.
 
     order        all candidates, best first
-    by           `race` or `probe`: what decided
-    differences  the chosen one minus each other, from the race where both shared folds, else from the probe; adjusted
-                 for their number
+    by           `race` or `probe`: which of the two the chosen one is best by
+    differences  the chosen one minus each other, each at its best, on the folds both ran; adjusted for their number
     against      the one hardest to tell from the chosen one; None when there is no other
     """
 
@@ -48,27 +48,43 @@ class Choice:
 
 
 def choose(scored: Sequence[Scored], standings: Sequence[Standing], folds: Sequence[Fold], seed: int) -> Choice:
-    """The best in the race, or without one the best by probe; the rest by how far they got, then by probe."""
-    ran = {standing.arm.name: standing for standing in standings if standing.trials and standing.status != "diverged"}
-    diverged = {standing.arm.name for standing in standings if standing.status == "diverged"}
-    raced = len(ran) > 1
+    """The network that does best in the better of two ways: frozen under a linear head, or fine-tuned in the race.
 
-    def key(one: Scored) -> tuple[float, ...]:
-        standing = ran.get(one.name) if raced else None
-        got = (len(standing.trials), standing.mean) if standing else (-1 if one.name in diverged else 0, 0.0)
-        return (*got, one.probe, -one.flops)
+    Where fine-tuning has too few images to pay, a race alone would reward whoever suffers least from it. A network that
+    left the race early can be chosen for its probe only, and is ranked by how far it was behind on the folds it ran.
+    """
+    probes = {one.name: probe_standing(one, folds) for one in scored}
+    raced = {one.arm.name: one for one in standings if one.trials and one.status != "diverged"}
+    whole = {name: one for name, one in raced.items() if len(one.trials) == len(folds)}
+    flops = {one.name: one.flops for one in scored}
 
-    order = sorted(scored, key=key, reverse=True)
-    best = order[0]
-    raw = {}
-    for other in order[1:]:
-        if raced and other.name in ran and best.name in ran:
-            raw[other.name] = difference(ran[best.name], ran[other.name], folds, seed)
-        else:
-            raw[other.name] = paired_bootstrap(best.right, other.right, seed)
-    found = holm_differences(raw) if raw else {}
-    close = sorted(found, key=lambda name: (found[name].decided, found[name].mean))
-    return Choice([one.name for one in order], "race" if raced else "probe", found, close[0] if close else None)
+    def way(name: str) -> Standing:
+        """The better of its two ways that ran on all folds."""
+        fine = whole.get(name)
+        return fine if fine is not None and fine.mean > probes[name].mean else probes[name]
+
+    best = max(probes, key=lambda name: (way(name).mean, -flops[name]))
+    ahead = way(best)
+    raw, value = {}, {best: math.inf}
+    for name in probes:
+        if name != best:
+            ways = [probes[name], *([raced[name]] if name in raced else [])]
+            found = [difference(ahead, one, folds, seed) for one in ways]
+            raw[name] = min(found, key=lambda one: one.mean)
+            value[name] = ahead.mean - raw[name].mean
+    adjusted = holm_differences(raw) if raw else {}
+    order = sorted(probes, key=lambda name: (-value[name], flops[name]))
+    close = min(adjusted, key=lambda name: (adjusted[name].decided, adjusted[name].mean), default=None)
+    return Choice(order, "race" if ahead is whole.get(best) else "probe", adjusted, close)
+
+
+def probe_standing(one: Scored, folds: Sequence[Fold]) -> Standing:
+    """The cross-validated probe as trials, fold by fold, so that it can be compared with what was fine-tuned."""
+    held = np.sort(np.concatenate([valid for _, valid in folds]))
+    right = np.asarray(one.correct, bool)
+    arm = Arm(one.name, "probe", None, one.name, "frozen backbone, linear head at the best depth", True)
+    trials = {k: Trial(one.name, k, right[np.searchsorted(held, valid)], 0.0, 0) for k, (_, valid) in enumerate(folds)}
+    return Standing(arm, trials, "finished")
 
 
 def sentence_of(choice: Choice, scored: Mapping[str, Scored]) -> str:
@@ -77,14 +93,14 @@ def sentence_of(choice: Choice, scored: Mapping[str, Scored]) -> str:
     if choice.against is None:
         return f"{name} is the only candidate that could be loaded, so there was nothing to compare it with."
     gap, other = choice.differences[choice.against], choice.against
-    how = "in the race" if choice.by == "race" else "by cross-validated probe"
+    how = "after fine-tuning" if choice.by == "race" else "frozen, by a linear probe"
     if choice.decided:
         return (
             f"{name} is best {how}, decided against each of {len(choice.differences)}: {_points(gap.mean)} better than "
             f"{other} ({100 * gap.level:g} %: {100 * gap.low:+.1f} to {100 * gap.high:+.1f})."
         )
     text = f"{name} is ahead {how}, but it is not decided: {other} "
-    text += f"is {_points(gap.mean)} behind" if gap.mean > 0 else f"is {_points(-gap.mean)} ahead by probe"
+    text += f"is {_points(gap.mean)} behind" if gap.mean > 0 else f"is {_points(-gap.mean)} ahead on the folds it ran"
     text += f", and the smallest difference these images can show is {_points(gap.detectable)}."
     ratio = scored[name].flops / max(scored[other].flops, 1)
     return text + (f" {other} needs {1 / ratio:.1g} of the work per image." if ratio >= 1.5 and gap.mean > 0 else "")
@@ -193,11 +209,14 @@ def disagreements(records: Sequence[Mapping[str, Any]]) -> list[str]:
             continue
         gap = by_name[probe]["scores"]["probe"]["value"] - by_name[favourite]["scores"]["probe"]["value"]
         said.append(f"{label} prefers {favourite}, the probe {probe}: by the probe {_points(gap)} better.")
-    finished = [record for record in records if record["race"]["rounds"]]
-    first = records[0]["name"] if len(finished) > 1 else None
-    if first is not None and probe is not None and first != probe:
-        gap = by_name[probe]["scores"]["probe"]["value"] - by_name[first]["scores"]["probe"]["value"]
-        said.append(f"The race prefers {first}, the probe {probe}: frozen it is {_points(gap)} better, fine-tuned not.")
+    raced = [record for record in records if len(record["race"]["rounds"]) > 1]
+    if len(raced) > 1 and probe is not None:
+        first = max(raced, key=lambda record: (len(record["race"]["rounds"]), record["race"]["rounds"][-1]["accuracy"]))[
+            "name"
+        ]
+        if first != probe:
+            gap = by_name[probe]["scores"]["probe"]["value"] - by_name[first]["scores"]["probe"]["value"]
+            said.append(f"The race prefers {first}, the probe {probe}: frozen, {probe} is {_points(gap)} better.")
     return said
 
 
