@@ -17,7 +17,8 @@ SMALL = 11.5
 class Estimate:
     """One row of an interval plot. `kind` is `best` (filled, coloured), `plain` or `faint` (hollow, dashed).
 
-    seen  where the mean is an expectation: what was then measured, drawn as a diamond
+    seen  what was measured besides (afterwards, where the mean is an expectation), drawn as a diamond; with `seen_span` a
+          little lower, on an interval of its own
     """
 
     name: str
@@ -26,6 +27,7 @@ class Estimate:
     kind: str = "plain"
     note: str = ""
     seen: float | None = None
+    seen_span: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def _limits(rows: Sequence[Estimate]) -> tuple[float, float]:
 
     def span(found: Sequence[Estimate]) -> tuple[float, float]:
         ends = [end for row in found for end in (row.span or (row.mean, row.mean))]
-        return padded([*ends, *(row.seen for row in found if row.seen is not None)], least=0.04)
+        ends += [end for row in found if row.seen is not None for end in (row.seen, *(row.seen_span or ()))]
+        return padded(ends, least=0.04)
 
     low, high = span(rows)
     shown = [row for row in rows if row.kind != "faint"] or rows
@@ -93,7 +96,7 @@ def _estimate(row: Estimate, scale: Scale, top: float, step: float, gutter: floa
         parts.append(line(scale(low), y, scale(high), y, f"whisker {row.kind}"))
     parts.append(_dot(row, scale, y))
     if row.seen is not None:
-        parts.append(_diamond(scale(min(max(row.seen, scale.low), scale.high)), y))
+        parts.append(_seen(row.seen, row.seen_span, scale, y))
     parts.append(label(scale.end + 62, y + 4.5, words.percent(row.mean), class_=f"value {row.kind}", anchor="end"))
     return tag("g", *parts)
 
@@ -106,7 +109,18 @@ def _dot(row: Estimate, scale: Scale, y: float) -> Markup:
     return path([(edge - way * 8, y - 5), (edge, y), (edge - way * 8, y + 5)], "arrow")
 
 
-def _diamond(x: float, y: float, r: float = 6.5) -> Markup:
+def _seen(value: float, span: tuple[float, float] | None, scale: Scale, y: float) -> Markup:
+    """A hollow diamond; with an interval of its own it stands lower and smaller, so that nothing is covered."""
+
+    def within(place: float) -> float:
+        return scale(min(max(place, scale.low), scale.high))
+
+    if span is None:
+        return _diamond(within(value), y, 6.5)
+    return tag("g", line(within(span[0]), y + 11, within(span[1]), y + 11, "reached"), _diamond(within(value), y + 11, 4.5))
+
+
+def _diamond(x: float, y: float, r: float) -> Markup:
     return tag("path", d=f"M{x:.1f} {y - r:.1f}l{r} {r}l-{r} {r}l-{r} -{r}Z", class_="diamond")
 
 

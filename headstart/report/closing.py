@@ -23,6 +23,7 @@ PHASES = {
     "verify": "comparing the ways tried",
     "refit": "the final fit",
     "test": "the test",
+    "race": "the race",
 }
 """What the phases of a run do."""
 

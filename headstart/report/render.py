@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from headstart.files import write_text
-from headstart.report import adapt, advise, generic
+from headstart.report import adapt, advise, generic, select
 from headstart.report.folder import RunFolder, read_run
 
 PAGES: dict[str, tuple[str, Callable[[RunFolder], dict[str, Any]]]] = {
     "adapt": (adapt.TEMPLATE, adapt.context),
     "advise": (advise.TEMPLATE, advise.context),
+    "select": (select.TEMPLATE, select.context),
 }
 """Template and context of each command that has its own page; others get the generic one."""
 
@@ -43,7 +45,7 @@ def page_of(run_folder: Path) -> str:
 @cache
 def _environment() -> Environment:
     """Class and file names are somebody else's text, so everything is escaped unless our own code made it `Markup`."""
-    return Environment(
+    found = Environment(
         loader=PackageLoader("headstart", "report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -51,6 +53,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    found.filters["breaks"] = breaks
+    return found
+
+
+def breaks(name: str) -> Markup:
+    """A long name that may go on in the next line after its punctuation: timm:resnet18.a1_in1k."""
+    return Markup(re.sub(r"(?<=[:/._@])(?=\w)", "<wbr>", str(escape(name))))
 
 
 @cache

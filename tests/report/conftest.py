@@ -311,3 +311,11 @@ def advise_maker(tmp_path: Path) -> Callable[..., Path]:
     from made_advise import make_advise
 
     return lambda name="advice", **changed: make_advise(tmp_path / name, **changed)
+
+
+@pytest.fixture
+def select_maker(tmp_path: Path) -> Callable[..., Path]:
+    """Makes run folders of `headstart select`: `select_maker("name", decided=True)`."""
+    from made_select import make_select
+
+    return lambda name="choice", **changed: make_select(tmp_path / name, **changed)
