@@ -221,7 +221,8 @@ def model_of(o: Outcome, summary: Mapping[str, Any]) -> Model:
         tuple(test["interval"]),
     )
     card = Card(o.train.name, o.data.classes, o.config.images.fit, (*origin, this), headstart.__version__)
-    statistics = statistics_from_task(o.final, o.train)
+    # A frozen backbone's features are in the bank; of a trained one this is the first pass.
+    statistics = statistics_from_task(o.final, o.train, bank=o.race.bank if arm.frozen else None)
     return Model(o.final.cpu(), card, statistics)
 
 
