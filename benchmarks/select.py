@@ -3,8 +3,8 @@
     python -m benchmarks.select DATA_FOLDER WEIGHTS_FOLDER [--out benchmarks/select.csv] [--only TARGET ...] [--minutes M]
 
 DATA_FOLDER and WEIGHTS_FOLDER are as in `benchmarks.grid`; the weights folder also holds the networks of `CANDIDATES`. For
-every target each candidate is scored on a few hundred training images (three folds), and then, unseen by any measure, adapted to
-all of them, by a probe and by probe-then-fine-tune for a fixed short time, and judged on test images. What a candidate is
+every target each candidate is scored on some training images (three folds), and then, unseen by any measure, adapted
+to all of them, by a probe and by probe-then-fine-tune for a fixed short time, and judged on test images. What a candidate is
 worth is the better of the two. Then `headstart select` chooses, which is a row of its own, called `select`.
 
 Rows are kept, so that the same command goes on where it stopped. `--table` prints the regret of every measure's favourite:
