@@ -49,19 +49,22 @@ def agreement(run: RunFolder) -> Agreement | None:
     apart = sentences(run.summary.get("disagreements"))
     if not taus and not apart:
         return None
+    compared = candidates_of(run.summary)
     names = {name: about[0] for name, about in measures_of(run.summary).items()}
     order = list(dict.fromkeys([*names, *(name for pair in taus for name in pair)]))
     order = [name for name in order if any(name in pair for pair in taus)]
     called = [names.get(name) or LABELS.get(name, words.human(name)) for name in order]
     return Agreement(
-        lead=_lead(taus, dict(zip(order, called, strict=True)), len(candidates_of(run.summary))),
-        picture=both(lambda width: tau_map(taus, order, called, width)) if taus else None,
+        lead=_lead(taus, dict(zip(order, called, strict=True)), len(compared)),
+        picture=both(lambda width: tau_map(taus, order, called, width)) if taus and len(compared) > 2 else None,
         key=KEY,
         disagreements=apart,
     )
 
 
 def _lead(taus: Taus, called: Mapping[str, str], number_of: int) -> str:
+    if number_of == 2:
+        return "Two networks make one comparison: the table above shows who agrees. An order to compare takes three or more."
     judge = "race" if any("race" in pair for pair in taus) else "probe"
     beside = {a if b == judge else b: tau for (a, b), tau in taus.items() if judge in (a, b)}
     text = f"Every measure puts the {words.count(number_of)} networks in an order of its own." if number_of else ""
@@ -69,7 +72,7 @@ def _lead(taus: Taus, called: Mapping[str, str], number_of: int) -> str:
         best, worst = max(beside, key=lambda m: beside[m]), min(beside, key=lambda m: beside[m])
         text += f" The order of “{called[best]}” is closest to that of “{called[judge]}” (tau {_figures(beside[best])})"
         text += f", that of “{called[worst]}” furthest ({_figures(beside[worst])})."
-    if 1 < number_of < FEW:
+    if 2 < number_of < FEW:
         swap = 4 / (number_of * (number_of - 1))
         text += f" With so few networks that says little: one swap changes tau by {_figures(swap)}."
     return text.strip()
@@ -84,7 +87,7 @@ def tau_map(taus: Taus, order: Sequence[str], called: Sequence[str], width: floa
     """The lower triangle of the matrix of taus: every pair once, its figure in the cell, depth of colour its size."""
     size = len(order)
     text = 12.5 if width > 500 else 11.0
-    gutter = min(0.4 * width, 10 + max(text_width(name, text) for name in called[1:]))
+    gutter = max(72.0, min(0.4 * width, 10 + max(text_width(name, text) for name in called[1:])))
     cell = min(52.0, (width - gutter - 4) / size)
     bottom = 4 + cell * (size - 1)
     foot = 14 + 0.74 * min(LONGEST, max(text_width(name, text) for name in called[:-1]))

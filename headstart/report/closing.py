@@ -67,12 +67,14 @@ def cost(run: RunFolder) -> Cost | None:
     longest = max(phases.values(), default=0.0) or 1.0
     whole = total if total is not None else sum(phases.values())
     lead = f"The whole job took {words.duration(whole)}."
+    called = PHASES | ({"measure": "measuring every network"} if run.command == "select" else {})
     if phases:
         first = max(phases, key=lambda name: phases[name])
-        lead += f" Most of it, {words.duration(phases[first])}, went into {PHASES.get(first) or name_of(first)}."
+        part = "Most of it" if phases[first] > whole / 2 else "The largest part"
+        lead += f" {part}, {words.duration(phases[first])}, went into {called.get(first) or name_of(first)}."
     return Cost(
         lead=lead,
-        phases=[(PHASES.get(k) or name_of(k), words.duration(s), bar([(s / longest, "learn")])) for k, s in phases.items()],
+        phases=[(called.get(k) or name_of(k), words.duration(s), bar([(s / longest, "learn")])) for k, s in phases.items()],
         others=flatten({key: value for key, value in spent.items() if key != "seconds_by_phase"}),
     )
 

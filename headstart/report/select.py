@@ -58,7 +58,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "expenses": expenses(summary),
         "repeat": closing.repeat(run),
         "limits": list(_limits(run)),
-        "notes": run.remarks,
+        "notes": _notes(run),
         "gaps": run.gaps,
     }
 
@@ -127,6 +127,14 @@ def expenses(summary: Mapping[str, Any]) -> list[Expense]:
         if any(cell != words.UNKNOWN for cell in cells):
             rows.append(Expense(str(row["name"]), cells))
     return rows
+
+
+def _notes(run: RunFolder) -> list[str]:
+    """What the run wrote down, less what the page tells in its own place: who was left out and why there was no race."""
+    rows = [*rows_of(run.summary.get("unavailable")), *(table_of(row.get("race")) for row in candidates_of(run.summary))]
+    told = [str(row["reason"]) for row in rows if row.get("reason")]
+    progress = {str(one.get("text")) for one in run.events("note") if str(one.get("text")).startswith("  ")}
+    return [text for text in run.remarks if text not in progress and not any(text.endswith(reason) for reason in told)]
 
 
 def _unavailable(summary: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -127,6 +127,9 @@ def test_agreement_is_put_into_words(select_maker: Maker) -> None:
     few = section(page_of(select_maker("few", candidates=candidates()[:3], disagreements=[])), "agreement")
     assert "one swap changes tau by 0.67" in few
     assert "All have the same favourite." in few
+    two = page_of(select_maker("two", candidates=candidates()[:2]))
+    assert "Two networks make one comparison" in section(two, "agreement")
+    assert "Agreement of the measures, Kendall" not in two
     nothing = page_of(select_maker("none", agreement=None, disagreements=None))
     assert "Not shown: agreement of the measures" in section(nothing, "agreement")
 
@@ -170,6 +173,22 @@ def test_a_run_that_was_killed_has_a_page(select_maker: Maker) -> None:
     text = plain(page_of(run))
     assert "This run ended before any network was chosen." in text
     assert "summary.json is missing" in text
+
+
+def test_notes_do_not_say_again_what_the_page_says(select_maker: Maker) -> None:
+    run = select_maker()
+    left = summary()["unavailable"][0]
+    lines = [
+        {"event": "warning", "text": f"{left['name']} is left out: {left['reason']}"},
+        {"event": "warning", "text": "the clock went backwards"},
+        {"event": "note", "text": "  probe 0.943 at block8"},
+        {"event": "note", "text": "a new run"},
+    ]
+    (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    text = section(page_of(run), "notes")
+    assert "Notes of the run Warning: the clock went backwards a new run" in text
+    assert "left out" not in text
+    assert "block8" not in text
 
 
 def test_names_from_outside_are_escaped(select_maker: Maker) -> None:
