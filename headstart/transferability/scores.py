@@ -80,6 +80,7 @@ SCORES: dict[str, About] = {
 
 NO_SOURCE = "no source classes known"
 TWO_CLASSES = "with two classes of like size it is about 0 for every network"
+WHY_MISSING = {"leep": NO_SOURCE, "nce": NO_SOURCE, "transrate": TWO_CLASSES}
 
 
 @dataclass(frozen=True)
@@ -181,14 +182,9 @@ def score_all(
         values |= _timed(spent, "intervals", lambda: _with_intervals(target, points, groups, seed))
     else:
         values |= {name: Score(value) for name, value in points.items()}
-    missing = {"leep": NO_SOURCE, "nce": NO_SOURCE, "transrate": TWO_CLASSES}
-    return Scores(
-        {name: values[name] for name in SCORES if name in values},
-        {name: missing[name] for name in SCORES if name not in values},
-        depth,
-        nearest.k,
-        spent,
-    )
+    present = {name: values[name] for name in SCORES if name in values}
+    missing = {name: WHY_MISSING[name] for name in SCORES if name not in values}
+    return Scores(present, missing, depth, nearest.k, spent)
 
 
 def _checked(
