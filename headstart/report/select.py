@@ -9,7 +9,7 @@ from typing import Any
 from headstart.report import closing, words
 from headstart.report.adapt import subtitle, title
 from headstart.report.agreement import agreement
-from headstart.report.candidates import candidates_of, raced, ranking, rounds_of, said, score_of
+from headstart.report.candidates import candidates_of, decided_by, ended, raced, ranking, rounds_of, said, score_of
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
 from headstart.report.racing import depths, race
 from headstart.report.verdict import Fact, Verdict
@@ -79,23 +79,25 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
     sentence = words.grouped(str(summary.get("sentence") or f"{chosen} was taken."))  # a name at its start stays as it is
     kicker = "Decided" if decided else "Not decided" if len(found) > 1 else "Nothing to compare with"
     row = next((one for one in found if one["name"] == chosen), {})
-    return Verdict("decided" if decided else "undecided", kicker, sentence, (_by(summary, row),), _facts(summary, row))
+    return Verdict("decided" if decided else "undecided", kicker, sentence, (_by(summary),), _facts(summary, row))
 
 
-def _by(summary: Mapping[str, Any], chosen: Mapping[str, Any]) -> str:
-    by = summary.get("by") or ("race" if rounds_of(chosen) else "probe")
-    if by == "race":
+def _by(summary: Mapping[str, Any]) -> str:
+    if decided_by(summary) == "race":
         return "They were compared in a race: the likeliest networks fine-tuned for a while on the same folds."
-    return "They were compared by a linear head on their frozen features; nothing was fine-tuned."
+    begun = any(rounds_of(row) for row in candidates_of(summary))
+    after = "a race was begun, but it did not end" if begun else "nothing was fine-tuned"
+    return f"They were compared by a linear head on their frozen features; {after}."
 
 
 def _facts(summary: Mapping[str, Any], chosen: Mapping[str, Any]) -> tuple[Fact, ...]:
     (probe, span), (seen, seen_span) = score_of(chosen, "probe"), raced(chosen)
     against = table_of(summary.get("comparison"))
     margin, between = number(against.get("difference")), interval(against.get("interval"))
+    reached = "after the race" if ended(chosen) == "finished" else "in the race, not to its end"
     facts = [
         ("linear probe", words.percent(probe), words.percent_range(span)),
-        ("after the race", words.percent(seen), words.percent_range(seen_span)),
+        (reached, words.percent(seen), words.percent_range(seen_span)),
         (f"against {against.get('against')}", words.points(margin, sign=True), words.points_range(between)),
         ("the choice took", words.duration(number(summary.get("seconds"))), ""),
     ]
