@@ -20,7 +20,7 @@ import importlib.util
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -181,18 +181,18 @@ def append(path: Path, row: dict[str, object]) -> None:
         writer.writerow(row)
 
 
-def fill(out: Path, places: Places, pairs: Iterable[Pair], budget: str, until: float) -> bool:
+def fill(out: Path, places: Places, pairs: Sequence[Pair], budget: str, until: float) -> bool:
     """Carry out what is missing until the clock says `until`; whether everything is there."""
     done = {(row["target"], row["candidate"]) for row in rows_of(out)}
-    for pair in pairs:
-        for name in (*CANDIDATES, SELECT):
-            if (pair.target, name) in done:
-                continue
-            if time.monotonic() > until:
-                return False
-            row = chosen(pair, places, budget) if name == SELECT else measured(name, pair, places)
-            append(out, row)
-            print(f"{pair.target}, {name}: {row['seconds']} s", flush=True)
+    cells = [(pair, name) for names in (CANDIDATES, (SELECT,)) for pair in pairs for name in names]
+    for pair, name in cells:
+        if (pair.target, name) in done:
+            continue
+        if time.monotonic() > until:
+            return False
+        row = chosen(pair, places, budget) if name == SELECT else measured(name, pair, places)
+        append(out, row)
+        print(f"{pair.target}, {name}: {row['seconds']} s", flush=True)
     return True
 
 
@@ -245,7 +245,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "select.csv")
     parser.add_argument("--kept", type=Path, default=Path(tempfile.gettempdir()) / "headstart-grid", help="for resuming")
     parser.add_argument("--only", nargs="*", default=[], metavar="TARGET", help=", ".join(TARGETS))
-    parser.add_argument("--budget", default="40s", help="of the race in `headstart select`")
+    parser.add_argument("--budget", default="120s", help="of the race in `headstart select`")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long; the same command goes on")
     parser.add_argument("--table", action="store_true", help="print what is there and do nothing else")
     args = parser.parse_args()

@@ -53,7 +53,7 @@ class SelectConfig:
     """let the best fine-tune for a while after the scores; --no-race stops after the scores"""
     budget: str = "10m"
     """time for that race, e.g. 45s, 10m, 2h"""
-    finalists: int = 4
+    finalists: int = 8
     """networks in the race, at most"""
     strategy: Strategy = "lpft"
     """how they train in the race: lpft (probe, then fine-tune all) or full (fine-tune all from the start)"""
