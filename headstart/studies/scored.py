@@ -22,7 +22,7 @@ from headstart.nets.sources import SOURCE
 from headstart.strategies.early_probe import depths_of
 from headstart.studies.opening import fingerprint_of
 from headstart.studies.race import Fold
-from headstart.transferability.scores import score_all
+from headstart.transferability.scores import Score, score_all
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,8 @@ def _bytes(net: Net) -> int:
     return sum(kept.values())
 
 
-def _said(one: Any) -> dict[str, Any]:
-    value = float(one.value if hasattr(one, "value") else one.mean)
-    known = one.low is not None and one.high is not None and one.high > one.low
-    return {"value": value, "interval": [one.low, one.high] if known else None}
+def _said(one: Score) -> dict[str, Any]:
+    return {"value": one.value, "interval": None if one.interval is None else list(one.interval)}
 
 
 def _accuracy(interval: Interval) -> dict[str, Any]:
