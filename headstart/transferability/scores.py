@@ -27,7 +27,7 @@ from headstart.transferability.moments import checked, moments_of
 from headstart.transferability.transrate import transrate_of
 
 LEVEL = 0.95
-WIDE, FEWER = 1024, 20
+WIDE, FEWER = 768, 20
 """features above which an eigendecomposition of each half is dear, and the half-samples there are then"""
 
 T = TypeVar("T")
@@ -161,7 +161,7 @@ def score_all(
     seed                  of the paired comparisons by depth and of the half-samples
     intervals             False leaves out the half-samples; probe and k-NN have theirs from per-image answers anyway
 
-    Half-samples are 50, or 20 where the smaller of features and images in a half is above 1024.
+    Half-samples are 50, or 20 where the smaller of features and images in a half is above 768.
     """
     tensors, last, truth = _checked(by_depth, labels, num_classes)
     spent: dict[str, float] = {}
