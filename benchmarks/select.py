@@ -7,7 +7,7 @@ every target each candidate is scored on some training images (three folds), and
 to all of them, by a probe and by probe-then-fine-tune for a fixed short time, and judged on test images. What a candidate is
 worth is the better of the two. Then `headstart select` chooses, which is a row of its own, called `select`.
 
-Rows are kept, so that the same command goes on where it stopped. `--table` prints the regret of every measure's favourite:
+Rows are kept, so that the same command goes on where it stopped. `--table` only prints the regret of the favourites:
 points below the best candidate, with a bootstrap interval over targets.
 """
 
@@ -237,6 +237,15 @@ def _ends(values: list[float]) -> tuple[float, float]:
     return found.low, found.high
 
 
+def write_page(page: Path, found: str) -> None:
+    """Put the table in its place on the page."""
+    before, mark, rest = page.read_text(encoding="utf-8").partition("<!-- table -->\n")
+    _, end, after = rest.partition("<!-- end of table -->")
+    if not (mark and end):
+        raise SystemExit(f"{page} has no <!-- table --> and <!-- end of table -->")
+    page.write_text(f"{before}{mark}{found}\n{end}{after}", encoding="utf-8")
+
+
 def main() -> int:
     """Parse, fill the table, print it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.select", description=__doc__.split("\n")[0])
@@ -247,6 +256,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--budget", default="120s", help="of the race in `headstart select`")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long; the same command goes on")
+    parser.add_argument("--page", type=Path, help="write the table into this page too, between its <!-- table --> marks")
     parser.add_argument("--table", action="store_true", help="print what is there and do nothing else")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -256,7 +266,10 @@ def main() -> int:
         args.kept.mkdir(parents=True, exist_ok=True)
         pairs = [pair for name, pair in TARGETS.items() if not args.only or name in args.only]
         whole = fill(args.out, places, pairs, args.budget, time.monotonic() + 60 * args.minutes)
-    print(table(rows_of(args.out)))
+    found = table(rows_of(args.out))
+    print(found)
+    if args.page:
+        write_page(args.page, found)
     return 0 if whole else 3
 
 
