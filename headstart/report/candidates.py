@@ -111,7 +111,7 @@ def ranking(run: RunFolder) -> Ranking | None:
     estimates = [one for row in found[:PLOTTED] if (one := _estimate(row, row["name"] == chosen))]
     axis = "accuracy on held-out images, with 95 % interval"
     return Ranking(
-        lead=_lead(found, decided_by(run.summary)),
+        lead=_lead(found),
         plot=both(lambda width: interval_plot(estimates, width, axis)) if estimates else None,
         key=words.grouped(_key(estimates)),
         rows=[_row(row, row["name"] == chosen, place + 1) for place, row in enumerate(found)],
@@ -119,7 +119,7 @@ def ranking(run: RunFolder) -> Ranking | None:
 
 
 def decided_by(summary: Mapping[str, Any]) -> str:
-    """`race` or `probe`: what puts the candidates in order."""
+    """`race` or `probe`: in which way the chosen network did best."""
     said = summary.get("by")
     if said in ("race", "probe"):
         return str(said)
@@ -127,14 +127,11 @@ def decided_by(summary: Mapping[str, Any]) -> str:
     return "race" if rounds_of(chosen) else "probe"
 
 
-def _lead(found: Sequence[Mapping[str, Any]], by: str) -> str:
+def _lead(found: Sequence[Mapping[str, Any]]) -> str:
     ran = sum(bool(rounds_of(row)) for row in found)
     text = f"{words.plural(len(found), 'network')}, each looked at with one pass of the same training images."
     if ran > 1:
-        order = "the order is that of the probe"
-        if by == "race":
-            order = "who got furthest stands first, the rest by their probe"
-        text += f" The {words.count(ran)} likeliest then raced; {order}."
+        text += f" The {words.count(ran)} likeliest then raced; what counts is the better of the two, frozen or fine-tuned."
     return text + (f" Drawn are the first {PLOTTED}." if len(found) > PLOTTED else "")
 
 

@@ -44,7 +44,8 @@ def interval_plot(rows: Sequence[Estimate], width: float, axis: str) -> Markup:
     On a narrow drawing the name stands above its row. A thin vertical line carries the best row's mean down the picture.
     """
     narrow = width < 500
-    gutter = 0.0 if narrow else min(0.36 * width, 14 + max(text_width(row.name, TEXT + 0.5) for row in rows))
+    widest = max(max(text_width(row.name, TEXT + 0.5), text_width(row.note, SMALL + 1)) for row in rows)
+    gutter = 0.0 if narrow else min(0.36 * width, 14 + widest)
     scale = Scale(*_limits(rows), gutter + 8, width - 62)
     step, top = (58 if narrow else 42), 6
     bottom = top + step * len(rows)

@@ -83,11 +83,12 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
 
 
 def _by(summary: Mapping[str, Any]) -> str:
-    if decided_by(summary) == "race":
-        return "They were compared in a race: the likeliest networks fine-tuned for a while on the same folds."
     begun = any(rounds_of(row) for row in candidates_of(summary))
-    after = "a race was begun, but it did not end" if begun else "nothing was fine-tuned"
-    return f"They were compared by a linear head on their frozen features; {after}."
+    if not begun:
+        return "The networks were compared by a linear head on their frozen features; nothing was fine-tuned."
+    own = "fine-tuned" if decided_by(summary) == "race" else "frozen"
+    ways = "frozen under a linear head, or fine-tuned"
+    return f"Each network counts by the better of two ways: {ways}. For this one that is {own}."
 
 
 def _facts(summary: Mapping[str, Any], chosen: Mapping[str, Any]) -> tuple[Fact, ...]:

@@ -199,3 +199,8 @@ def test_what_was_reached_is_marked_beside_what_was_expected() -> None:
 
 def test_texts_are_escaped() -> None:
     assert str(label(0, 0, "<script>&\"'")) == '<text x="0" y="0">&lt;script&gt;&amp;&#34;&#39;</text>'
+
+
+def test_a_note_longer_than_every_name_is_not_cut() -> None:
+    note = "chosen · race 96.3\u202f%"
+    assert note in str(interval_plot([Estimate("net", 0.9, (0.8, 0.95), "best", note)], 760, "accuracy"))

@@ -81,9 +81,9 @@ def test_a_race_that_did_not_end(select_maker: Maker) -> None:
     for row in rows:
         row["race"] |= {"status": "eliminated"} if row["race"]["rounds"] else {}
     text = plain(page_of(select_maker(candidates=rows, by="probe")))
-    assert "frozen features; a race was begun, but it did not end." in text
+    assert "or fine-tuned. For this one that is frozen." in text
     assert "in the race, not to its end 94.8 %" in text
-    assert "The 4 likeliest then raced; the order is that of the probe." in text
+    assert "The 4 likeliest then raced; what counts is the better of the two" in text
     assert "after the race" in plain(page_of(select_maker("ended", by=None)))
 
 
