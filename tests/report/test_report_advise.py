@@ -128,3 +128,8 @@ def test_pairs_do_not_swap_places(advise_maker: Maker) -> None:
     dot = re.search(r'<circle cx="([\d.]+)" cy="([\d.]+)" r="6" class="dot yours"', page)
     assert dot
     assert (float(dot[1]), float(dot[2])) == (22 + 9 + 0.9 * 308, 42 + 9 + 0.9 * 308)
+
+
+def test_most_of_the_time_is_more_than_half_of_it(advise_maker: Maker) -> None:
+    phases = {"network": 3.0, "data": 3.2, "measure": 3.2}
+    assert "The largest part, 3.2 s, went into" in plain(page_of(advise_maker(seconds_by_phase=phases)))
