@@ -31,6 +31,7 @@ from headstart.metrics.cost import format_seconds
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
 from headstart.studies import selected
+from headstart.studies.backbone import untrained
 from headstart.studies.candidates import load, resolve
 from headstart.studies.checks import check_apart, check_kind, check_settings, device_of
 from headstart.studies.halving import Finalist, Halving, Plan, plan, slugs
@@ -176,6 +177,8 @@ class _Job:
         except (InputError, OSError, RuntimeError, MemoryError) as error:
             self._set_aside(one, error)
             return
+        if untrained(self.config.followed(one).network):
+            self.log.event("warning", text=f"{one} has weights drawn at random: it knows nothing")
         who = identity(net)
         twin = next((other.name for other in self.scored if other.fingerprint == who), None)
         if twin is not None:
@@ -183,11 +186,15 @@ class _Job:
             return
         task = self._task(net)
         loading = time.monotonic() - began
+        net.to(device_of(self.config.device))
+        bank = FeatureBank(self.folder.work / "features" / file, log=self.log.within(arm=str(one)))
+        path = self.folder.work / "candidates" / f"{file}.json"
         try:
-            found = distributed.first(lambda: self._score(one, net, task, file, who, loading))
+            found = distributed.first(lambda: self._score(one, net, task, path, bank, who, loading))
         except (InputError, RuntimeError, MemoryError) as error:
             self._set_aside(one, error)
             return
+        self._keep(found, net, bank)
         self.scored.append(found)
         self.log.event("scored", candidate=found.name, probe=found.probe, seconds=found.seconds)
         self.log.event("note", text=f"  probe {found.probe:.3f} at {found.peak}")
@@ -223,23 +230,21 @@ class _Job:
         cache, fit = self.folder.work / "data", self.config.images.fit
         return distributed.first(lambda: prepare(self.source, size=size, fit=fit, cache=cache, progress=progress))
 
-    def _score(self, one: Candidate, net: Net, task: Task, file: str, who: str, loading: float) -> Scored:
+    def _score(
+        self, one: Candidate, net: Net, task: Task, path: Path, bank: FeatureBank, who: str, loading: float
+    ) -> Scored:
+        """Measured, or read from `path` where it was measured before."""
         assert self.splits is not None
-        path = self.folder.work / "candidates" / f"{file}.json"
         done = _read(path)
         if done is not None and done.fingerprint != who:
             raise RunFolderMismatch(
                 f"{one} has other weights than when {self.folder.path} was begun, so it cannot be resumed. Put them back, "
                 "start again by --overwrite, or choose another folder with --out"
             )
-        net.to(device_of(self.config.device))
-        log = self.log.within(arm=str(one))
-        bank = FeatureBank(self.folder.work / "features" / file, log=log)
         if done is None:
             seed = seed_for(self.config.seed, "select")
             done = score(str(one), net, task, self.splits.folds, bank, seed=seed, loading=loading)
             write_json(path, asdict(done))
-        self._keep(done, net, bank)
         return done
 
     def _keep(self, one: Scored, net: Net, bank: FeatureBank) -> None:
@@ -249,7 +254,7 @@ class _Job:
         for name in set(self.kept) - {each.name for each in best}:
             _, unused = self.kept.pop(name)
             for file in () if unused.folder is None else unused.folder.glob("*.npy"):
-                file.unlink()
+                file.unlink(missing_ok=True)  # of several processes each comes here
 
     # --- racing ---------------------------------------------------------------------------------------------------------
 
