@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from headstart.data.views import PLAIN, View, standard_view
 from headstart.engine.evaluate import accuracy
 from headstart.errors import ConfigError
 from headstart.nets.net import Net, count_parameters
+from headstart.nets.norms import folded_away
 from headstart.seeding import seed_for
 from headstart.stage import Adapt, Budget, Evaluate, Optimizer, Stage, Train
 from headstart.terms.supervised import Supervised
@@ -61,7 +63,10 @@ def supervised_stage(
     epochs: int | None = None,
     carry: bool = False,
 ) -> Stage:
-    """A stage that trains the head called like the task, and whatever else `trains` names, by a recipe."""
+    """A stage that trains the head called like the task, and whatever else `trains` names, by a recipe.
+
+    Batch normalisation that was folded away stays as it is, see `nets/norms.py`.
+    """
     held_out: Task | None = None
     if recipe.patience is not None:
         task, held_out = hold_out(task, seed_for(recipe.seed, "early-stopping"))
@@ -69,7 +74,7 @@ def supervised_stage(
     return Stage(
         name,
         task,
-        trains=trains,
+        trains={name: _kept(net, name, rule) for name, rule in trains.items()},
         terms={"supervised": Supervised(task.name, smoothing=recipe.smoothing, class_weights=weights)},
         budget=Budget(epochs=recipe.epochs if epochs is None else epochs),
         optimizer=Optimizer(
@@ -86,6 +91,14 @@ def supervised_stage(
         mixup=recipe.mixup,
         carry=carry,
     )
+
+
+def _kept(net: Net, name: str, rule: float | Train | Adapt) -> float | Train | Adapt:
+    """The same rule; for a block whose batch normalisation was folded away one that leaves its statistics alone."""
+    kind, _, block = name.partition(".")
+    if kind != "blocks" or block not in net.blocks or isinstance(rule, Adapt) or not folded_away(net.blocks[block]):
+        return rule
+    return replace(rule, norm="frozen") if isinstance(rule, Train) else Train(rule, norm="frozen")
 
 
 def hold_out(task: Task, seed: int) -> tuple[Task, Task]:

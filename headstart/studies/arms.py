@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.catalog.strategies import (
     EarlyProbeConfig,
@@ -23,6 +22,7 @@ from headstart.catalog.strategies import (
 from headstart.errors import ConfigError, problems
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net
+from headstart.nets.norms import normalises
 from headstart.strategies.common import top_blocks, weighted_blocks
 from headstart.studies.race import Arm
 
@@ -42,14 +42,15 @@ def base_recipe(net: Net, samples: int, *, mirror: bool, class_weights: bool) ->
     """Rates by kind of network, batches by amount of data.
 
     Networks with batch normalisation train by SGD at 0.1, others (transformers, ConvNeXt) by AdamW at 0.001, those without
-    any normalisation by SGD at 0.1 and gradients of length one at most, as the first steps of a new head would otherwise
-    silence them for good. A batch is a thirtieth of the data, between 16 and 64, so that an epoch is some thirty steps.
+    any normalisation, or with one that was folded away, by SGD at 0.1 and gradients of length one at most, as the first
+    steps of a new head would otherwise silence them for good. A batch is a thirtieth of the data, between 16 and 64, so that
+    an epoch is some thirty steps.
     """
     batch = 16
     while batch < 64 and batch * 60 <= samples:
         batch *= 2
     shared = Recipe(batch_size=batch, mirror=mirror, class_weights=class_weights)
-    if any(isinstance(module, _BatchNorm) for module in net.modules()):
+    if normalises(net):
         return shared
     if not _has_norm(net):
         return replace(shared, clip=1.0)

@@ -20,6 +20,7 @@ from headstart.engine.log import Listener, RunLog
 from headstart.engine.run_folder import RunFolder
 from headstart.engine.trained import digest
 from headstart.nets.net import Net
+from headstart.nets.norms import folded_away
 from headstart.studies.backbone import choose, untrained
 from headstart.studies.checks import check_kind
 from headstart.studies.measure import Measures, measure
@@ -94,6 +95,9 @@ class Opening:
             self.log.event("warning", text=said)
         for note in (net.source or {}).get("notes", ()):
             self.log.event("note", text=note)
+        if folded_away(net):
+            said = "its batch normalisation has been folded into other layers; it is left as it is while the rest trains"
+            self.log.event("note", text=said)
         return net
 
     def read(self, source: Source, net: Net) -> tuple[DataSet, Splits]:
