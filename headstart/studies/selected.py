@@ -21,6 +21,10 @@ MEASURES = {name: (about.label, about.unit) for name, about in SCORES.items()}
 """Measure -> what people call it, and its unit. More is better in all."""
 
 
+_LEVEL = 0.0005
+"""Differences that would be printed as 0.0 points."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """Who is chosen, and how sure that is.
@@ -100,10 +104,13 @@ def sentence_of(choice: Choice, scored: Mapping[str, Scored]) -> str:
             f"{other} ({100 * gap.level:g} %: {100 * gap.low:+.1f} to {100 * gap.high:+.1f})."
         )
     text = f"{name} is ahead {how}, but it is not decided: {other} "
-    text += f"is {_points(gap.mean)} behind" if gap.mean > 0 else f"is {_points(-gap.mean)} ahead on the folds it ran"
+    if abs(gap.mean) < _LEVEL:
+        text += "is level with it"
+    else:
+        text += f"is {_points(gap.mean)} behind" if gap.mean > 0 else f"is {_points(-gap.mean)} ahead on the folds it ran"
     text += f", and the smallest difference these images can show is {_points(gap.detectable)}."
     ratio = scored[name].flops / max(scored[other].flops, 1)
-    return text + (f" {other} needs {1 / ratio:.1g} of the work per image." if ratio >= 1.5 and gap.mean > 0 else "")
+    return text + (f" {other} needs {1 / ratio:.1g} of the work per image." if ratio >= 1.5 and gap.mean > -_LEVEL else "")
 
 
 def _points(share: float) -> str:
@@ -208,7 +215,8 @@ def disagreements(records: Sequence[Mapping[str, Any]]) -> list[str]:
         if probe is None or favourite is None or measure == "probe" or favourite == probe:
             continue
         gap = by_name[probe]["scores"]["probe"]["value"] - by_name[favourite]["scores"]["probe"]["value"]
-        said.append(f"{label} prefers {favourite}, the probe {probe}: by the probe {_points(gap)} better.")
+        better = f"by the probe {_points(gap)} better" if gap >= _LEVEL else "by the probe they are level"
+        said.append(f"{label} prefers {favourite}, the probe {probe}: {better}.")
     raced = [record for record in records if len(record["race"]["rounds"]) > 1]
     if len(raced) > 1 and probe is not None:
         first = max(raced, key=lambda record: (len(record["race"]["rounds"]), record["race"]["rounds"][-1]["accuracy"]))[

@@ -185,3 +185,11 @@ def test_an_undecided_sentence_names_what_could_be_told() -> None:
     assert "it is not decided: b is 0.7 points behind" in said
     assert "the smallest difference these images can show is" in said
     assert "b needs 0.1 of the work per image" in said
+
+
+def test_equals_are_called_level() -> None:
+    some = [scored("a", 210, logme=0.2), scored("b", 210, logme=0.4, flops=900)]
+    found = summary(some, [])
+    assert "b is level with it" in found["sentence"]
+    assert "LogME prefers b, the probe a: by the probe they are level." in found["disagreements"]
+    assert "-0.0" not in as_text(found)
