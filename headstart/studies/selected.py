@@ -54,32 +54,35 @@ class Choice:
 def choose(scored: Sequence[Scored], standings: Sequence[Standing], folds: Sequence[Fold], seed: int) -> Choice:
     """The network that does best in the better of two ways: frozen under a linear head, or fine-tuned in the race.
 
-    Where fine-tuning has too few images to pay, a race alone would reward whoever suffers least from it. A network that
-    left the race early can be chosen for its probe only, and is ranked by how far it was behind on the folds it ran.
+    Where fine-tuning has too few images to pay, a race alone would reward whoever suffers least from it. Networks leave the
+    race on different folds, harder and easier ones: each fold counts relative to what the probes of all reach on it. To be
+    chosen for its race a network needs two folds, of one alone only the rank is made.
     """
     probes = {one.name: probe_standing(one, folds) for one in scored}
     raced = {one.arm.name: one for one in standings if one.trials and one.status != "diverged"}
-    whole = {name: one for name, one in raced.items() if len(one.trials) == len(folds)}
     flops = {one.name: one.flops for one in scored}
+    usual = [float(np.mean([probe.trials[k].accuracy for probe in probes.values()])) for k in range(len(folds))]
 
-    def way(name: str) -> Standing:
-        """The better of its two ways that ran on all folds."""
-        fine = whole.get(name)
-        return fine if fine is not None and fine.mean > probes[name].mean else probes[name]
+    def worth(one: Standing) -> float:
+        return float(np.mean(usual) + np.mean([trial.accuracy - usual[k] for k, trial in one.trials.items()]))
 
-    best = max(probes, key=lambda name: (way(name).mean, -flops[name]))
-    ahead = way(best)
+    def ways(name: str, least: int) -> list[Standing]:
+        fine = raced.get(name)
+        return [probes[name], *([fine] if fine is not None and len(fine.trials) >= least else [])]
+
+    tried = {name: max(ways(name, min(2, len(folds))), key=worth) for name in probes}
+    best = max(probes, key=lambda name: (worth(tried[name]), -flops[name]))
+    ahead = tried[best]
     raw, value = {}, {best: math.inf}
     for name in probes:
         if name != best:
-            ways = [probes[name], *([raced[name]] if name in raced else [])]
-            found = [difference(ahead, one, folds, seed) for one in ways]
+            found = [difference(ahead, one, folds, seed) for one in ways(name, 1) if set(one.trials) & set(ahead.trials)]
             raw[name] = min(found, key=lambda one: one.mean)
-            value[name] = ahead.mean - raw[name].mean
+            value[name] = max(worth(one) for one in ways(name, 1))
     adjusted = holm_differences(raw) if raw else {}
     order = sorted(probes, key=lambda name: (-value[name], flops[name]))
     close = min(adjusted, key=lambda name: (adjusted[name].decided, adjusted[name].mean), default=None)
-    return Choice(order, "race" if ahead is whole.get(best) else "probe", adjusted, close)
+    return Choice(order, "race" if ahead is raced.get(best) else "probe", adjusted, close)
 
 
 def probe_standing(one: Scored, folds: Sequence[Fold]) -> Standing:

@@ -193,3 +193,19 @@ def test_equals_are_called_level() -> None:
     assert "b is level with it" in found["sentence"]
     assert "LogME prefers b, the probe a: by the probe they are level." in found["disagreements"]
     assert "-0.0" not in as_text(found)
+
+
+def test_who_ran_out_of_time_well_ahead_is_chosen() -> None:
+    """Two folds of three, far above everything: the clock must not hand the choice to another one's probe."""
+    some = [scored("a", 150), scored("b", 140)]
+    found = choose(some, [raced("a", [40, 45, 40]), raced("b", [90, 88])], FOLDS, 0)
+    assert (found.chosen, found.by) == ("b", "race")
+
+
+def test_easy_folds_are_no_merit() -> None:
+    """The last fold is hard for everybody; who left before it is not better for that."""
+    some = [scored("a", 150), scored("b", 150)]
+    for one in some:
+        one.correct[:] = [1] * 190 + [0] * 10 + [0] * 100
+    found = choose(some, [raced("a", [100, 100, 60]), raced("b", [98, 98])], FOLDS, 0)
+    assert found.chosen == "a"
