@@ -157,6 +157,14 @@ def _measures(every: Sequence[Cell]) -> list[str]:
         correlation = rank_correlation(every, name)
         lines.append(f"| {name} | {_points(alone)} | {both} | {_points(correlation)} |")
     lines += ["", *_said("Not there for every cell", missing)]
+    lines += _said("Alone as good as what the adviser uses, as far as can be told", _level(every))
+    lines += [
+        "Expected and not found: that the distances to the source foretell how far fine-tuning beats frozen heads. Two of",
+        "them alone advise as well as the adviser's measures, but need statistics of the source, which most networks do not",
+        "bring; and class-mean transport has the sign one would not expect (the farther, the smaller the gap). Within one",
+        "source that vanishes (`python -m benchmarks.grid_similarity --correlations`): it tells sources apart, not targets.",
+        "",
+    ]
     pairs = [(over_data_sets(regrets(every, by_forecast(every, s))), s) for s in rivals() if len(s) == 3 and there(every, s)]
     pairs.sort(key=lambda pair: pair[0].mean)
     used = over_data_sets(regrets(every, by_forecast(every, USED)))
@@ -170,6 +178,18 @@ def _measures(every: Sequence[Cell]) -> list[str]:
         "",
     ]
     return lines
+
+
+def _level(every: Sequence[Cell]) -> list[str]:
+    """Single measures whose advice cannot be told from the adviser's."""
+    advice = regrets(every, by_forecast(every, USED))
+    found = []
+    for name in MEASURES:
+        if there(every, (name,)):
+            apart = over_data_sets(minus(regrets(every, by_forecast(every, (name,))), advice))
+            if apart.low <= 0:
+                found.append(f"{name} ({_points(apart)} worse)")
+    return found
 
 
 def _forecasts(every: Sequence[Cell]) -> list[str]:
