@@ -110,7 +110,7 @@ def targets(pair: Pair, places: Places) -> tuple[Task, Task]:
 
 
 def alone(task: Task) -> Task:
-    """The same task on a store of its images alone: features are computed for whole stores."""
+    """The same task on a store of its images alone, so that frozen prefixes are kept for these and no others."""
     store = store_of(np.ascontiguousarray(task.store.array[task.rows]))
     return task_of(task.name, store, task.targets, task.classes)
 

@@ -40,29 +40,39 @@ class FeatureBank:
         self.folder = folder
         self.log = log
         self._kept: dict[str, NDArray[np.float32]] = {}
+        self._there: dict[str, NDArray[np.bool_]] = {}
 
     def get(self, net: Net, store: Store, rows: NDArray[np.int64], taps: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Features `[len(rows), C]` of each block in `taps`; computed for all of `store` on first need."""
+        """Features `[len(rows), C]` of each block in `taps`; rows asked for the first time are computed, no others."""
         keys = _keys(net, store, taps)
-        missing = [tap for tap in taps if keys[tap] not in self._kept]
+        wanted = np.zeros(len(store), bool)
+        wanted[rows] = True
+        lacking = {tap: wanted & ~self._there[keys[tap]] if keys[tap] in self._there else wanted for tap in taps}
+        missing = [tap for tap in taps if lacking[tap].any()]
         if missing:
-            self._compute(net, store, missing, keys)
+            self._compute(net, store, np.flatnonzero(np.logical_or.reduce([lacking[tap] for tap in missing])), missing, keys)
         return {tap: np.ascontiguousarray(self._kept[keys[tap]][rows]) for tap in taps}
 
-    def _compute(self, net: Net, store: Store, taps: Sequence[str], keys: Mapping[str, str]) -> None:
-        out = {tap: self._room(keys[tap], (len(store), net.info[tap].channels)) for tap in taps}
+    def _compute(
+        self, net: Net, store: Store, rows: NDArray[np.int64], taps: Sequence[str], keys: Mapping[str, str]
+    ) -> None:
+        for tap in taps:
+            if keys[tap] not in self._kept:
+                self._kept[keys[tap]] = self._room(keys[tap], (len(store), net.info[tap].channels))
+                self._there[keys[tap]] = np.zeros(len(store), bool)
         until = max(taps, key=net.block_names.index)
         width = batch_for(net.input, net.device.type)
         keep_freed_memory()
         with looking(net):
             blocks = folded(net, net.between(None, until))
-            for start in range(0, len(store), width):
+            for start in range(0, len(rows), width):
                 interrupt.check()
-                rows = np.arange(start, min(start + width, len(store)), dtype=np.int64)
-                for tap, values in _pass(net, blocks, store, rows, taps).items():
-                    out[tap][rows] = values
-                self.log.tick(int(rows[-1]) + 1, len(store), "one pass of the backbone")
-        self._kept.update({keys[tap]: values for tap, values in out.items()})
+                some = rows[start : start + width]
+                for tap, values in _pass(net, blocks, store, some, taps).items():
+                    self._kept[keys[tap]][some] = values
+                self.log.tick(min(start + width, len(rows)), len(rows), "one pass of the backbone")
+        for tap in taps:
+            self._there[keys[tap]][rows] = True
 
     def _room(self, key: str, shape: tuple[int, int]) -> NDArray[np.float32]:
         if self.folder is None:

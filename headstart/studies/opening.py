@@ -138,7 +138,7 @@ class Opening:
 
     def measure(self, net: Net, splits: Splits, bank: FeatureBank) -> Measures:
         """What can be said before anything is trained."""
-        with self.phase("measure", "one pass of the backbone over all images"):
+        with self.phase("measure", "one pass of the backbone over the training images"):
             measured: Measures = distributed.first(
                 lambda: measure(
                     net,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -222,6 +223,27 @@ def test_features_are_those_of_the_plain_net_and_are_kept_by_weights(tmp_path: P
     with torch.no_grad():
         net.blocks["stem"].conv1.weight.mul_(2)
     assert not (bank.get(net, task.store, task.rows, ("pool",))["pool"] == found["pool"]).all()
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_only_the_images_asked_for_pass_and_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool) -> None:
+    net, task = images()
+    seen: list[int] = []
+    gather = type(task.store).gather
+    monkeypatch.setattr(type(task.store), "gather", lambda store, rows: (seen.extend(rows.tolist()), gather(store, rows))[1])
+    bank, whole = FeatureBank(tmp_path if kept else None), FeatureBank()
+    some = task.rows[::2]
+    first = bank.get(net, task.store, some, ("layer1_0", "pool"))
+    assert sorted(seen) == some.tolist()
+    again = bank.get(net, task.store, some[::-1], ("pool",))
+    assert sorted(seen) == some.tolist()
+    np.testing.assert_array_equal(again["pool"], first["pool"][::-1])
+    rest = bank.get(net, task.store, task.rows, ("pool",))
+    assert sorted(seen) == sorted(task.rows.tolist())
+    bank.get(net, task.store, some, ("layer1_0",))  # of the rest this block was not asked for
+    assert len(seen) == len(task)
+    wanted = whole.get(net, task.store, task.rows, ("pool",))
+    np.testing.assert_allclose(rest["pool"], wanted["pool"], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("solver", "penalty"), [("ridge", 0.1), ("nearest_mean", 0.0)])
