@@ -20,7 +20,7 @@ from statistics import fmean
 from typing import Any
 
 MEASURE = "valid_top1_best10"
-"""Mean share right at the ten best validations of a run: less swayed by luck than the single best, at most 0.12 points below it."""
+"""Mean share right at the ten best validations of a run: less swayed by luck than the best, at most 0.12 points lower."""
 KINDS = {
     "base": ("base", "like"),
     "selffer": ("selffer", "like"),
@@ -49,7 +49,7 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     reduced = sorted((row for row in rows if row["experiment"] == "reduced"), key=lambda row: int(row["n_per_class"]))
     return {
         "citation": CITATION,
-        "measure": "top-1 on the validation images, mean of the ten best validations of a run; spread: least and most of the runs",
+        "measure": "top-1 of the validation images, mean of a run's ten best validations; spread: least and most of runs",
         "layers": LAYERS,
         "curves": list(curves(runs, bases)),
         "coadaptation": drops((row, bases[row["split"], row["target"]]) for row in of(runs, "selffer")),
