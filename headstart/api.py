@@ -15,6 +15,7 @@ from torch import nn
 from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
 from headstart.catalog.advise import AdviseConfig
 from headstart.catalog.select import SelectConfig
+from headstart.catalog.study import LayersConfig
 from headstart.data.prepare import DataSet, prepare
 from headstart.data.sources import open_source
 from headstart.engine import distributed, interrupt
@@ -31,6 +32,8 @@ from headstart.studies.adapt import AdaptResult
 from headstart.studies.adapt import adapt as adapt_study
 from headstart.studies.advise import AdviseResult
 from headstart.studies.advise import advise as advise_study
+from headstart.studies.layers import LayersResult
+from headstart.studies.layers import layers as layers_study
 from headstart.studies.select import SelectResult
 from headstart.studies.select import select as select_study
 
@@ -64,6 +67,14 @@ def run_select(
     with _interruptible():
         result = select_study(config, data=data, candidates=candidates, listeners=listeners)
         distributed.first(lambda: render(result.folder))
+        return result
+
+
+def run_study_layers(config: LayersConfig, *, data: Any = None, listeners: Sequence[Listener] = ()) -> LayersResult:
+    """`headstart study layers`: run the grid, then render the report. Ctrl-C keeps every finished run."""
+    with _interruptible():
+        result = layers_study(config, data=data, listeners=listeners)
+        render(result.folder)
         return result
 
 

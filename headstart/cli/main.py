@@ -16,14 +16,26 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from headstart import __version__
-from headstart.cli import adapt, advise, demo, inspect, models, predict, report, speak
+from headstart.cli import adapt, advise, demo, inspect, models, predict, report, speak, study
 from headstart.cli import select as select_command
 from headstart.cli.command import EXIT_CODES, Command, UsageError
 from headstart.errors import HeadstartError, InputError, Interrupted, NonFiniteLoss, RunFolderMismatch
 
 COMMANDS: dict[str, Command[Any]] = {
-    module.COMMAND.name: module.COMMAND for module in (adapt, advise, select_command, demo, inspect, predict, models, report)
+    command.name: command
+    for command in (
+        adapt.COMMAND,
+        advise.COMMAND,
+        select_command.COMMAND,
+        study.LAYERS,
+        demo.COMMAND,
+        inspect.COMMAND,
+        predict.COMMAND,
+        models.COMMAND,
+        report.COMMAND,
+    )
 }
+"""By name as typed: one word, or two of which the first is a group's (`study layers`)."""
 DEFECT = 70
 BROKEN_PIPE = 141
 LAST_WORDS = 1.0
@@ -90,9 +102,22 @@ def _run(words: Sequence[str]) -> int:
         speak.say(f"headstart {__version__}")
         return 0
     if words[0] == "help":
-        words = [words[1], "--help"]
-    command = find(words[0])
-    return command.run(command.parse(words[1:]))
+        words = [*words[1:], "--help"]
+    if words[0] in groups() and (len(words) == 1 or words[1] in ("-h", "--help")):
+        speak.say(overview(words[0]))
+        return 0
+    command = find(named(words))
+    return command.run(command.parse(words[len(command.name.split()) :]))
+
+
+def groups() -> list[str]:
+    """First words of commands that have two."""
+    return list(dict.fromkeys(name.split()[0] for name in COMMANDS if " " in name))
+
+
+def named(words: Sequence[str]) -> str:
+    """The command's name at the head of a command line: two words where the first is a group's."""
+    return " ".join(words[:2]) if words[0] in groups() else words[0]
 
 
 def find(name: str) -> Command[Any]:
@@ -104,10 +129,14 @@ def find(name: str) -> Command[Any]:
     return COMMANDS[name]
 
 
-def overview() -> str:
-    """The text of `headstart --help`."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name.ljust(width)}  {command.summary}" for name, command in COMMANDS.items()]
+def overview(group: str | None = None) -> str:
+    """The text of `headstart --help`, or of a group of commands alone."""
+    listed = {name: one for name, one in COMMANDS.items() if group is None or name.split()[0] == group}
+    width = max(map(len, listed))
+    lines = [f"  {name.ljust(width)}  {command.summary}" for name, command in listed.items()]
+    if group is not None:
+        told = f"headstart {group} COMMAND --help tells more."
+        return "\n".join([f"usage: headstart {group} COMMAND ...", "", "commands:", *lines, "", told])
     return "\n".join(
         [
             "usage: headstart COMMAND ...",
@@ -131,7 +160,7 @@ def overview() -> str:
 def _expected(error: HeadstartError, words: Sequence[str]) -> int:
     """Something that is not a defect: one message, no traceback. Other processes repeat it only where theirs may differ."""
     message, extra = str(error), {}
-    command = COMMANDS.get(words[0]) if words else None
+    command = COMMANDS.get(named(words)) if words else None
     if isinstance(error, Interrupted) and command is not None and command.resumable:
         again = words if "--resume" in words else [*words, "--resume"]
         extra = {"resume": shlex.join(["headstart", *again])}

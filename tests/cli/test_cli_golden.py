@@ -23,7 +23,7 @@ from headstart.cli.demo import DemoConfig, settings
 from headstart.cli.main import COMMANDS
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-HELPS = {"cli.txt": ["--help"], **{f"cli-{name}.txt": [name, "--help"] for name in COMMANDS}}
+HELPS = {"cli.txt": ["--help"], **{f"cli-{name.replace(' ', '-')}.txt": [*name.split(), "--help"] for name in COMMANDS}}
 
 
 def _compare(name: str, text: str) -> None:

@@ -75,6 +75,22 @@ def test_an_unknown_command_offers_the_nearest(run: Any, typed: str, meant: str)
     assert f"did you mean {meant}?" in said.err
 
 
+@pytest.mark.parametrize("words", [["study"], ["study", "--help"], ["help", "study"]])
+def test_a_group_of_commands_lists_its_members(run: Any, words: list[str]) -> None:
+    said = run(*words)
+    assert (said.code, said.err) == (0, "")
+    assert all((f"  {name} " in said.out) == name.startswith("study ") for name in COMMANDS)
+
+
+def test_a_command_of_two_words_is_helped_and_suggested(run: Any) -> None:
+    assert run("help", "study", "layers") == run("study", "layers", "--help")
+    said = run("study", "layer", "photos")
+    assert said.code == 2
+    assert "'study layer'" in said.err
+    assert "did you mean study layers?" in said.err
+    assert run("studdy", "layers").code == 2
+
+
 def test_a_command_like_no_other_is_answered_with_the_list(run: Any) -> None:
     said = run("zzz")
     assert all(name in said.err for name in COMMANDS)

@@ -67,7 +67,7 @@ def test_nested_names_do_not_collide() -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_setting_is_a_flag_without_a_prefix_and_explained(run: Any, name: str) -> None:
-    said = run(name, "--help")
+    said = run(*name.split(), "--help")
     assert (said.code, said.err) == (0, "")
     command = COMMANDS[name]
     required = {f.name for f in fields(command.config) if f.default is f.default_factory is dataclasses.MISSING}
@@ -84,8 +84,9 @@ def test_the_examples_in_the_help_can_be_parsed(name: str) -> None:
     for line in COMMANDS[name].examples:
         words = line.split()
         rest = words[words.index("headstart") + 1 :]
-        assert rest[0] == name
-        COMMANDS[name].parse(rest[1:])
+        count = len(name.split())
+        assert " ".join(rest[:count]) == name
+        COMMANDS[name].parse(rest[count:])
 
 
 @pytest.mark.parametrize(
