@@ -44,7 +44,7 @@ def _no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_that_cannot_be(
     adapt: Run, album: Path, tmp_path: Path, words: list[str], parts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstart.studies.adapt.prepare", lambda *a, **k: pytest.fail("images were read before"))
+    monkeypatch.setattr("headstart.studies.opening.prepare", lambda *a, **k: pytest.fail("images were read before"))
     said = adapt(album, *words)
     assert said.code == 2
     assert "Traceback" not in said.err
