@@ -173,7 +173,7 @@ def test_agreement_and_disagreement() -> None:
 def test_as_text() -> None:
     found = summary([scored("a", 220, logme=0.5), scored("bigger", 210, flops=10**9)], [])
     said = as_text(found)
-    assert "2 networks compared on the same 300 training images" in said
+    assert "2 networks, looked at on the same 300 training images" in said
     assert "could not be used:\n  x: lost" in said
     assert "not decided" in said
     assert said.endswith("headstart adapt photos --backbone b")
