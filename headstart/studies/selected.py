@@ -293,7 +293,8 @@ def as_text(summary: Mapping[str, Any]) -> str:
     width = max(9, *(len(one["name"]) for one in candidates))
     lines = [
         f"{data['num_images']:,} images, {data['num_classes']} classes; "
-        f"{len(candidates)} network{'s' if len(candidates) > 1 else ''}, looked at on the same {data['splits']['train']:,} training images",
+        f"{len(candidates)} network{'s' if len(candidates) > 1 else ''}, looked at on the same "
+        f"{data['splits']['train']:,} training images",
         "",
         f"{'rank':>4}  {'candidate':<{width}}  {'probe':>5} {'95 % interval':<15} {'k-NN':>5} {'LogME':>6}  {'race':>5}"
         f"  {'took':>8}  {'weights':>8}  {'features':>8}",
