@@ -15,11 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import adapt, advise, fit, read, select
+    from headstart.api import adapt, advise, compare, fit, read, select
     from headstart.balance.base import Balance
     from headstart.balance.fixed import Fixed
     from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig, ReadingConfig
     from headstart.catalog.advise import AdviseConfig
+    from headstart.catalog.compare import CompareConfig
     from headstart.catalog.select import Candidate, SelectConfig
     from headstart.catalog.strategies import (
         EarlyProbeConfig,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from headstart.strategies import STRATEGIES
     from headstart.studies.adapt import AdaptResult
     from headstart.studies.advise import AdviseResult
+    from headstart.studies.compare import CompareResult
     from headstart.studies.select import SelectResult
     from headstart.terms.base import Term
     from headstart.terms.supervised import Supervised
@@ -73,11 +75,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {
-    "headstart.api": ("adapt", "advise", "fit", "read", "select"),
+    "headstart.api": ("adapt", "advise", "compare", "fit", "read", "select"),
     "headstart.balance.base": ("Balance",),
     "headstart.balance.fixed": ("Fixed",),
     "headstart.catalog.adapt": ("AdaptConfig", "BackboneConfig", "DataConfig", "ReadingConfig"),
     "headstart.catalog.advise": ("AdviseConfig",),
+    "headstart.catalog.compare": ("CompareConfig",),
     "headstart.catalog.select": ("Candidate", "SelectConfig"),
     "headstart.catalog.strategies": (
         "EarlyProbeConfig",
@@ -123,6 +126,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.strategies": ("STRATEGIES",),
     "headstart.studies.adapt": ("AdaptResult",),
     "headstart.studies.advise": ("AdviseResult",),
+    "headstart.studies.compare": ("CompareResult",),
     "headstart.studies.select": ("SelectResult",),
     "headstart.terms.base": ("Term",),
     "headstart.terms.supervised": ("Supervised",),
@@ -150,6 +154,8 @@ __all__ = [
     "Candidate",
     "Card",
     "CheckpointError",
+    "CompareConfig",
+    "CompareResult",
     "ConfigError",
     "DataConfig",
     "DataError",
@@ -202,6 +208,7 @@ __all__ = [
     "adapt",
     "advise",
     "build",
+    "compare",
     "fit",
     "inspect",
     "memo",

@@ -14,6 +14,7 @@ from torch import nn
 
 from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
 from headstart.catalog.advise import AdviseConfig
+from headstart.catalog.compare import CompareConfig
 from headstart.catalog.select import SelectConfig
 from headstart.catalog.study import LayersConfig
 from headstart.data.prepare import DataSet, prepare
@@ -32,12 +33,14 @@ from headstart.studies.adapt import AdaptResult
 from headstart.studies.adapt import adapt as adapt_study
 from headstart.studies.advise import AdviseResult
 from headstart.studies.advise import advise as advise_study
+from headstart.studies.compare import CompareResult
+from headstart.studies.compare import compare as compare_study
 from headstart.studies.layers import LayersResult
 from headstart.studies.layers import layers as layers_study
 from headstart.studies.select import SelectResult
 from headstart.studies.select import select as select_study
 
-Config = TypeVar("Config", AdaptConfig, AdviseConfig, SelectConfig)
+Config = TypeVar("Config", AdaptConfig, AdviseConfig, CompareConfig, SelectConfig)
 
 
 def run_adapt(
@@ -70,11 +73,23 @@ def run_select(
         return result
 
 
-def run_study_layers(config: LayersConfig, *, data: Any = None, listeners: Sequence[Listener] = ()) -> LayersResult:
+def run_study_layers(
+    config: LayersConfig, *, data: Any = None, backbone: nn.Module | Net | None = None, listeners: Sequence[Listener] = ()
+) -> LayersResult:
     """`headstart study layers`: run the grid, then render the report. Ctrl-C keeps every finished run."""
     with _interruptible():
-        result = layers_study(config, data=data, listeners=listeners)
+        result = layers_study(config, data=data, backbone=backbone, listeners=listeners)
         render(result.folder)
+        return result
+
+
+def run_compare(
+    config: CompareConfig, *, data: Any = None, backbone: nn.Module | Net | None = None, listeners: Sequence[Listener] = ()
+) -> CompareResult:
+    """`headstart compare`: measure strategies side by side, then render the report. Ctrl-C saves first."""
+    with _interruptible():
+        result = compare_study(config, data=data, backbone=backbone, listeners=listeners)
+        distributed.first(lambda: render(result.folder))
         return result
 
 
@@ -146,6 +161,29 @@ def advise(
     """
     config, objects = _given(AdviseConfig, data, backbone, out, settings)
     return run_advise(config, **objects)
+
+
+def compare(
+    data: Any,
+    backbone: str | nn.Module | Net | None = None,
+    *,
+    strategies: str | Sequence[str] | None = None,
+    out: str | Path = "runs/compare",
+    **settings: Any,
+) -> CompareResult:
+    """Run strategies side by side on the same folds, seeds and epochs: accuracy, every difference, costs, limits.
+
+    data, backbone, out  as of `adapt`
+    strategies           names, or one text with commas; None: one way of every strategy
+    settings             any field of `CompareConfig`, `BackboneConfig` or `DataConfig`, e.g. `seeds=3`
+
+    Returns the result that the command line writes; it prints as a table. Nothing is chosen and no model is saved. Raises
+    InputError for what can be mended.
+    """
+    if strategies is not None:
+        settings["strategies"] = (strategies,) if isinstance(strategies, str) else tuple(strategies)
+    config, objects = _given(CompareConfig, data, backbone, out, settings)
+    return run_compare(config, **objects)
 
 
 def select(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -76,3 +77,30 @@ def parameters(net: Net, block: str | None = None) -> int:
     """Parameters of a block; None: of all blocks. Shared ones count once."""
     part: nn.Module = net.blocks if block is None else net.blocks[block]
     return count_parameters(part)
+
+
+def head_macs(net: Net, head: str) -> int:
+    """Multiply-accumulates of one answer of a linear head."""
+    linear = net.head(head).linear
+    return linear.in_features * linear.out_features
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Tensors of a module that are not what they are in another."""
+
+    parameters: list[Tensor]
+    buffers: list[Tensor]
+
+
+def tensors_apart(before: nn.Module, after: nn.Module) -> Apart:
+    """Parameters and floating-point buffers of `after` whose values differ from `before`'s, or that it does not have."""
+    known = {**dict(before.named_parameters()), **dict(before.named_buffers())}
+
+    def changed(name: str, tensor: Tensor) -> bool:
+        return tensor.is_floating_point() and not (name in known and torch.equal(known[name].to(tensor.device), tensor))
+
+    return Apart(
+        [tensor for name, tensor in after.named_parameters() if changed(name, tensor)],
+        [tensor for name, tensor in after.named_buffers() if changed(name, tensor)],
+    )

@@ -1,0 +1,319 @@
+"""Strategies side by side: every one on every fold and seed, for the same number of epochs; measured, not chosen."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headstart.catalog.compare import CompareConfig
+from headstart.catalog.durations import parse_seconds
+from headstart.data.sources import Source
+from headstart.engine import distributed, interrupt
+from headstart.engine.fit import Machine
+from headstart.engine.log import Listener, RunLog
+from headstart.engine.run import stored as kept
+from headstart.engine.run_folder import RunFolder, open_run
+from headstart.errors import ConfigError
+from headstart.metrics.cost import format_seconds
+from headstart.nets.cost import block_flops
+from headstart.nets.net import Net
+from headstart.strategies import STRATEGIES
+from headstart.studies import compare_records, compared
+from headstart.studies.arms import advised_arm, all_arms, base_recipe, pick
+from headstart.studies.checks import check_apart, check_settings, device_of
+from headstart.studies.compare_plan import Plan, plan_trials, train_pace
+from headstart.studies.costs import course_of
+from headstart.studies.observed import ObservedRace
+from headstart.studies.opening import Opening, fingerprint_of, opened
+from headstart.studies.race import Arm, Divergence
+from headstart.studies.source_task import OwnHead, SourceTask, check_known, check_named, own_head, read_source
+from headstart.studies.splitting import Splits
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """What `headstart compare` found. Prints as a table.
+
+    folder   the run folder
+    summary  the content of summary.json
+    """
+
+    folder: Path
+    summary: dict[str, Any] = field(repr=False)
+
+    @property
+    def best(self) -> str | None:
+        """The strategy with the highest mean; whether it could be told from the others is in `summary["decided"]`."""
+        found = self.summary["best"]
+        return None if found is None else str(found)
+
+    @property
+    def report(self) -> Path:
+        """Path of the page (written by `headstart.compare` and the command line)."""
+        return self.folder / "report.html"
+
+    def __str__(self) -> str:
+        return compare_records.as_text(self.summary)
+
+
+def chosen(every: Sequence[Arm], wanted: Sequence[str]) -> list[Arm]:
+    """The arms that are compared: those called so, one for each strategy that has several, or `all`.
+
+    Raises ConfigError for names that nothing has, and for fewer than two.
+    """
+    if list(wanted) == ["all"]:
+        return list(every)
+    pick(every, wanted or ("",))
+    arms = list(dict.fromkeys(advised_arm(every, name).name for name in wanted))
+    if len(arms) < 2:
+        raise ConfigError(
+            f"--strategies {','.join(wanted)}: comparing needs at least two different ones, "
+            f"e.g. --strategies {wanted[0]},{'probe' if arms[0] != 'probe' else 'lpft'}"
+        )
+    return [arm for arm in every if arm.name in arms]
+
+
+def _roughly(seconds: float) -> str:
+    """A budget that would do, as it is typed."""
+    return f"{math.ceil(1.5 * seconds)}s" if seconds < 60 else f"{math.ceil(1.5 * seconds / 60)}m"
+
+
+def compare(
+    config: CompareConfig,
+    *,
+    data: Any = None,
+    backbone: torch.nn.Module | Net | None = None,
+    listeners: Sequence[Listener] = (),
+) -> CompareResult:
+    """Compare strategies on data; see `CompareConfig` for the settings. Nothing is chosen, and no model is saved.
+
+    data, backbone  given from Python instead of by name: arrays, a Dataset; an nn.Module
+    listeners       called with every event, for showing progress
+
+    The images set aside for testing are split off as `adapt` does it with the same settings, and are not looked at.
+
+    Raises InputError for what the user can mend, RunError about the folder, Interrupted after saving.
+    """
+    budget, follow = parse_seconds(config.budget), config.followed()
+    check_settings(follow)
+    if config.seeds < 1:
+        raise ConfigError(f"--seeds {config.seeds} must be at least 1")
+    check_apart(follow, None if data is not None else Path(config.data))
+    check_named(config.source)
+    distributed.start(device_of(config.device))
+    settings = {"command": "compare", **asdict(config)}
+    with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
+        done = distributed.first(lambda: folder.summary if folder.resumed else None)
+        if done is not None:
+            folder.clean()
+            return CompareResult(folder.path, done)
+        given = tuple(name for name, value in (("data", data), ("backbone", backbone)) if value is not None)
+        opening = Opening(folder, config.network, config.images, config.folds, config.seed, tuple(listeners))
+        source = opened(config.data if data is None else data, config.images)
+        return _Job(config, opening, budget, given).run(source, backbone)
+
+
+@dataclass
+class _Job:
+    """One run, phase by phase."""
+
+    config: CompareConfig
+    opening: Opening
+    budget: float
+    given: tuple[str, ...] = ()
+    entries: list[compared.Entry] = field(default_factory=list)
+    spent: float = 0.0
+
+    @property
+    def folder(self) -> RunFolder:
+        return self.opening.folder
+
+    @property
+    def log(self) -> RunLog:
+        return self.opening.log
+
+    def run(self, source: Source, backbone: torch.nn.Module | Net | None) -> CompareResult:
+        began, opening, config = time.monotonic(), self.opening, self.config
+        if config.resume and not self.folder.resumed:
+            self.log.event("note", text=f"{self.folder.path} holds no run to go on with; this is a new one")
+        with opening.phase("network", "loading the network"):
+            net = opening.load(source, backbone)
+            chosen(all_arms(net, base_recipe(net, 1, mirror=True, class_weights=False), seed=0), config.wanted)
+            own = own_head(net, config.network, backbone)
+            check_known(config.source, own)
+        machine = Machine(device=device_of(config.device), cache=self.folder.work / "cache")
+        net.to(machine.device)
+        with opening.phase("data", "reading and inspecting the images"):
+            data, splits = opening.read(source, net)
+        origin = self._source(net, own)
+        races = self._races(net, splits, machine, origin)
+        self.entries = [compared.Entry(arm) for arm in races[0].arms]
+        pace = self._pace(net, races)
+        inputs = {} if origin is None else {"source": origin.task.fingerprint}
+        opening.begin_with(data, images=data.fingerprint, network=fingerprint_of(net), **inputs)
+        plan = self._run_all(net, races, pace)
+        self._count(net, races[0], machine)
+        opening.seconds["all"] = time.monotonic() - began
+        return self._save(compared.Comparison(config, net, data, splits, self.entries, plan, origin, own, self.given))
+
+    def _run_all(self, net: Net, races: Sequence[ObservedRace], pace: float) -> Plan | None:
+        """Ways on frozen features first; what time they leave decides how long the others train."""
+        bank = self.opening.bank()
+        for race in races:
+            race.log, race.bank = self.log, bank
+        frozen = [entry.arm.name for entry in self.entries if entry.arm.frozen]
+        trained = [entry.arm.name for entry in self.entries if not entry.arm.frozen]
+        if frozen:
+            with self.opening.phase("frozen", f"{len(frozen)} ways on frozen features, on every fold"):
+                self._all(races, frozen)
+        if not trained:
+            return None
+        plan = self._plan(net, races, pace)
+        there = [name for name in trained if name in plan.arms]
+        with self.opening.phase("train", f"{len(there)} ways that train, for {plan.epochs} epochs each, on every fold"):
+            self._all(races, there)
+        return plan
+
+    def _source(self, net: Net, own: OwnHead | str) -> SourceTask | None:
+        if self.config.source is None or isinstance(own, str):
+            return None
+
+        def progress(done: int, total: int) -> None:
+            interrupt.check()
+            self.log.tick(done, total, "reading images of the source")
+
+        with self.opening.phase("source", "asking the network what it came with"):
+            cache, path = self.folder.work / "data", self.config.source
+            made: SourceTask = distributed.first(
+                lambda: read_source(net, own, path, self.config.images, cache=cache, progress=progress)
+            )
+        return made
+
+    def _races(self, net: Net, splits: Splits, machine: Machine, source: SourceTask | None) -> list[ObservedRace]:
+        """One for each seed, on the same folds."""
+        config, races, flops = self.config, [], block_flops(net)
+        recipe = base_recipe(net, len(splits.folds[0][0]), mirror=config.mirror, class_weights=config.class_weights)
+        for number in range(config.seeds):
+            arms = chosen(all_arms(net, recipe, seed=config.seed + number), config.wanted)
+            races.append(
+                ObservedRace(
+                    net,
+                    splits.train,
+                    arms,
+                    splits.folds,
+                    "",
+                    self.budget,
+                    {},
+                    seed=config.seed + number,
+                    machine=machine,
+                    folder=self.folder.work / f"trials-{number}",
+                    balanced=config.class_weights,
+                    flops=flops,
+                    source=source,
+                )
+            )
+        return races
+
+    def _pace(self, net: Net, races: Sequence[ObservedRace]) -> float:
+        """How fast this machine trains the network. Too little time for two ways is said before anything is replaced."""
+        arms = [entry.arm for entry in self.entries if not entry.arm.frozen]
+        if not arms:
+            return 0.0
+        race, path = races[0], self._kept_pace
+        known = self.folder.resumed and path.exists()
+        with self.opening.phase("pace", "timing a little training"):
+            if distributed.share(known):
+                return float(kept(path, dict, self.log)["pace"])
+            part = race.task.take(race.folds[0][0])
+            pace = float(distributed.share(train_pace(net, part, race.seed, race.machine or Machine())))
+        plan = self._planned(net, races, pace, self.budget, 0)
+        if len(plan.arms) + len(self.entries) - len(arms) < 2:
+            missing = sum(sorted(plan.needed.values())[: 2 - len(self.entries) + len(arms)])
+            raise ConfigError(
+                f"--budget {self.config.budget} is too little for two of these ways on {len(race.folds)} folds: a few "
+                f"epochs of training would take about {format_seconds(missing)}. Give --budget {_roughly(missing)} or "
+                "more, fewer --folds, or ways on frozen features such as probe,svm"
+            )
+        return pace
+
+    @property
+    def _kept_pace(self) -> Path:
+        return self.folder.work / "pace.safetensors"
+
+    def _planned(self, net: Net, races: Sequence[ObservedRace], pace: float, budget: float, least: int) -> Plan:
+        arms = [entry.arm for entry in self.entries if not entry.arm.frozen]
+        folds = races[0].folds
+        trials, samples = len(folds) * len(races), len(folds[0][0])
+        return plan_trials(net, arms, samples=samples, trials=trials, budget=budget, pace=pace, least=least)
+
+    def _plan(self, net: Net, races: Sequence[ObservedRace], pace: float) -> Plan:
+        """What fits into the rest of the budget. It rests on measured times, so these are kept for a resumed run."""
+        frozen = sum(entry.arm.frozen and not entry.reason for entry in self.entries)
+        left = max(self.budget - self.spent, 0.0)
+        facts = kept(self._kept_pace, lambda: {"pace": pace, "left": left}, self.log)
+        plan = self._planned(net, races, float(facts["pace"]), float(facts["left"]), max(2 - frozen, 0))
+        for entry in self.entries:
+            entry.reason = plan.left_out.get(entry.arm.name, entry.reason)
+            entry.arm = plan.with_epochs(entry.arm)
+        for race in races:
+            race.arms = [plan.with_epochs(arm) for arm in race.arms]
+        names = [entry.arm.name for entry in self.entries if not entry.reason]
+        self.log.event("plan", arms=names, epochs=plan.epochs, left_out=list(plan.left_out))
+        return plan
+
+    def _all(self, races: Sequence[ObservedRace], names: Sequence[str]) -> None:
+        """Every arm on every fold of every seed; one that diverges is not tried again."""
+        entries = [entry for entry in self.entries if entry.arm.name in names]
+        total, begun, first = len(races) * len(races[0].folds), 0, time.monotonic()
+        for seed, race in enumerate(races):
+            if len(races) > 1:
+                self.log.event("note", text=f"  seed {seed + 1} of {len(races)}")
+            for fold in range(len(race.folds)):
+                for entry in entries:
+                    self._try(entry, race, seed, fold)
+                begun += 1
+                self.log.event("round", fold=fold, onward=[], spent=round(self.spent, 2))
+                if begun < total:
+                    left = (time.monotonic() - first) / begun * (total - begun)
+                    self.log.event("note", text=f"  about {format_seconds(round(left))} left for these")
+
+    def _try(self, entry: compared.Entry, race: ObservedRace, seed: int, fold: int) -> None:
+        if entry.reason:
+            return
+        interrupt.check_together()
+        arm = next(arm for arm in race.arms if arm.name == entry.arm.name)
+        trial = race.trial(arm, fold)
+        self.spent += trial.seconds
+        if isinstance(trial, Divergence):
+            entry.diverged, entry.reason = True, trial.why
+            self.log.event("warning", text=f"{arm.label} diverged on fold {fold + 1} and is not compared: {trial.why}")
+            return
+        entry.trials[seed, fold] = trial
+        entry.looks[seed, fold] = race.looks[arm.name, fold]
+        self.log.event("trial", arm=arm.name, fold=fold, accuracy=trial.accuracy, seconds=round(trial.seconds, 3))
+
+    def _count(self, net: Net, race: ObservedRace, machine: Machine) -> None:
+        """Operations of learning on one fold, from the stages of each arm."""
+        part = race.task.take(race.folds[0][0])
+        for entry in self.entries:
+            walked = copy.deepcopy(net)
+            stages = STRATEGIES[entry.arm.strategy](walked, part, entry.arm.config)
+            entry.course = course_of(walked, stages, part, machine, race.flops)
+
+    def _save(self, found: compared.Comparison) -> CompareResult:
+        summary = compare_records.summarise(found, self.opening.seconds)
+
+        def write() -> None:
+            self.folder.write("summary.json", summary)
+            self.folder.clean()
+
+        distributed.first(write)
+        self.log.event("phase", name="done", text="done")
+        return CompareResult(self.folder.path, summary)

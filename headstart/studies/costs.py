@@ -1,0 +1,129 @@
+"""What a strategy costs, counted and not measured: operations of training and of answering, what has to be stored.
+
+Operations are floating-point operations, a multiply-add counting two, of matrix products, convolutions and attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.data.task import Task
+from headstart.engine.fit import Machine
+from headstart.engine.inputs import decide
+from headstart.engine.prefix_cache import Prefix
+from headstart.engine.sampler import plan_for
+from headstart.engine.trained import release, resolve
+from headstart.nets.cost import block_flops, head_macs, tensors_apart
+from headstart.nets.net import Net
+from headstart.stage import Solve, Stage, Train
+
+FORWARD, PASSED, LEARNED = 1, 2, 3
+"""Forward passes' worth of work of a block per sample: only run; run with the gradient passing through; trained."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What one way to adapt does, from its stages.
+
+    flops       floating-point operations of learning
+    old_images  samples of other data than the task's that it needs again
+    """
+
+    flops: float
+    old_images: int
+
+
+def course_of(net: Net, stages: Iterable[Stage | Solve], task: Task, machine: Machine, flops: Mapping[str, int]) -> Course:
+    """Go through `stages` of a strategy on `net` without carrying them out, and count.
+
+    flops  multiply-adds of the net's blocks, `block_flops(net)`
+
+    A block that trains costs three forward passes a sample and epoch (forward, gradient of the weights, gradient of the
+    input), one that lies above it untrained two, one below only the forward pass; a prefix that the engine keeps counts once
+    per rendering it keeps. Of a solved head the features count, once; the solver's own arithmetic on them does not, and
+    neither does looking at held-out images.
+    """
+    total, others = 0.0, set[tuple[str, int]]()
+    for stage in stages:
+        if isinstance(stage, Solve):
+            total += len(stage.task) * 2.0 * _forward(net, _solved_reads(net, stage), flops)
+            others |= _others(stage.task, task)
+        else:
+            total += _stage_flops(net, stage, machine, flops)
+            others |= _others(stage.data, task)
+        release(net)
+    return Course(total, len(others))
+
+
+def _others(data: Task, task: Task) -> set[tuple[str, int]]:
+    """Samples of `data` that are none of the task's: the store they are in and their row."""
+    rows = np.setdiff1d(data.rows, task.rows) if data.store is task.store else data.rows
+    return {(data.store.fingerprint, int(row)) for row in rows}
+
+
+def _solved_reads(net: Net, stage: Solve) -> list[str]:
+    return [name for names in (stage.reads or (net.head(stage.head).reads,)) for name in names]
+
+
+def _forward(net: Net, reads: Sequence[str], flops: Mapping[str, int]) -> int:
+    """Multiply-adds of the blocks up to the deepest of `reads`."""
+    return sum(flops[name] for name in net.between(None, max(reads, key=net.block_names.index)))
+
+
+def _stage_flops(net: Net, stage: Stage, machine: Machine, flops: Mapping[str, int]) -> float:
+    trained, plan = resolve(net, stage), plan_for(stage, 0)
+    prefix = Prefix(net, trained.first, plan.batch_size)
+    learned = {name.split(".")[1] for name in trained.parameters if name.startswith("blocks.")}
+    above = False
+    per_sample = 0
+    for name in net.block_names:
+        if name in prefix.names:
+            continue
+        above = above or name in learned
+        per_sample += flops[name] * (LEARNED if name in learned else PASSED if above else FORWARD)
+    heads = {head for term in stage.terms.values() for head in term.heads}
+    for head in heads:
+        learns = isinstance(trained.rules.get(f"heads.{head}.linear.weight"), Train)
+        per_sample += head_macs(net, head) * (LEARNED if learns else PASSED)
+    visits = plan.steps / plan.per_epoch * plan.samples
+    below = sum(flops[name] for name in prefix.names)
+    total = 0.0
+    for view in stage.views.values():
+        kept = decide(net, stage, view, prefix, plan, machine).cached
+        passes = (view.fixed_draws or 1) * plan.samples if kept else visits
+        total += 2.0 * (visits * per_sample + passes * below)
+    return total
+
+
+def inference_flops(net: Net, head: str, flops: Mapping[str, int] | None = None) -> int:
+    """Floating-point operations of one answer of `head`: the blocks up to the deepest it reads, and itself."""
+    counted = block_flops(net) if flops is None else flops
+    return 2 * (_forward(net, net.head(head).reads, counted) + head_macs(net, head))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What must be kept besides the network one started from, to answer this task too.
+
+    parameters  numbers learned
+    bytes       of these, and of buffers such as batch normalisation's statistics
+    blocks      numbers of the backbone that changed; 0 where it is as it was
+    """
+
+    parameters: int
+    bytes: int
+    blocks: int
+
+
+def stored(before: Net, after: Net, head: str) -> Stored:
+    """Parameters and buffers of the blocks that differ from `before`, and the head. Counters of steps are not needed."""
+    numbers = tensors_apart(before.blocks, after.blocks)
+    module = after.head(head)
+    learned = [*numbers.parameters, *module.parameters()]
+    rest = [*numbers.buffers, *(b for b in module.buffers() if b.is_floating_point())]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in (*learned, *rest))
+    blocks = sum(tensor.numel() for tensor in (*numbers.parameters, *numbers.buffers))
+    return Stored(sum(tensor.numel() for tensor in learned), size, blocks)
