@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import adapt, advise, compare, fit, read, select
+    from headstart.api import adapt, advise, compare, fit, read, select, study_layers
     from headstart.balance.base import Balance
     from headstart.balance.fixed import Fixed
     from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig, ReadingConfig
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         RetrainConfig,
         SvmConfig,
     )
+    from headstart.catalog.study import ArchitectureConfig, LayersConfig
     from headstart.data.inspection import Inspection
     from headstart.data.prepare import DataSet, prepare
     from headstart.data.prepare import inspect_data as inspect
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from headstart.studies.adapt import AdaptResult
     from headstart.studies.advise import AdviseResult
     from headstart.studies.compare import CompareResult
+    from headstart.studies.layers import LayersResult
     from headstart.studies.select import SelectResult
     from headstart.terms.base import Term
     from headstart.terms.supervised import Supervised
@@ -75,7 +77,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {
-    "headstart.api": ("adapt", "advise", "compare", "fit", "read", "select"),
+    "headstart.api": ("adapt", "advise", "compare", "fit", "read", "select", "study_layers"),
     "headstart.balance.base": ("Balance",),
     "headstart.balance.fixed": ("Fixed",),
     "headstart.catalog.adapt": ("AdaptConfig", "BackboneConfig", "DataConfig", "ReadingConfig"),
@@ -93,6 +95,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "RetrainConfig",
         "SvmConfig",
     ),
+    "headstart.catalog.study": ("ArchitectureConfig", "LayersConfig"),
     "headstart.data.inspection": ("Inspection",),
     "headstart.data.prepare": ("DataSet", "prepare"),
     "headstart.data.sources": ("Source", "open_source"),
@@ -127,6 +130,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.studies.adapt": ("AdaptResult",),
     "headstart.studies.advise": ("AdviseResult",),
     "headstart.studies.compare": ("CompareResult",),
+    "headstart.studies.layers": ("LayersResult",),
     "headstart.studies.select": ("SelectResult",),
     "headstart.terms.base": ("Term",),
     "headstart.terms.supervised": ("Supervised",),
@@ -147,6 +151,7 @@ __all__ = [
     "AdviseConfig",
     "AdviseResult",
     "Ancestor",
+    "ArchitectureConfig",
     "BackboneConfig",
     "BackboneError",
     "Balance",
@@ -174,6 +179,8 @@ __all__ = [
     "InputSpec",
     "Inspection",
     "Interrupted",
+    "LayersConfig",
+    "LayersResult",
     "LpftConfig",
     "Machine",
     "Model",
@@ -219,6 +226,7 @@ __all__ = [
     "select",
     "solve",
     "standard_view",
+    "study_layers",
     "task_of",
 ]
 

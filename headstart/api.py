@@ -16,7 +16,7 @@ from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
 from headstart.catalog.advise import AdviseConfig
 from headstart.catalog.compare import CompareConfig
 from headstart.catalog.select import SelectConfig
-from headstart.catalog.study import LayersConfig
+from headstart.catalog.study import ArchitectureConfig, LayersConfig
 from headstart.data.prepare import DataSet, prepare
 from headstart.data.sources import open_source
 from headstart.engine import distributed, interrupt
@@ -40,7 +40,7 @@ from headstart.studies.layers import layers as layers_study
 from headstart.studies.select import SelectResult
 from headstart.studies.select import select as select_study
 
-Config = TypeVar("Config", AdaptConfig, AdviseConfig, CompareConfig, SelectConfig)
+Config = TypeVar("Config", AdaptConfig, AdviseConfig, CompareConfig, LayersConfig, SelectConfig)
 
 
 def run_adapt(
@@ -206,6 +206,21 @@ def select(
     return run_select(config, data=data if named is None else None, candidates=None if words else texts)
 
 
+def study_layers(
+    data: Any, backbone: str | nn.Module | Net | None = None, *, out: str | Path = "runs/study-layers", **settings: Any
+) -> LayersResult:
+    """Measure how transferable each layer of a network is, as Yosinski et al. 2014 did.
+
+    data, backbone  as of `adapt`; of the network only the architecture is used, all weights are drawn at random
+    out             the run folder
+    settings        any field of `LayersConfig`, `ArchitectureConfig` or `DataConfig`, e.g. `seeds=3`, `cuts=(1, 4)`
+
+    Returns the result that the command line writes; it prints as text. Raises InputError for what can be mended.
+    """
+    config, objects = _given(LayersConfig, data, backbone, out, settings)
+    return run_study_layers(config, **objects)
+
+
 def _given(
     kind: type[Config], data: Any, backbone: Any, out: str | Path, settings: dict[str, Any]
 ) -> tuple[Config, dict[str, Any]]:
@@ -220,7 +235,8 @@ def _given(
 
 def _configured(config: Config, settings: dict[str, Any]) -> Config:
     """Put flat settings where they belong."""
-    parts = {"network": BackboneConfig, "images": DataConfig}
+    network = ArchitectureConfig if isinstance(config, LayersConfig) else BackboneConfig
+    parts: dict[str, Any] = {"network": network, "images": DataConfig}
     for name, value in settings.items():
         if name in {one.name for one in fields(config)} - set(parts):
             config = replace(config, **{name: value})

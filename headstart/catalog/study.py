@@ -16,7 +16,7 @@ class ArchitectureConfig:
     """Which network is trained, from weights drawn at random."""
 
     backbone: str | None = None
-    """architecture: `timm:NAME`, `torchvision:NAME`, `headstart:cifar_resnet20`; none: eight plain layers, as in the paper"""
+    """architecture: `timm:NAME`, `torchvision:NAME`, `headstart:cifar_resnet20`; none: eight plain layers"""
     backbone_args: tuple[str, ...] = ()
     """builder options as key=value, e.g. pad_type=same"""
     size: int | None = None

@@ -17,7 +17,7 @@ from headstart.nets.heads import LinearHead
 from headstart.nets.library import Made, Wanted
 from headstart.nets.net import InputSpec, Net
 from headstart.nets.rng import forked
-from headstart.nets.small import cifar_resnet, mlp
+from headstart.nets.small import cifar_resnet, convnet8, mlp
 from headstart.seeding import seed_for
 
 SOURCE = "source"
@@ -95,6 +95,8 @@ def _from_source(source: Mapping[str, Any]) -> Net:
         return assemble(make(builder, source["name"], args, wanted, False, source["num_classes"]), keep_head=False)
     if builder == "cifar_resnet":
         net = cifar_resnet(**args)
+    elif builder == "convnet8":
+        net = convnet8(**args)
     elif builder == "mlp":
         net = mlp(int(args["features"]), tuple(args["widths"]))
     else:
