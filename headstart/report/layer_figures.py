@@ -14,7 +14,7 @@ from headstart.report.layer_charts import Mark, Trace, layer_chart, sample
 from headstart.report.svg import both
 from headstart.transferability import yosinski2014
 
-AXIS = "blocks taken over (n)"
+AXIS = "layers taken over (n)"
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Kind:
 
 KINDS = {
     "base": Kind("base", "learned on the target's half alone", "base", "circle"),
-    "selffer": Kind("BnB", "n blocks from a network of the same half, frozen", "same", "circle"),
-    "transfer": Kind("AnB", "n blocks from a network of the other half, frozen", "other", "square"),
+    "selffer": Kind("BnB", "n layers from a network of the same half, frozen", "same", "circle"),
+    "transfer": Kind("AnB", "n layers from a network of the other half, frozen", "other", "square"),
     "selffer+": Kind("BnB+", "as BnB, but fine-tuned", "same plus", "circle"),
     "transfer+": Kind("AnB+", "as AnB, but fine-tuned", "other plus", "square"),
-    "random": Kind("random", "n blocks left at random, frozen", "random", "triangle"),
+    "random": Kind("random", "n layers left at random, frozen", "random", "triangle"),
 }
 """Kinds of networks in the order of the key."""
 
@@ -45,7 +45,7 @@ HALVES = {
 """Halves of the classes, and how AnB of each is drawn beside the others."""
 
 DROPS = {
-    "coadaptation": Kind("co-adaptation", "base minus BnB: blocks that had learned together were parted", "same", "circle"),
+    "coadaptation": Kind("co-adaptation", "base minus BnB: layers that had learned together were parted", "same", "circle"),
     "specificity": Kind("specificity", "BnB minus AnB: the features are specific to the other half", "other", "square"),
 }
 
@@ -69,7 +69,7 @@ class Figure:
 
 
 def cut_of(value: Any) -> int | None:
-    """A number of blocks, or None for what cannot be one."""
+    """A number of layers, or None for what cannot be one."""
     found = number(value)
     return int(found) if found is not None and 0 <= found <= 10_000 and found == int(found) else None
 
@@ -94,6 +94,11 @@ def halves_of(summary: Mapping[str, Any]) -> list[str]:
     return [name for name in HALVES if name in seen]
 
 
+def first_halves(summary: Mapping[str, Any]) -> str:
+    """The halves that a study separates the drops of, where it does not say: the first of those studied."""
+    return next(iter(halves_of(summary)), "")
+
+
 def marks(rows: Iterable[Mapping[str, Any]], value: str, span: str) -> list[Mark]:
     """The means of a curve in order of n; rows without a number are left out, of several for one n the first counts."""
     found: dict[int, Mark] = {}
@@ -109,13 +114,23 @@ def _inside(span: tuple[float, float] | None) -> tuple[float, float] | None:
 
 
 def singles(summary: Mapping[str, Any], kind: str, halves: str) -> list[tuple[int, float]]:
-    """`(n, accuracy)` of every single run of a kind."""
+    """`(n, accuracy)` of every single run of a kind; runs on part of the target's images stand in another figure."""
+    every = rows_of(summary.get("runs"))
+    whole: dict[str, float] = {}
+    for row in every:
+        whole[_half(row)] = max(whole.get(_half(row), 0.0), number(row.get("images")) or 0.0)
     found = []
-    for row in rows_of(summary.get("runs")):
+    for row in every:
         n, accuracy = cut_of(row.get("n")), number(row.get("accuracy"))
-        if (row.get("kind"), row.get("halves")) == (kind, halves) and n is not None and accuracy is not None:
+        if (row.get("kind"), row.get("halves")) != (kind, halves) or n is None or accuracy is None:
+            continue
+        if (number(row.get("images")) or whole[_half(row)]) >= whole[_half(row)]:
             found.append((n, min(max(accuracy, 0.0), 1.0)))
     return found
+
+
+def _half(row: Mapping[str, Any]) -> str:
+    return " ".join(str(row.get(key)) for key in ("halves", "split", "target"))
 
 
 def _curve(summary: Mapping[str, Any], kind: str, halves: str) -> list[Mapping[str, Any]]:
@@ -156,7 +171,7 @@ def _accuracy_lead(traces: Sequence[Trace], halves: str) -> str:
     if base is None or not other:
         return ""
     deep = max(other)
-    text = f"With {halves} base gets {words.percent(base)} right, AnB with {words.plural(deep, 'frozen block')} "
+    text = f"With {halves} base gets {words.percent(base)} right, AnB with {words.plural(deep, 'frozen layer')} "
     text += words.percent(other[deep])
     plus = means.get("AnB+", {}).get(deep)
     return text + (f", fine-tuned {words.percent(plus)}." if plus is not None else ".")
@@ -233,7 +248,7 @@ def _change_lead(traces: Sequence[Trace]) -> str:
         for one in trace.marks
         if one.n == deep
     ]
-    return f"With {words.plural(deep, 'block')} taken over and frozen the accuracy changes by {words.listed(said)}."
+    return f"With {words.plural(deep, 'layer')} taken over and frozen the accuracy changes by {words.listed(said)}."
 
 
 def _range(one: Mark) -> str:
@@ -256,9 +271,10 @@ def drops(summary: Mapping[str, Any]) -> Figure | None:
     """Co-adaptation and specificity apart, each with its interval, and the paper's."""
     names, panels, leads = cut_names(summary), [], []
     drawn: dict[str, Trace] = {}
-    present: set[str] = {str(row.get("halves") or "") for key in DROPS for row in rows_of(summary.get(key))}
+    first = first_halves(summary)
+    present = {str(row.get("halves") or first) for key in DROPS for row in rows_of(summary.get(key))}
     for halves in [name for name in ("", *HALVES) if name in present]:
-        traces = _drop_traces(lambda key, halves=halves: _drop_marks(summary, key, halves))  # type: ignore[misc]
+        traces = _drop_traces(lambda key, halves=halves: _drop_marks(summary, key, halves, first))  # type: ignore[misc]
         if traces:
             where = HALVES[halves].name if halves else ""
             panels.append(Panel(f"Here, {where}" if where else "Here", _both(traces, names, change=True)))
@@ -281,8 +297,9 @@ def _drop_traces(marks_of: Callable[[str], Sequence[Mark]]) -> list[Trace]:
     return [Trace(k.name, k.style, k.shape, found) for key, k in DROPS.items() if (found := marks_of(key))]
 
 
-def _drop_marks(summary: Mapping[str, Any], key: str, halves: str) -> list[Mark]:
-    return marks((row for row in rows_of(summary.get(key)) if str(row.get("halves") or "") == halves), "drop", "interval")
+def _drop_marks(summary: Mapping[str, Any], key: str, halves: str, first: str) -> list[Mark]:
+    rows = (row for row in rows_of(summary.get(key)) if str(row.get("halves") or first) == halves)
+    return marks(rows, "drop", "interval")
 
 
 def _paper_drops(key: str) -> list[Mark]:

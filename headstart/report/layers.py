@@ -9,37 +9,14 @@ from typing import Any
 from headstart.report import closing, found, words
 from headstart.report.adapt import subtitle, title
 from headstart.report.filters import filters
-from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
+from headstart.report.folder import RunFolder, interval, number, rows_of
+from headstart.report.layer_answers import answers, claims, verdict
 from headstart.report.layer_figures import KINDS, accuracies, at, changes, cut_names, cut_of, drops
 from headstart.report.overtaking import overtaking, scratch
 from headstart.report.pictures import read_pictures
-from headstart.report.tables import flatten
-from headstart.report.verdict import Fact, Verdict
 from headstart.transferability import yosinski2014
 
 TEMPLATE = "layers.html"
-
-OUTCOMES = {True: ("holds", "holds"), False: ("fails", "does not hold"), None: ("open", "undecided")}
-"""Class and words of a claim that holds, does not, or could not be decided."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One of the paper's questions, the sentence that answers it here, and the numbers behind it."""
-
-    question: str
-    sentence: str
-    numbers: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper and whether it holds here."""
-
-    text: str
-    style: str
-    outcome: str
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -79,81 +56,6 @@ def context(run: RunFolder) -> dict[str, Any]:
         "notes": run.remarks,
         "gaps": [*run.gaps, *([seen.gap] if seen.gap and promised else [])],
     }
-
-
-def verdict(summary: Mapping[str, Any]) -> Verdict:
-    """The answers in short, and how many of the paper's claims hold here."""
-    said, held = [one.sentence for one in answers(summary) if one.sentence], claims(summary)
-    if not said and not held:
-        text = "This study ended before there were any answers."
-        return Verdict("unfinished", "Not finished", text, ("The same command with --resume goes on from there.",), ())
-    tone = "undecided" if not held or any(one.style == "open" for one in held) else "decided"
-    kicker = "Answered" if not held else f"{sum(one.style == 'holds' for one in held)} of {len(held)} claims hold here"
-    sentence, after = (said[0], said[1:]) if said else ("What the paper claims, tested on these images.", [])
-    return Verdict(tone, kicker, sentence, (*after, *([tally(held)] if held else [])), _facts(summary))
-
-
-def tally(held: Sequence[Claim]) -> str:
-    """How the claims of the paper fared."""
-    counts = {style: sum(one.style == style for one in held) for style, _ in OUTCOMES.values()}
-    parts = [
-        f"{words.count(counts['holds'])} {'holds' if counts['holds'] == 1 else 'hold'} here" if counts["holds"] else "",
-        f"{words.count(counts['fails'])} {'does' if counts['fails'] == 1 else 'do'} not" if counts["fails"] else "",
-        f"{words.count(counts['open'])} {'is' if counts['open'] == 1 else 'are'} undecided" if counts["open"] else "",
-    ]
-    return f"Of {words.plural(len(held), 'claim')} made by Yosinski et al. (2014), {words.listed(filter(None, parts))}."
-
-
-def _facts(summary: Mapping[str, Any]) -> tuple[Fact, ...]:
-    base = next((row for row in rows_of(summary.get("curves")) if row.get("kind") == "base"), {})
-    span = interval(base.get("interval"))
-    made = number(len(rows_of(summary.get("runs")))) or None
-    lost = words.plural(len(rows_of(summary.get("failed"))), "run") + " failed" if rows_of(summary.get("failed")) else ""
-    facts = [
-        ("accuracy of base", words.percent(number(base.get("accuracy"))), words.percent_range(span) if span else ""),
-        *(_worst(summary, key, name) for key, name in (("coadaptation", "co-adaptation"), ("specificity", "specificity"))),
-        ("runs", words.count(made), lost),
-        ("the whole study", words.duration(number(summary.get("seconds"))), ""),
-    ]
-    return tuple(Fact(value, name, note) for name, value, note in facts if value != words.UNKNOWN)
-
-
-def _worst(summary: Mapping[str, Any], key: str, name: str) -> tuple[str, str, str]:
-    rows = [(drop, row) for row in rows_of(summary.get(key)) if (drop := number(row.get("drop"))) is not None]
-    drop, row = max(rows, key=lambda one: one[0], default=(None, {}))
-    n = cut_of(row.get("n"))
-    return f"most lost to {name}", words.points(drop), f"at {at(n)}" if n is not None else ""
-
-
-def answers(summary: Mapping[str, Any]) -> list[Answer]:
-    """The paper's questions as far as they were answered."""
-    return [
-        Answer(
-            words.grouped(str(row.get("question") or "Question")),
-            _said(row.get("sentence")),
-            flatten(table_of(row.get("numbers"))),
-        )
-        for row in rows_of(summary.get("answers"))
-    ]
-
-
-def claims(summary: Mapping[str, Any]) -> list[Claim]:
-    """The paper's claims one by one; what is neither true nor false is undecided."""
-    rows = []
-    for row in rows_of(summary.get("claims")):
-        holds = row.get("holds")
-        style, outcome = OUTCOMES[holds if isinstance(holds, bool) else None]
-        said = _said(row.get("sentence"))
-        rows.append(Claim(_said(row.get("claim") or "unnamed"), style, outcome, said))
-    return rows
-
-
-def _said(value: Any) -> str:
-    """The study's own sentence; a block's name at its start (conv1) keeps its small letter."""
-    text = words.grouped(str(value or ""))
-    if not text or text.split(" ", 1)[0].isalpha():
-        return words.sentence(text)
-    return text if text[-1] in ".!?" else f"{text}."
 
 
 def by_cut(summary: Mapping[str, Any]) -> Table | None:

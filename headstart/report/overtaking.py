@@ -13,7 +13,7 @@ from headstart.report import words
 from headstart.report.charts import Series, line_chart
 from headstart.report.folder import interval, number, rows_of
 from headstart.report.layer_charts import Contest, Row, contest_chart, contest_sample
-from headstart.report.layer_figures import at, cut_names, cut_of
+from headstart.report.layer_figures import HALVES, at, cut_names, cut_of, first_halves
 from headstart.report.svg import both
 from headstart.transferability import yosinski2014
 
@@ -62,7 +62,7 @@ def overtaking(summary: Mapping[str, Any]) -> Overtaking | None:
     rows = _rows(summary, groups)
     seen = {one.winner for row in rows for one in row.contests}
     return Overtaking(
-        lead=_lead(groups),
+        lead=_lead(groups, first_halves(summary)),
         plot=both(lambda width: contest_chart(rows, width)),
         key=[(contest_sample(name), text) for name, text in WINNERS.items() if name in seen],
         rows=[texts for _, _, texts in sorted(table, key=lambda one: one[:2])],
@@ -102,15 +102,16 @@ def _from(contests: Sequence[Contest]) -> str:
     return "tuned nowhere ahead"
 
 
-def _lead(groups: Mapping[int, Sequence[Contest]]) -> str:
+def _lead(groups: Mapping[int, Sequence[Contest]], halves: str) -> str:
     starts = {n: start for n, found in groups.items() if (start := crossing(found)) is not None}
     largest = max(one.images for found in groups.values() for one in found)
     upto = f"up to {words.plural(largest, 'target image')}"
     every = words.plural(len(groups), "cut")
+    where = f"With {HALVES[halves].name}, f" if halves else "F"
     if not starts:
-        return f"For none of {every} fine-tuning the blocks taken over beats leaving them frozen {upto} for sure."
+        return f"{where}or none of {every} fine-tuning the layers taken over beats leaving them frozen {upto} for sure."
     said = words.listed(f"{words.count(start)} images at {at(n)}" for n, start in sorted(starts.items()))
-    text = f"Fine-tuning the blocks taken over beats leaving them frozen from {said}"
+    text = f"{where}ine-tuning the layers taken over beats leaving them frozen from {said}"
     return text + ("." if len(starts) == len(groups) else f"; for the other cuts not for sure {upto}.")
 
 

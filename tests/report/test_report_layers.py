@@ -54,15 +54,18 @@ def test_the_page_holds_everything(layers_maker: Maker) -> None:
     page = page_of(layers_maker())
     text = plain(page)
     assert [name for name in SECTIONS if f'id="{name}"' not in page] == []
-    assert "conv1 and conv2 are general (0.4 to 2.0 points lost), from conv3 on" in text
+    assert "Of the layers, conv1 is general; conv3 to fc7 are specific to what was learned; conv2 is undecided." in text
+    assert "Specificity, fc7 +7.0 points General conv1" in text
+    assert "Share 26.0 % At fc7 Decided yes" in text
+    assert "First specific none" in text
     assert "Of 4 claims made by Yosinski et al. (2014), 2 hold here, 1 does not and 1 is undecided." in text
     assert "most lost to co-adaptation 3.0 points at n = 5" in text
-    assert "most lost to specificity 23.0 points at n = 7" in text
+    assert "most lost to specificity 7.0 points at n = 7" in text
     for halves in ("like", "unlike"):
         assert f"Here, {halves} halves" in text
         assert f"The paper, {halves} halves of ImageNet" in text
     assert "holds BnB dips in the middle (co-adaptation)." in text
-    assert "undecided AnB+ generalises better than base." in text
+    assert "undecided AnB+ generalises better than base. AnB+ less base, mean of n = 1, 2, 3: 1.0 points" in text
     assert "does not hold Random weights are worse" in text
     assert "from 2 000 images at n = 4 and 500 images at n = 7; for the other cuts not for sure" in text
     assert "learned nothing below 250 of a class, where it got 38.4 % right; with all 1 300 it got 55.2 %" in text
@@ -143,6 +146,12 @@ def test_dots_are_runs_and_lines_are_means() -> None:
     )
     assert len(elements(wide, "circle", "single")) == 4 * (1 + 4 * 7)
     assert len(elements(wide, "path", "mean")) == 4  # base is a single place
+
+
+def test_runs_on_fewer_images_are_in_no_dot_of_the_first_figure() -> None:
+    found = summary()
+    few = [{**row, "images": 50} for row in found["runs"] if row["kind"].startswith("transfer")]
+    assert accuracies({**found, "runs": [*found["runs"], *few]}) == accuracies(found)
 
 
 def test_drops_by_halves_have_panels_of_their_own() -> None:
