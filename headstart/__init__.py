@@ -15,12 +15,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import adapt, advise, compare, fit, read, select, study_layers
+    from headstart.api import adapt, advise, compare, fit, read, select, study_data_size, study_layers
     from headstart.balance.base import Balance
     from headstart.balance.fixed import Fixed
     from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig, ReadingConfig
     from headstart.catalog.advise import AdviseConfig
     from headstart.catalog.compare import CompareConfig
+    from headstart.catalog.data_size import DataSizeConfig
     from headstart.catalog.select import Candidate, SelectConfig
     from headstart.catalog.strategies import (
         EarlyProbeConfig,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from headstart.studies.adapt import AdaptResult
     from headstart.studies.advise import AdviseResult
     from headstart.studies.compare import CompareResult
+    from headstart.studies.data_size import DataSizeResult
     from headstart.studies.layers import LayersResult
     from headstart.studies.select import SelectResult
     from headstart.terms.base import Term
@@ -77,12 +79,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {
-    "headstart.api": ("adapt", "advise", "compare", "fit", "read", "select", "study_layers"),
+    "headstart.api": ("adapt", "advise", "compare", "fit", "read", "select", "study_data_size", "study_layers"),
     "headstart.balance.base": ("Balance",),
     "headstart.balance.fixed": ("Fixed",),
     "headstart.catalog.adapt": ("AdaptConfig", "BackboneConfig", "DataConfig", "ReadingConfig"),
     "headstart.catalog.advise": ("AdviseConfig",),
     "headstart.catalog.compare": ("CompareConfig",),
+    "headstart.catalog.data_size": ("DataSizeConfig",),
     "headstart.catalog.select": ("Candidate", "SelectConfig"),
     "headstart.catalog.strategies": (
         "EarlyProbeConfig",
@@ -130,6 +133,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.studies.adapt": ("AdaptResult",),
     "headstart.studies.advise": ("AdviseResult",),
     "headstart.studies.compare": ("CompareResult",),
+    "headstart.studies.data_size": ("DataSizeResult",),
     "headstart.studies.layers": ("LayersResult",),
     "headstart.studies.select": ("SelectResult",),
     "headstart.terms.base": ("Term",),
@@ -165,6 +169,8 @@ __all__ = [
     "DataConfig",
     "DataError",
     "DataSet",
+    "DataSizeConfig",
+    "DataSizeResult",
     "DiskFull",
     "Drive",
     "EarlyProbeConfig",
@@ -226,6 +232,7 @@ __all__ = [
     "select",
     "solve",
     "standard_view",
+    "study_data_size",
     "study_layers",
     "task_of",
 ]

@@ -15,6 +15,7 @@ from torch import nn
 from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
 from headstart.catalog.advise import AdviseConfig
 from headstart.catalog.compare import CompareConfig
+from headstart.catalog.data_size import DataSizeConfig
 from headstart.catalog.select import SelectConfig
 from headstart.catalog.study import ArchitectureConfig, LayersConfig
 from headstart.data.prepare import DataSet, prepare
@@ -35,12 +36,14 @@ from headstart.studies.advise import AdviseResult
 from headstart.studies.advise import advise as advise_study
 from headstart.studies.compare import CompareResult
 from headstart.studies.compare import compare as compare_study
+from headstart.studies.data_size import DataSizeResult
+from headstart.studies.data_size import data_size as data_size_study
 from headstart.studies.layers import LayersResult
 from headstart.studies.layers import layers as layers_study
 from headstart.studies.select import SelectResult
 from headstart.studies.select import select as select_study
 
-Config = TypeVar("Config", AdaptConfig, AdviseConfig, CompareConfig, LayersConfig, SelectConfig)
+Config = TypeVar("Config", AdaptConfig, AdviseConfig, CompareConfig, DataSizeConfig, LayersConfig, SelectConfig)
 
 
 def run_adapt(
@@ -80,6 +83,16 @@ def run_study_layers(
     with _interruptible():
         result = layers_study(config, data=data, backbone=backbone, listeners=listeners)
         render(result.folder)
+        return result
+
+
+def run_study_data_size(
+    config: DataSizeConfig, *, data: Any = None, backbone: nn.Module | Net | None = None, listeners: Sequence[Listener] = ()
+) -> DataSizeResult:
+    """`headstart study data-size`: learn from growing parts, then render the report. Ctrl-C keeps every finished run."""
+    with _interruptible():
+        result = data_size_study(config, data=data, backbone=backbone, listeners=listeners)
+        distributed.first(lambda: render(result.folder))
         return result
 
 
@@ -184,6 +197,20 @@ def compare(
         settings["strategies"] = (strategies,) if isinstance(strategies, str) else tuple(strategies)
     config, objects = _given(CompareConfig, data, backbone, out, settings)
     return run_compare(config, **objects)
+
+
+def study_data_size(
+    data: Any, backbone: str | nn.Module | Net | None = None, *, out: str | Path = "runs/study-data-size", **settings: Any
+) -> DataSizeResult:
+    """Learn from growing parts of the images in three ways - pipeline, end-to-end, transfer - and see where they cross.
+
+    data, backbone, out  as of `adapt`
+    settings             any field of `DataSizeConfig`, `BackboneConfig` or `DataConfig`, e.g. `draws=5`, `ways=("probe",)`
+
+    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
+    """
+    config, objects = _given(DataSizeConfig, data, backbone, out, settings)
+    return run_study_data_size(config, **objects)
 
 
 def select(

@@ -34,15 +34,13 @@ class Way:
 
 
 BEST_PIPELINE, BY_WAY_OF = "pipeline", "pipeline_intermediate"
-_HAND = "hand-designed features (gradients, colours, textures), scaled"
+HAND = "hand-designed features (gradients, colours, textures), scaled"
 WAYS: tuple[Way, ...] = (
-    Way(
-        BEST_PIPELINE, "pipeline", "Pipeline", f"{_HAND}, and the classical model that cross-validates best", True, "", True
-    ),
-    Way("pipeline_logistic", "pipeline", "Pipeline, logistic regression", f"{_HAND}, and logistic regression"),
-    Way("pipeline_svm", "pipeline", "Pipeline, SVM", f"{_HAND}, and a linear support vector machine"),
-    Way("pipeline_forest", "pipeline", "Pipeline, forest", f"{_HAND}, and a random forest", seeded=True),
-    Way(BY_WAY_OF, "pipeline", "Pipeline in two steps", f"{_HAND}, predicting {{column}} first and then the class", True),
+    Way(BEST_PIPELINE, "pipeline", "Pipeline", f"{HAND}, and the classical model that cross-validates best", True, "", True),
+    Way("pipeline_logistic", "pipeline", "Pipeline, logistic regression", f"{HAND}, and logistic regression"),
+    Way("pipeline_svm", "pipeline", "Pipeline, SVM", f"{HAND}, and a linear support vector machine"),
+    Way("pipeline_forest", "pipeline", "Pipeline, forest", f"{HAND}, and a random forest", seeded=True),
+    Way(BY_WAY_OF, "pipeline", "Pipeline in two steps", f"{HAND}, predicting {{column}} first and then the class", True),
     Way("scratch", "end-to-end", "From scratch", "the same network, all weights drawn at random", True, "retrain", True),
     Way("probe", "transfer", "Linear probe", "frozen backbone, linear head", True, "probe"),
     Way(

@@ -29,6 +29,8 @@ SIDE = 96
 """Larger pictures are reduced to this side: finer gradients are texture, which the binary patterns see."""
 FOLDS = 3
 """Of the cross-validation inside a training part that chooses strengths and models."""
+TREES = 100
+"""In a forest."""
 _BINS = 16
 _LEAST = 24
 """Side to which smaller pictures are enlarged, so that a cell has pixels to count."""
@@ -121,7 +123,7 @@ def _svm(strength: float, seed: int) -> Any:
 def _forest(leaf: float, seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier
 
-    return RandomForestClassifier(200, min_samples_leaf=int(leaf), random_state=seed, n_jobs=1)
+    return RandomForestClassifier(TREES, min_samples_leaf=int(leaf), random_state=seed, n_jobs=1)
 
 
 MODELS: dict[str, Model] = {
