@@ -8,6 +8,7 @@ from typing import Any
 
 import headstart
 from headstart.metrics.cost import format_bytes, format_count, format_flops, format_seconds
+from headstart.metrics.paired import Difference
 from headstart.nets.cost import block_flops
 from headstart.nets.net import count_parameters
 from headstart.studies.compared import Comparison, Entry, Pairs, Standing, between, interval_of, pairs_of, stand
@@ -39,19 +40,7 @@ def summarise(c: Comparison, seconds: Mapping[str, float]) -> dict[str, Any]:
             "epochs": c.plan.epochs if c.plan is not None else None,
             "metric": "balanced accuracy" if c.config.class_weights else "accuracy",
             "strategies": [{**_row(c, entry), "limits": limits(c, entry, pairs)} for entry in c.entries],
-            "pairs": [
-                {
-                    "a": a,
-                    "b": b,
-                    "difference": d.mean,
-                    "interval": [d.low, d.high],
-                    "p_value": d.p_value,
-                    "decided": d.decided,
-                    "detectable": d.detectable,
-                    "method": d.method,
-                }
-                for (a, b), d in pairs.items()
-            ],
+            "pairs": [_pair(a, b, one) for (a, b), one in pairs.items()],
             "source": _source(c),
             "best": standing.best,
             "equals": standing.equals,
@@ -67,6 +56,12 @@ def summarise(c: Comparison, seconds: Mapping[str, float]) -> dict[str, Any]:
         }
     )
     return summary
+
+
+def _pair(a: str, b: str, d: Difference) -> dict[str, Any]:
+    """Arm a minus arm b."""
+    found = {"difference": d.mean, "interval": [d.low, d.high], "p_value": d.p_value, "decided": d.decided}
+    return {"a": a, "b": b, **found, "detectable": d.detectable, "method": d.method}
 
 
 def _source(c: Comparison) -> dict[str, Any]:

@@ -72,7 +72,8 @@ class Entry:
 
     def looked(self, what: str) -> float:
         """Mean of one field of the looks."""
-        return float(np.mean([getattr(look, what) for look in self.looks.values()]))
+        values = [float(getattr(look, what)) for look in self.looks.values()]
+        return values[0] if len(set(values)) == 1 else float(np.mean(values))  # a mean of equals may be rounded
 
 
 @dataclass(frozen=True)
