@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -61,7 +62,7 @@ def again(command: str, config: Any, given: Sequence[str] = ()) -> str:
 
 
 def _command(command: str, config: Any) -> str:
-    words = ["headstart", command, str(config.data), "--out", str(config.out)]
+    words = ["headstart", *command.split(), str(config.data), "--out", str(config.out)]
     for name, value in _changed(config, type(config)(data=config.data)):
         flag = name.replace("_", "-")
         if isinstance(value, bool):
@@ -76,7 +77,8 @@ def _call(command: str, config: Any, given: Sequence[str]) -> str:
     words = [first, *(["backbone"] if "backbone" in given else []), f"out={str(config.out)!r}"]
     for name, value in _changed(config, type(config)(data=config.data)):
         words.append(f"{name}={str(value)!r}" if isinstance(value, Path) else f"{name}={value!r}")
-    return f"headstart.{command}({', '.join(words)})"
+    name = re.sub("[ -]", "_", command)
+    return f"headstart.{name}({', '.join(words)})"
 
 
 def _changed(config: Any, default: Any) -> list[tuple[str, Any]]:
