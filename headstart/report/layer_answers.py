@@ -49,7 +49,8 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
         text = "This study ended before there were any answers."
         return Verdict("unfinished", "Not finished", text, ("The same command with --resume goes on from there.",), ())
     tone = "undecided" if not held or any(one.style == "open" for one in held) else "decided"
-    kicker = "Answered" if not held else f"{sum(one.style == 'holds' for one in held)} of {len(held)} claims hold here"
+    kept = sum(one.style == "holds" for one in held)
+    kicker = f"{kept} of {len(held)} claims {'holds' if kept == 1 else 'hold'} here" if held else "Answered"
     short = _in_short(summary)
     first = short or (said[0] if said else "What the paper claims, tested on these images.")
     after = (*said[1:], *([tally(held)] if held else []))
@@ -152,14 +153,13 @@ def claims(summary: Mapping[str, Any]) -> list[Claim]:
         holds = row.get("holds")
         style, outcome = OUTCOMES[holds if isinstance(holds, bool) else None]
         told = re.sub(r"^(Holds|Does not hold|Undecided): ", "", str(row.get("sentence") or ""))
-        said = words.sentence(words.grouped(told)) if told[:1].islower() else _said(told)
-        rows.append(Claim(_said(row.get("claim") or "unnamed"), style, outcome, said))
+        rows.append(Claim(_said(row.get("claim") or "unnamed"), style, outcome, _said(told)))
     return rows
 
 
 def _said(value: Any) -> str:
-    """The study's own sentence; a block's name at its start (conv1) keeps its small letter."""
-    text = words.grouped(str(value or ""))
-    if not text or text.split(" ", 1)[0].isalpha():
-        return words.sentence(text)
-    return text if text[-1] in ".!?" else f"{text}."
+    """The study's own sentence, with true minus signs; a block's name at its start (conv1) keeps its small letter."""
+    text = re.sub(r"(?<![\w.])-(?=\d)", words.MINUS, words.grouped(str(value or "")))
+    if any(letter.isdigit() for letter in text.split(" ", 1)[0]):
+        return text if text[-1] in ".!?" else f"{text}."
+    return words.sentence(text)

@@ -150,8 +150,9 @@ def accuracies(summary: Mapping[str, Any]) -> Figure | None:
         if traces:
             panels.append(Panel(f"Here, {HALVES[halves].name}", _both(traces, names)))
             of = "unlike" if halves == "unlike" else "like"
-            panels.append(Panel(f"The paper, {HALVES[of].name} of ImageNet", _both(_paper(of), _paper_names())))
-            drawn |= {trace.name: trace for trace in traces}
+            theirs = _paper(of)
+            panels.append(Panel(f"The paper, {HALVES[of].name} of ImageNet", _both(theirs, _paper_names())))
+            drawn |= {trace.name: trace for trace in [*theirs, *traces]}
             lead.append(_accuracy_lead(traces, HALVES[halves].name))
     if not panels:
         return None
@@ -220,11 +221,13 @@ def changes(summary: Mapping[str, Any]) -> Figure | None:
         ours.append(Trace(name, "random plus" if place else "random", "triangle", means))
     if not ours:
         return None
+    theirs = _paper_changes()
+    shown = {one.name: one for one in [*ours, *theirs]}
     said = {kind.name: kind.what for kind in HALVES.values()}
-    key = [(sample(one), one.name, said.get(one.name, KINDS["random"].what)) for one in ours]
+    key = [(sample(one), one.name, said.get(one.name, KINDS["random"].what)) for one in shown.values()]
     panels = [
         Panel("Here", _both(ours, names, change=True)),
-        Panel("The paper", _both(_paper_changes(), _paper_names(), change=True)),
+        Panel("The paper", _both(theirs, _paper_names(), change=True)),
     ]
     caption = (
         "Percentage points against base of the same target; zero is base itself. Here upright lines are intervals, in the "

@@ -98,8 +98,8 @@ def crossing(contests: Sequence[Contest]) -> float | None:
 def _from(contests: Sequence[Contest]) -> str:
     start = crossing(contests)
     if start is not None:
-        return f"tuned ahead from {words.count(start)}"
-    return "tuned nowhere ahead"
+        return f"ahead from {words.count(start)}"
+    return "ahead nowhere for sure"
 
 
 def _lead(groups: Mapping[int, Sequence[Contest]], halves: str) -> str:
@@ -131,8 +131,8 @@ def scratch() -> Scratch:
         return line_chart(series, width, 190, spoken, x_ticks=ticks, y_range=(0.0, 0.6))
 
     lead = (
-        f"The paper's network, learned from scratch on fewer images of each of the 1000 classes, learned nothing below "
-        f"{first.per_class} of a class, where it got {words.percent(first.accuracy)} right; with all "
+        f"The paper's network, learned from scratch on fewer images of each of the 1000 classes, learned next to nothing "
+        f"below {first.per_class} of a class, where it got {words.percent(first.accuracy)} right; with all "
         f"{words.count(found[-1].per_class)} it got {words.percent(found[-1].accuracy)}."
     )
     caption = (

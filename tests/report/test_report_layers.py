@@ -65,15 +65,18 @@ def test_the_page_holds_everything(layers_maker: Maker) -> None:
         assert f"Here, {halves} halves" in text
         assert f"The paper, {halves} halves of ImageNet" in text
     assert "holds BnB dips in the middle (co-adaptation)." in text
-    assert "undecided AnB+ generalises better than base. AnB+ less base, mean of n = 1, 2, 3: 1.0 points" in text
+    assert (
+        "undecided AnB+ generalises better than base. AnB+ less base, mean of n = 1, 2, 3: 1.0 points (−0.2 to 2.2)." in text
+    )
     assert "does not hold Random weights are worse" in text
     assert "from 2 000 images at n = 4 and 500 images at n = 7; for the other cuts not for sure" in text
-    assert "learned nothing below 250 of a class, where it got 38.4 % right; with all 1 300 it got 55.2 %" in text
+    assert "learned next to nothing below 250 of a class, where it got 38.4 % right; with all 1 300 it got 55.2 %" in text
     assert "The first layer has 16 filters of 5 x 5 weights over 3 channels." in text
     assert page.count("data:image/png") == 2
     assert "All 288 runs" in text
     assert "AnB, n = 7 B > A like 0 0 5 000 10" in text
     assert "Split 1, seed 1 Classes of Split 1, seed 1 A cat, deer, dog, frog B airplane, automobile, ship, truck" in text
+    assert "holds Fine-tuning recovers the dip." in text
     assert "BnB n=3 split 0 seed 1 Its worker died twice (killed by signal 9)." in text
     assert "headstart study layers pictures/cifar10" in text
     assert "Missing from this folder" not in text
@@ -152,6 +155,15 @@ def test_runs_on_fewer_images_are_in_no_dot_of_the_first_figure() -> None:
     found = summary()
     few = [{**row, "images": 50} for row in found["runs"] if row["kind"].startswith("transfer")]
     assert accuracies({**found, "runs": [*found["runs"], *few]}) == accuracies(found)
+
+
+def test_the_key_names_what_only_the_paper_has() -> None:
+    found = summary()
+    like = {**found, **{key: [row for row in found[key] if row["halves"] == "like"] for key in ("runs", "curves")}}
+    figure = changes(like)
+    assert figure
+    assert [name for _, name, _ in figure.key] == ["like halves", "random weights", "unlike halves"]
+    assert [panel.title for panel in figure.panels] == ["Here", "The paper"]
 
 
 def test_drops_by_halves_have_panels_of_their_own() -> None:
