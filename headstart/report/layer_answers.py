@@ -61,7 +61,11 @@ def _in_short(summary: Mapping[str, Any]) -> str:
     """Which layers are general and which specific, without the numbers; empty where the study does not list them."""
     found = next((table_of(row.get("numbers")) for row in rows_of(summary.get("answers"))), {})
     names, parts = cut_names(summary), []
-    for key, word in (("general", "general"), ("specific", "specific to what was learned"), ("undecided", "undecided")):
+    for key, word in (
+        ("general", "general"),
+        ("specific", "specific to the classes learned on"),
+        ("undecided", "undecided"),
+    ):
         listed = found.get(key) if isinstance(found.get(key), list) else []
         ns = [n for value in listed or () if (n := cut_of(value)) is not None]
         if ns:

@@ -221,7 +221,7 @@ def changes(summary: Mapping[str, Any]) -> Figure | None:
         ours.append(Trace(name, "random plus" if place else "random", "triangle", means))
     if not ours:
         return None
-    theirs = _paper_changes()
+    theirs = _paper_changes("random, the paper's" if several else "random weights")
     shown = {one.name: one for one in [*ours, *theirs]}
     said = {kind.name: kind.what for kind in HALVES.values()}
     key = [(sample(one), one.name, said.get(one.name, KINDS["random"].what)) for one in shown.values()]
@@ -258,11 +258,11 @@ def _range(one: Mark) -> str:
     return f" ({words.points_range(one.span)})" if one.span else ""
 
 
-def _paper_changes() -> list[Trace]:
+def _paper_changes(random: str) -> list[Trace]:
     found = []
     for key, halves, kind in (
         *(("transfer", name, HALVES[name]) for name in ("like", "unlike")),
-        ("random", "none", replace(KINDS["random"], name="random weights")),
+        ("random", "none", replace(KINDS["random"], name=random)),
     ):
         rows = yosinski2014.curve(key, halves)
         means = [Mark(one.n, one.relative, one.relative_spread if one.runs > 1 else None) for one in rows]

@@ -54,7 +54,9 @@ def test_the_page_holds_everything(layers_maker: Maker) -> None:
     page = page_of(layers_maker())
     text = plain(page)
     assert [name for name in SECTIONS if f'id="{name}"' not in page] == []
-    assert "Of the layers, conv1 is general; conv3 to fc7 are specific to what was learned; conv2 is undecided." in text
+    assert (
+        "Of the layers, conv1 is general; conv3 to fc7 are specific to the classes learned on; conv2 is undecided." in text
+    )
     assert "Specificity, fc7 +7.0 points General conv1" in text
     assert "Share 26.0 % At fc7 Decided yes" in text
     assert "First specific none" in text
