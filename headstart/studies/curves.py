@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any
@@ -45,6 +45,7 @@ class Study:
     found: Sequence[Answered]
     failed: Sequence[Failed]
     middle: Middle | None = None
+    training: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def grids(self) -> Grids:
@@ -119,6 +120,7 @@ def summary(study: Study, given: Sequence[str] = ()) -> dict[str, Any]:
         "sizes": list(study.sizes),
         "draws": config.draws,
         "all_images": len(splits.train),
+        "training": dict(study.training),
         "ways": [_way(way) for way in study.ways],
         "runs": [_run(one) for one in found],
         "curves": [_point(study, way, images) for way in study.ways for images in study.sizes if _has(study, way, images)],

@@ -164,10 +164,11 @@ class _Study:
             learners.warm(points)
         with opening.phase("runs", f"{len(points)} runs, for up to {self.budget:.0f} s"):
             found, failed = self._carry_out(learners, points)
+        training = {"share": learners.factor} if any(map(is_trained, self.ways)) and config.epochs is None else {}
         if not found:
             raise TrainingError("every run failed: " + "; ".join(f"{one.run}: {one.reason}" for one in failed[:3]))
         with opening.phase("curves", "drawing curves and finding where they cross"):
-            study = curves.Study(config, net, data, splits, self.ways, sizes, found, failed, learners.middle)
+            study = curves.Study(config, net, data, splits, self.ways, sizes, found, failed, learners.middle, training)
             summary = curves.summary(study, self.given)
         summary["seconds"] = round(time.monotonic() - began, 2)
         summary["seconds_by_phase"] = {name: round(value, 2) for name, value in opening.seconds.items()}
