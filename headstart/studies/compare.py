@@ -171,13 +171,15 @@ class _Job:
         frozen = [entry.arm.name for entry in self.entries if entry.arm.frozen]
         trained = [entry.arm.name for entry in self.entries if not entry.arm.frozen]
         if frozen:
-            with self.opening.phase("frozen", f"{len(frozen)} ways on frozen features, on every fold"):
+            with self.opening.phase("frozen_ways", f"{len(frozen)} on frozen features, on every fold"):
                 self._all(races, frozen)
         if not trained:
             return None
         plan = self._plan(net, races, pace)
         there = [name for name in trained if name in plan.arms]
-        with self.opening.phase("train", f"{len(there)} ways that train, for {plan.epochs} epochs each, on every fold"):
+        with self.opening.phase(
+            "trained_ways", f"{len(there)} ways that train, for {plan.epochs} epochs each, on every fold"
+        ):
             self._all(races, there)
         return plan
 
@@ -189,7 +191,7 @@ class _Job:
             interrupt.check()
             self.log.tick(done, total, "reading images of the source")
 
-        with self.opening.phase("source", "asking the network what it came with"):
+        with self.opening.phase("source_images", "asking the network what it came with"):
             cache, path = self.folder.work / "data", self.config.source
             made: SourceTask = distributed.first(
                 lambda: read_source(net, own, path, self.config.images, cache=cache, progress=progress)
@@ -228,7 +230,7 @@ class _Job:
             return 0.0
         race, path = races[0], self._kept_pace
         known = self.folder.resumed and path.exists()
-        with self.opening.phase("pace", "timing a little training"):
+        with self.opening.phase("timing", "timing a little training"):
             if distributed.share(known):
                 return float(kept(path, dict, self.log)["pace"])
             part = race.task.take(race.folds[0][0])

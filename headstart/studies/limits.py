@@ -13,6 +13,8 @@ _FULL = 0.995
 """Training accuracy from which the images learned from count as fitted."""
 _CLOSE = 0.005
 """Gaps that are called none."""
+_BRIEF = 5.0
+"""Seconds below which points a minute say nothing."""
 
 
 def limits(c: Comparison, entry: Entry, pairs: Pairs) -> list[str]:
@@ -75,8 +77,9 @@ def _gain(c: Comparison, e: Entry, pairs: Pairs) -> str:
     told = f"{100 * gain:+.1f} points against {base.arm.name}, the quickest, for {format_seconds(more)} more a fold"
     if not decided:
         return f"Cost against gain: {told}; the difference is not decided, so the time may buy nothing."
-    rate = 100 * gain / (more / 60) if more > 0 else float("inf")
-    return f"Cost against gain: {told}, which is {rate:+.3g} points a minute."
+    if more < _BRIEF:
+        return f"Cost against gain: {told}."
+    return f"Cost against gain: {told}, which is {100 * gain / (more / 60):+.3g} points a minute."
 
 
 def _kept(c: Comparison, e: Entry) -> str:
