@@ -30,6 +30,7 @@ Grids = dict[tuple[str, int], Floats]
 AHEAD = (2, 4)
 """Multiples of the largest size at which every curve is extrapolated."""
 SURE = 0.95
+ONE_DRAW = "At some sizes this rests on one draw: others could move it by more than that."
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +227,8 @@ def _crossed(
     sizes, mean = list(gaps), np.array([np.nanmean(gap) for gap in gaps.values()])
     found = crossing(sizes, mean, np.stack([redrawn.means(gap) for gap in gaps.values()], 1))
     later = _later(study, a, b, found, drawn) if found.images is None else None
+    draws = min(int(np.isfinite(gap).all(1).sum()) for gap in gaps.values())
+    told = sentence(found, a.label, b.label, sizes, later)
     return {
         "a": a.name,
         "b": b.name,
@@ -235,7 +238,8 @@ def _crossed(
         "sure": found.sure,
         "headline": a.headline and b.headline,
         "extrapolated": later,
-        "sentence": sentence(found, a.label, b.label, sizes, later),
+        "draws": draws,
+        "sentence": told if draws > 1 else f"{told} {ONE_DRAW}",
     }
 
 

@@ -143,6 +143,7 @@ class _Study:
     budget: float
     ways: list[Way]
     given: tuple[str, ...] = ()
+    fits: dict[int, bool] = field(default_factory=dict)
 
     def run(self, source: Source, backbone: torch.nn.Module | Net | None, middle: dict[str, str] | None) -> DataSizeResult:
         began, config, opening = time.monotonic(), self.config, self.opening
@@ -227,7 +228,7 @@ class _Study:
         smallest = min(point.images for point in points)
         for done, point in enumerate(points):
             first = point.draw == 0 and point.images == smallest
-            why = "" if first or learners.kept(point) else self._obstacle(point, clock, trained_draws)
+            why = "" if first or learners.kept(point) else self._obstacle(point, clock, trained_draws, points)
             if distributed.share(why):
                 failed.append(Failed(point, why))
                 continue
@@ -244,23 +245,30 @@ class _Study:
             self.opening.log.tick(done + 1, len(points), "runs")
         return found, failed
 
-    def _obstacle(self, point: Point, clock: _Clock, trained_draws: int) -> str:
+    def _obstacle(self, point: Point, clock: _Clock, trained_draws: int, points: Sequence[Point]) -> str:
         """Why a run cannot be, or nothing. Ways that do not train take half of the time, so that the others have some."""
         trained = is_trained(point.way)
-        if trained and point.draw >= trained_draws:
-            return f"ways that train had {trained_draws} of {self.config.draws} draws, so that each could train long enough"
+        if trained and point.draw >= trained_draws and not self._whole_draw_fits(point.draw, clock, points):
+            return "no time was left for this draw of the ways that train, if each is to train long enough"
         share = 1.0 if trained or not any(map(is_trained, self.ways)) else 0.5
         if clock.spent + clock.expected(point) > share * self.budget:
             part = "" if share == 1.0 else "the half for ways that do not train of "
             return f"no longer fitted into {part}the budget of {self.budget:.0f} s"
         return ""
 
+    def _whole_draw_fits(self, draw: int, clock: _Clock, points: Sequence[Point]) -> bool:
+        """Whether time was left over for a draw that was not planned; decided when its first run would begin."""
+        if draw not in self.fits:
+            whole = sum(clock.expected(point) for point in points if point.draw == draw and is_trained(point.way))
+            self.fits[draw] = clock.spent + whole <= self.budget
+        return self.fits[draw]
+
     def _say(self, point: Point, done: int, total: int, left: float) -> None:
         text = f"  {point.images} images, draw {point.draw + 1} of {self.config.draws}: run {done + 1} of {total}"
         self.opening.log.event("phase", name="point", text=f"{text}, about {max(left, 1):.0f} s left")
 
     def _plan(self, learners: Learners, points: Sequence[Point]) -> dict[str, float]:
-        """Share of the usual length of training, and draws of ways that train, that fit into half of the time.
+        """Share of the usual length of training, and draws of ways that train, that fit into their part of the time.
 
         Draws are given up before training becomes much shorter: a way stopped early says little about itself.
         """
@@ -268,7 +276,8 @@ class _Study:
         usual = [sum(learners.estimate(point) for point in points if point.draw == draw) for draw in range(draws)]
         if self.config.epochs is not None or not sum(usual):
             return {"factor": 1.0, "draws": draws}
-        shares = {count: min(1.0, 0.5 * self.budget / sum(usual[:count])) for count in range(1, draws + 1)}
+        theirs = self.budget * (0.9 if all(is_trained(point.way) for point in points) else 0.5)
+        shares = {count: min(1.0, theirs / sum(usual[:count])) for count in range(1, draws + 1)}
         enough = [count for count, share in shares.items() if share >= _ENOUGH]
         count = max(enough, default=1)
         return {"factor": max(shares[count], _LEAST), "draws": count}

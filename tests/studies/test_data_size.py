@@ -6,6 +6,7 @@ import csv
 import json
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from headstart.nets.small import cifar_resnet
 from headstart.studies import curves, learners, pipeline
 from headstart.studies.crossings import Crossing
 from headstart.studies.data_size import DataSizeResult
-from headstart.studies.learners import Answered, Learners, Point
+from headstart.studies.learners import Answered, Learners, Point, is_trained
 from tests.engine.engine_toys import perceptron
 
 SIZE = 8
@@ -58,7 +59,7 @@ def study(out: Path, **settings: Any) -> DataSizeResult:
 @pytest.fixture(scope="module", autouse=True)
 def _few_trees() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "TREES", 5)
+        patch.setattr(pipeline, "TREES", 3)
         yield
 
 
@@ -200,11 +201,35 @@ def test_a_budget_that_is_too_short_leaves_runs_out_and_says_so(tmp_path: Path, 
     assert {run["way"] for run in found.summary["runs"]} == {"pipeline_logistic", "probe"}
 
 
+def test_draws_are_given_up_before_training_becomes_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three draws of 50 s at the usual length do not fit into nine tenths of 40 s; one does, at 0.72 of it."""
+    monkeypatch.setattr(Learners, "estimate", lambda self, point: 25.0 * is_trained(point.way))
+    real = Learners.run
+
+    def timed(self: Learners, point: Point) -> Answered:
+        found = real(self, point)
+        assert isinstance(found, Answered)
+        return replace(found, seconds=15.0)
+
+    monkeypatch.setattr(Learners, "run", timed)
+    found = study(tmp_path / "a", ways=("lpft",), sizes=(8, 32), draws=3, budget="40s", epochs=None).summary
+    assert found["training"] == {"share": pytest.approx(0.72)}
+    assert [(run["images"], run["draw"]) for run in found["runs"]] == [(8, 0), (32, 0)]
+    assert len(found["failed"]) == 4
+    assert {one["reason"].partition(",")[0] for one in found["failed"]} == {
+        "no time was left for this draw of the ways that train"
+    }
+
+
 def test_vectors_have_no_pictures(tmp_path: Path) -> None:
-    found = study(tmp_path / "a", ways=("pipeline", "end-to-end", "transfer"))
+    found = study(tmp_path / "a", ways=("pipeline", "end-to-end", "transfer"), sizes=(8, 32), draws=1)
     told = {way["name"]: way["description"] for way in found.summary["ways"]}
     assert told["pipeline"] == "the numbers, scaled, and the classical model that cross-validates best"
     assert found.summary["failed"] == []
+    assert found.summary["crossings"]
+    for row in found.summary["crossings"]:
+        assert row["draws"] == 1
+        assert row["sentence"].endswith(curves.ONE_DRAW)
 
 
 @pytest.fixture
