@@ -182,8 +182,8 @@ def plan_race(
 
     Arms are taken in their order, the advised one first, as long as all can train for a few epochs; one that does not fit is
     passed over for cheaper ones behind it. What time is left makes the training longer, up to five hundred steps (BiT's rule
-    for under 20 000 images). An advised arm always takes part, for a few epochs and on as many folds as there is time for: its
-    regret is to be measured. Where not even one fold of it fits, or no arm was advised and none fits, two epochs it is.
+    for under 20 000 images). An advised arm always takes part, for a few epochs and on as many folds as there is time for:
+    its regret is to be measured. Where not even one fold of it fits, or no arm was advised and none fits, two epochs it is.
     """
     frozen = [arm for arm in arms if arm.frozen]
     trained = sorted((arm for arm in arms if not arm.frozen), key=lambda arm: arm.name != advised)
