@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,7 +111,7 @@ def _subtitle(run: RunFolder) -> str:
 def verdict(summary: Mapping[str, Any]) -> Verdict:
     """Which is best, in the run's own sentence; undecided is said to be undecided."""
     rows = [row for row in strategies_of(summary) if _measured(row)]
-    sentence = words.grouped(str(summary.get("sentence") or ""))
+    sentence = _told(str(summary.get("sentence") or ""))
     if not rows or not sentence:
         text = "This run ended before the strategies could be compared."
         more = "The same command with --resume goes on from there."
@@ -124,6 +125,11 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
     missing = f"Not compared: {words.listed(late)}; the table says why." if late else ""
     after = tuple(filter(None, (alike, missing, "Nothing was chosen or saved.")))
     return Verdict("decided" if decided else "undecided", kicker, sentence, after, _facts(summary, rows))
+
+
+def _told(text: str) -> str:
+    """A sentence of the run with its numbers as on the rest of the page."""
+    return re.sub(r"(?<![\w-])-(?=\d)", words.MINUS, words.grouped(text))
 
 
 def _facts(summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[Fact, ...]:
@@ -183,7 +189,7 @@ def row_of(row: Mapping[str, Any], summary: Mapping[str, Any]) -> Row:
         scores=_scores(row),
         costs=_costs(row),
         outcome="" if _measured(row) else words.sentence(f"{ended}: {reason}" if reason else ended),
-        limits=[words.grouped(text) for text in sentences(row.get("limits"))],
+        limits=[_told(text) for text in sentences(row.get("limits"))],
     )
 
 

@@ -171,6 +171,8 @@ def _names(spots: Sequence[Spot], at: Mapping[str, tuple[float, float]], frame: 
             boxes, key=lambda one: _in_the_way((one[0], one[0] + wide, one[1] - 10, one[1] + 3), taken, frame)
         )
         taken.append((left, left + wide, base - 10, base + 3))
+        if abs(base - 4 - y) > 12:  # too far off to be seen to belong there
+            parts.append(line(x, y, anchor + (-2 if side == "start" else 2), base - 4, "line thin"))
         parts.append(label(anchor, base, spot.name, anchor=side if side == "end" else None, size=SMALL))
     return parts
 

@@ -298,7 +298,7 @@ class _Job:
             self.log.event("warning", text=f"{arm.label} diverged on fold {fold + 1} and is not compared: {trial.why}")
             return
         entry.trials[seed, fold] = trial
-        entry.looks[seed, fold] = race.looks[arm.name, fold]
+        entry.looks[seed, fold] = distributed.share(race.looks.get((arm.name, fold)))  # the first process reads files
         self.log.event("trial", arm=arm.name, fold=fold, accuracy=trial.accuracy, seconds=round(trial.seconds, 3))
 
     def _count(self, net: Net, race: ObservedRace, machine: Machine) -> None:

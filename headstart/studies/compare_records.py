@@ -167,10 +167,11 @@ def as_text(summary: Mapping[str, Any]) -> str:
     """The comparison for a terminal."""
     data, epochs = summary["data"], summary["epochs"]
     trained = "" if epochs is None else f"; {epochs} epochs of training"
+    where = f"{summary['folds']} folds" if summary["folds"] > 1 else "judged on the val split"
     seeds = "" if summary["seeds"] == 1 else f" x {summary['seeds']} seeds"
     lines = [
         f"{data['num_images']:,} images, {data['num_classes']} classes, {summary['backbone']['name']}; "
-        f"{summary['folds']} folds{seeds}{trained}",
+        f"{where}{seeds}{trained}",
         "",
         f"{'strategy':<18} {summary['metric'].rpartition(' ')[2]:>8}  {'95 % interval':<15} {'train':>6} {'source':>7} "
         f"{'trained':>8} {'stored':>8} {'training':>11} {'one answer':>11} {'s/fold':>8}",

@@ -48,7 +48,7 @@ def _fits(e: Entry) -> str:
     if gap <= _CLOSE:
         return f"It neither under- nor overfits measurably: {seen}."
     also = f", besides {100 * short:.1f} points that it does not fit" if training < _FULL else ""
-    return f"It overfits: {seen}, a gap of {100 * gap:.1f} points{also}; more or more varied images would help it."
+    return f"It overfits: {seen}, a gap of {100 * gap:.1f} points{also}; more, or more varied, images usually narrow it."
 
 
 def _spread(e: Entry) -> str:

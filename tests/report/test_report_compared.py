@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from made_compare import LATE, WAYS, make_compare, strategies, summary
+from test_report_browser import CHROMIUM, measured
 
 from headstart.report import page_of, words
 from headstart.report.compared_charts import Gap, Spot, difference_map, front, scatter
@@ -157,3 +158,16 @@ def test_names_in_the_scatter_stay_apart_and_inside(width: float) -> None:
         (a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]
     ]
     assert len(overlaps) <= (0 if width > 500 else 2)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium here to look at the page with")
+def test_in_chromium(tmp_path: Path) -> None:
+    """Nothing scrolls sideways on a phone or a desktop, nothing is fetched, and everything can be read."""
+    text = page(tmp_path)
+    long = page(tmp_path, "long", strategies=[{**row, "label": "a_long_label_without_a_space_" * 3} for row in strategies()])
+    pages = {"phone": (text, 390), "desktop": (text, 1100), "long": (long, 390)}
+    seen = measured(pages, tmp_path)
+    for name, (_, width) in pages.items():
+        assert seen[name]["width"] <= width, name
+        assert seen[name]["fetched"] == []
+        assert min(seen[name]["soft"], seen[name]["kicker"]) > 4.5

@@ -318,6 +318,18 @@ def test_without_images_of_the_source_the_reason_is_told(folder: Path, tmp_path:
     assert "Kept of the source: not known, as no images" in str(found)
 
 
+def test_a_validation_split_takes_the_place_of_folds(tmp_path: Path) -> None:
+    place = tmp_path / "data"
+    write(place / "train", 45)
+    write(place / "val", 30, 100)
+    found = compare(place, tmp_path / "run", strategies="probe,svm")
+    assert (found.summary["folds"], found.summary["seeds"]) == (1, 1)
+    assert [row["folds"] for row in found.summary["strategies"]] == [1, 1]
+    assert found.summary["pairs"][0]["method"] == "images"
+    assert "judged on the val split" in str(found)
+    assert "It varies" not in " ".join(found.summary["strategies"][0]["limits"])
+
+
 def test_the_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["compare", str(folder), "--backbone", "embedded", "--strategies", "probe,svm", "--folds", "2"]
     words += ["--out", str(tmp_path / "run"), "--json"]
