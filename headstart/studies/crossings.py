@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 TIMES = 2000
 """redrawings; the ends of an interval then move by a few per cent of its width from seed to seed"""
+_MOST = 40_000_000
+"""Numbers that are kept of all redrawings; with more test images than that allows they are fewer, 500 at least."""
 _FLOORS = np.linspace(0.0, 0.95, 20)
 """Floors that a fitted curve may have, as shares of the smallest error seen."""
 _FOR_A_FLOOR = 4
@@ -33,6 +35,7 @@ class Redrawn:
 
     def __init__(self, draws: int, images: int, seed: int, times: int = TIMES) -> None:
         rng = generator(seed, "crossings", draws, images)
+        times = min(times, max(_MOST // images, 500))
         self.times = times
         self._draws = rng.multinomial(draws, np.full(draws, 1 / draws), size=times).astype(np.float64)
         self._images = np.empty((times, images), np.float32)

@@ -224,7 +224,8 @@ class _Study:
         place = self.opening.folder.work / "plan.safetensors"
         plan = distributed.share(stored(place, lambda: self._plan(learners, points)))
         learners.factor, trained_draws = float(plan["factor"]), int(plan["draws"])
-        clock, found, failed = _Clock(learners), list[Answered](), list[Failed]()
+        clock = _Clock(learners, self.opening.seconds.get("features", 0.0))
+        found, failed = list[Answered](), list[Failed]()
         smallest = min(point.images for point in points)
         for done, point in enumerate(points):
             first = point.draw == 0 and point.images == smallest

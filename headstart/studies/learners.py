@@ -136,9 +136,7 @@ class Learners:
         rows = self.task.rows[np.unique(np.concatenate(list(self.parts.values())))]
         if any(_frozen(point.way) for point in todo):
             deep = any(point.way.name == "early_probe" for point in todo)
-            began = time.monotonic()
-            self.bank.get(self.net, self.task.store, rows, depths_of(self.net) if deep else [self.net.last])
-            self._passed["train"] = (time.monotonic() - began) / len(rows)
+            self._pass("train", self.net, rows, deep)
         if any(point.way.family == "pipeline" for point in todo):
             self._features("train", rows)
         if any(is_trained(point.way) for point in points):
@@ -203,7 +201,7 @@ class Learners:
         if _frozen(point.way):
             training += self._passed.get("train", 0.0) * point.images
         if arm.frozen:
-            self._pass_test(net)
+            self._pass("test", net, self.test.rows, len(net.head(self.task.name).reads) > 1)
             began = time.monotonic()
         logits = distributed.first(
             lambda: bank_answers(net, self.test, self.bank) if arm.frozen else answers(net, self.test)
@@ -212,16 +210,21 @@ class Learners:
         kept = count_parameters(net.blocks) + count_parameters(net.head(self.task.name))
         return Answered(point, logits.argmax(1) == self.test.targets, training, inference, kept, 0.0)
 
-    def _pass_test(self, net: Net) -> None:
-        """Features of the test images, when the first run has come to its end; timed once."""
-        if "test" not in self._passed:
-            deep = "early_probe" if len(net.head(self.task.name).reads) > 1 else ""
+    def _pass(self, which: str, net: Net, rows: NDArray[np.int64], deep: bool) -> None:
+        """Features of the frozen network, computed by one process; timed the first time."""
+
+        def once() -> float:
             began = time.monotonic()
-            self.bank.get(net, self.test.store, self.test.rows, depths_of(net) if deep else [net.last])
-            self._passed["test"] = (time.monotonic() - began) / len(self.test)
+            self.bank.get(net, self.task.store, rows, depths_of(net) if deep else [net.last])
+            return (time.monotonic() - began) / len(rows)
+
+        seconds = distributed.first(once)
+        self._passed.setdefault(which, seconds)
 
     def _pipeline(self, point: Point) -> Answered:
         """Hand-designed features, scaling and a classical model. One process learns for all."""
+        for which, task in (("train", self.task), ("test", self.test)):
+            self._features(which, task.rows)  # by all processes, as what they share must not be asked for by one alone
         return distributed.first(lambda: self._classical(point))
 
     def _classical(self, point: Point) -> Answered:

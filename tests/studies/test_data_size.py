@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 
 import headstart
 from headstart.catalog.data_size import WAYS, DataSizeConfig, Way, choose_ways
-from headstart.cli.main import COMMANDS, named
+from headstart.cli.main import COMMANDS, main, named
 from headstart.errors import ConfigError, DataError, InputError, NonFiniteLoss, TrainingError
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
@@ -254,6 +254,23 @@ def test_by_way_of_an_intermediate_label(manifest: Path, tmp_path: Path) -> None
     assert found["ways"][0]["description"].endswith("predicting shape first and then the class")
     assert "--intermediate shape" not in found["reproduce"]  # the network was given from Python
     assert "intermediate='shape'" in found["reproduce"]
+
+
+def test_from_the_command_line(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command it names repeats the run: the same runs with the same accuracies."""
+    out = tmp_path / "a"
+    words = [*("study", "data-size", str(manifest), "--out", str(out), "--backbone", "embedded", "--size", "16", "--json")]
+    words += [*("--ways", "pipeline_intermediate", "--intermediate", "shape", "--sizes", "12", "40", "--draws", "2")]
+    assert main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((out / "summary.json").read_text())
+    again = shlex.split(told["reproduce"])
+    assert again[:3] == ["headstart", "study", "data-size"]
+    assert main([*again[1:], "--overwrite", "--json"]) == 0
+    repeated = json.loads(capsys.readouterr().out)
+    assert [run["accuracy"] for run in repeated["runs"]] == [run["accuracy"] for run in told["runs"]]
+    assert main(["study", "data-size", str(manifest), "--ways", "prob"]) == 2
+    assert "did you mean probe" in capsys.readouterr().err
 
 
 def test_intermediate_columns_that_cannot_be(manifest: Path, tmp_path: Path) -> None:
