@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 import headstart
@@ -18,7 +16,6 @@ from headstart.catalog.adapt import BackboneConfig
 from headstart.catalog.strategies import Recipe
 from headstart.catalog.study import LayersConfig
 from headstart.data.arrays import VectorSamples
-from headstart.data.prepare import DataSet
 from headstart.data.sources import Source
 from headstart.engine import interrupt
 from headstart.engine.log import Listener
@@ -28,16 +25,16 @@ from headstart.metrics.cost import format_seconds
 from headstart.nets.build import build
 from headstart.nets.cost import block_flops
 from headstart.nets.library import parse_args
-from headstart.nets.net import Net, count_parameters
+from headstart.nets.net import Net
 from headstart.nets.small import convnet8
 from headstart.nets.sources import ready
 from headstart.seeding import seed_for
-from headstart.studies import layers_answers
 from headstart.studies.backbone import typical_side
 from headstart.studies.checks import check_kind, device_of
 from headstart.studies.layers_data import halves_of, read_data
-from headstart.studies.layers_plan import FROZEN, Cut, Job, Run, Split, cuts_of, grid, kinds_of
-from headstart.studies.layers_runs import Setup, right_of, write_filters
+from headstart.studies.layers_plan import FROZEN, Job, Run, cuts_of, grid, kinds_of
+from headstart.studies.layers_records import as_text, splits_record, summary_of
+from headstart.studies.layers_runs import Setup, write_filters
 from headstart.studies.opening import Opening, fingerprint_of, opened
 from headstart.studies.records import again, plain
 from headstart.studies.workers import Alone, Clock, Hands, OnRay, Processes, outcomes, ray_or_complain
@@ -163,7 +160,22 @@ class _Job:
             device=device_of(config.device),
         )
         records = self._grid(setup, jobs, net)
-        summary = self._summary(setup, records, net, cuts, splits, data, halves, began)
+        with opening.phase("answers", "comparing the runs"):
+            found = plain(
+                {
+                    **summary_of(
+                        config, setup, records, net, cuts, data, self.kinds, splits_record(splits, halves, config.seed)
+                    ),
+                    "filters": self._filters(setup, records),
+                    "failed": self.failed,
+                }
+            )
+        summary = found | {
+            "seconds_by_phase": {name: round(value, 2) for name, value in opening.seconds.items()},
+            "seconds": round(time.monotonic() - began, 2),
+            "reproduce": again("study layers", config, self.given),
+            "version": headstart.__version__,
+        }
         self.folder.write("summary.json", summary)
         if not self.failed:
             self.folder.clean()
@@ -183,7 +195,8 @@ class _Job:
         runs = [run for job in jobs for run in job.runs]
         records = {run: record for run in runs if (record := setup.done(run)) is not None}
         open_ = [job for job in jobs if any(run not in records for run in job.runs)]
-        costs = {job: sum(_cost(setup, run, net) for run in job.runs if run not in records) for job in open_}
+        flops = block_flops(net)
+        costs = {job: sum(_cost(setup, run, flops) for run in job.runs if run not in records) for job in open_}
         count = self._count(len(open_), setup.device)
         text = f"{len(runs)} runs, {len(runs) - len(records)} to do, by {count} {'worker' if count == 1 else 'workers'}"
         with self.opening.phase("runs", text):
@@ -240,86 +253,6 @@ class _Job:
 
     # --- the end -------------------------------------------------------------------------------------------------------
 
-    def _summary(
-        self,
-        setup: Setup,
-        records: Mapping[Run, dict[str, Any]],
-        net: Net,
-        cuts: Sequence[Cut],
-        splits: Sequence[Split],
-        data: DataSet,
-        names: Mapping[str, tuple[str, ...]],
-        began: float,
-    ) -> dict[str, Any]:
-        config = self.config
-        right: dict[Run, NDArray[np.float64]] = {run: right_of(record).astype(np.float64) for run, record in records.items()}
-        table = layers_answers.Table(right, cuts)
-        labels = {cut.n: _label(cut, net) for cut in cuts}
-        sizes = {
-            kind: min(len(half.train) for name, half in setup.halves.items() if name.startswith(kind)) for kind in self.kinds
-        }
-        with self.opening.phase("answers", "comparing the runs"):
-            answered = layers_answers.answers(table, labels) if right else []
-            summary = {
-                "command": "study layers",
-                "data": {
-                    "path": data.inspection.where,
-                    "source": config.source,
-                    "fingerprint": data.fingerprint,
-                    "num_images": data.inspection.num_images,
-                    "num_classes": len(data.classes),
-                    "images_per_half": sizes,
-                },
-                "backbone": {
-                    "name": (net.source or {}).get("name")
-                    or (net.source or {}).get("builder")
-                    or "a module given from Python",
-                    "parameters": count_parameters(net.blocks),
-                    "multiply_adds": sum(block_flops(net).values()),
-                    "input_size": net.input.size,
-                    "blocks": net.block_names,
-                },
-                "halves": " and ".join(self.kinds),
-                "settings": {
-                    "epochs": config.epochs,
-                    "batch_size": config.batch_size,
-                    "lr": config.lr,
-                    "fine_tuned": "at the full learning rate, as in the paper",
-                    "seeds": config.seeds,
-                    "splits": config.splits,
-                    "target_images": list(config.target_images),
-                },
-                "cuts": [
-                    {"n": cut.n, "block": cut.blocks[-1], "label": labels[cut.n], "parameters": cut.parameters}
-                    for cut in cuts
-                ],
-                "splits": [
-                    {
-                        "split": one.number,
-                        "seed": config.seed,
-                        "halves": one.halves,
-                        **{half: list(names[f"{one.halves} {one.number} {half}"]) for half in "AB"},
-                    }
-                    for one in splits
-                ],
-                "runs": [_record(run, record) for run, record in records.items()],
-                "curves": layers_answers.curves(table) if right else [],
-                **(layers_answers.separated(table) if right else {}),
-                "answers": answered,
-                "claims": layers_answers.claims(table) if right else [],
-                "overtaking": layers_answers.overtaking(table, sorted(set(config.target_images)), sizes)
-                if right and config.target_images
-                else [],
-                "filters": self._filters(setup, records),
-                "failed": self.failed,
-                "seconds_by_phase": {name: round(value, 2) for name, value in self.opening.seconds.items()},
-                "seconds": round(time.monotonic() - began, 2),
-                "reproduce": again("study layers", config, self.given),
-                "version": headstart.__version__,
-            }
-        found: dict[str, Any] = plain(summary)
-        return found
-
     def _filters(self, setup: Setup, records: Iterable[Run]) -> str | None:
         base = next((run for run in records if run.kind == "base"), None)
         if base is None or not write_filters(setup, base, self.folder.path / FILTERS):
@@ -359,9 +292,8 @@ def _identity(net: Net) -> str:
     return repr(sorted(net.source.items())) if net.source is not None else fingerprint_of(net)
 
 
-def _cost(setup: Setup, run: Run, net: Net) -> float:
+def _cost(setup: Setup, run: Run, flops: Mapping[str, int]) -> float:
     """Multiply-adds of a run, about: backward takes twice as many as forward, and a frozen part is computed once."""
-    flops = block_flops(net)
     images = len(setup.half(run).train)
     whole, cut = sum(flops.values()), sum(flops[name] for name in setup.cuts.get(run.n, ()))
     frozen = cut if run.kind in FROZEN else 0
@@ -371,39 +303,3 @@ def _cost(setup: Setup, run: Run, net: Net) -> float:
 def _ordered(jobs: Sequence[Job], costs: Mapping[Job, float]) -> list[Job]:
     """Long ones first, so that no worker is left with one at the end; bases before all, because others wait for them."""
     return sorted(jobs, key=lambda job: (job.runs[0].kind != "base", -costs[job]))
-
-
-def _label(cut: Cut, net: Net) -> str:
-    """The last block with weights that is transferred."""
-    return next(name for name in reversed(cut.blocks) if count_parameters(net.blocks[name]))
-
-
-def _record(run: Run, record: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: record[name] for name in ("images", "accuracy", "seconds", "epochs")}
-    return {name: value for name, value in asdict(run).items() if name != "images"} | kept
-
-
-def as_text(summary: Mapping[str, Any]) -> str:
-    """The study for a terminal: curves, then the three answers and the claims."""
-    lines = [f"{summary['data']['num_images']:,} images, {summary['halves']} halves, {len(summary['runs'])} runs"]
-    for halves in dict.fromkeys(row["halves"] for row in summary["curves"]):
-        rows = [row for row in summary["curves"] if row["halves"] == halves]
-        base = next((row for row in rows if row["kind"] == "base"), None)
-        if base is not None:
-            lines += ["", f"{halves} halves: base {_share(base)}; accuracy of the others by layers transferred:"]
-        letters = layers_answers.LETTERS
-        lines.append("  ".join(["n ", *(f"{name:<9}" for name in letters.values())]).rstrip())
-        for cut in summary["cuts"]:
-            found = {row["kind"]: row for row in rows if row["n"] == cut["n"]}
-            cells = [f"{100 * found[kind]['accuracy']:<9.1f}" if kind in found else " " * 9 for kind in letters]
-            lines.append("  ".join([f"{cut['n']:<2}", *cells, cut["label"]]))
-    for one in summary["answers"]:
-        lines += ["", one["question"], f"  {one['sentence']}"]
-    lines += ["", "the paper's claims:", *(f"  {one['claim']}\n    {one['sentence']}" for one in summary["claims"])]
-    lines += [f"failed: {one['run']}: {one['reason']}" for one in summary["failed"]]
-    return "\n".join([*lines, "", f"{summary['seconds']:.0f} s"])
-
-
-def _share(row: Mapping[str, Any]) -> str:
-    low, high = row["interval"]
-    return f"{100 * row['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
