@@ -33,7 +33,7 @@ from headstart.studies.costs import course_of
 from headstart.studies.observed import ObservedRace
 from headstart.studies.opening import Opening, fingerprint_of, opened
 from headstart.studies.race import Arm, Divergence
-from headstart.studies.source_task import OwnHead, SourceTask, check_known, check_named, own_head, read_source
+from headstart.studies.source_task import NOT_ASKED, OwnHead, SourceTask, check_known, check_named, own_head, read_source
 from headstart.studies.splitting import Splits
 
 
@@ -146,7 +146,7 @@ class _Job:
         with opening.phase("network", "loading the network"):
             net = opening.load(source, backbone)
             chosen(all_arms(net, base_recipe(net, 1, mirror=True, class_weights=False), seed=0), config.wanted)
-            own = own_head(net, config.network, backbone)
+            own = NOT_ASKED if config.source is None else own_head(net, config.network, backbone, seed=config.seed)
             check_known(config.source, own)
         machine = Machine(device=device_of(config.device), cache=self.folder.work / "cache")
         net.to(machine.device)

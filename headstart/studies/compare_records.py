@@ -74,8 +74,8 @@ def _source(c: Comparison) -> dict[str, Any]:
             "before": c.origin.before,
             "reason": "",
         }
-    reason = c.own if isinstance(c.own, str) else "no images of the source were given (--source)"
-    return {"path": c.config.source, "images": 0, "split": None, "before": None, "reason": reason}
+    assert isinstance(c.own, str)  # a head whose images cannot be had is an error
+    return {"path": c.config.source, "images": 0, "split": None, "before": None, "reason": c.own}
 
 
 def _row(c: Comparison, e: Entry) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def as_text(summary: Mapping[str, Any]) -> str:
         f"{data['num_images']:,} images, {data['num_classes']} classes, {summary['backbone']['name']}; "
         f"{where}{seeds}{trained}",
         "",
-        f"{'strategy':<18} {summary['metric'].rpartition(' ')[2]:>8}  {'95 % interval':<15} {'train':>6} {'source':>7} "
+        f"{'strategy':<18} {summary['metric'].partition(' ')[0]:>8}  {'95 % interval':<15} {'train':>6} {'source':>7} "
         f"{'trained':>8} {'stored':>8} {'training':>11} {'one answer':>11} {'s/fold':>8}",
     ]
     rows = sorted(summary["strategies"], key=lambda row: -(row["accuracy"] or 0.0))

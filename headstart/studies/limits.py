@@ -43,7 +43,11 @@ def _fits(e: Entry) -> str:
     gap, short = training - held_out, 1 - training
     seen = f"{100 * training:.1f} % right on the images it learned from, {100 * held_out:.1f} % on held-out ones"
     if training < _FULL and short > gap:
-        why = "the frozen features under a linear head do not separate the rest" if e.arm.frozen else "it is not trained out"
+        why = (
+            "the frozen features under a linear head do not separate the rest"
+            if e.arm.frozen
+            else "its training does not reach the rest"
+        )
         return f"It underfits: {seen}; {why} ({100 * short:.1f} points), more than it loses on new images ({100 * gap:.1f})."
     if gap <= _CLOSE:
         return f"It neither under- nor overfits measurably: {seen}."

@@ -14,16 +14,19 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import headstart
+from headstart.catalog.adapt import BackboneConfig
 from headstart.catalog.compare import USUAL, CompareConfig
 from headstart.cli.main import COMMANDS, main
 from headstart.data.store import store_of
 from headstart.engine.interrupt import STOP
 from headstart.engine.source_statistics import last_features
 from headstart.errors import ConfigError, DataError, Interrupted
+from headstart.nets.heads import LinearHead
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet
 from headstart.studies import compare as study
+from headstart.studies import source_task
 from headstart.studies.arms import all_arms, base_recipe
 from headstart.studies.compare import CompareResult, chosen
 from headstart.studies.compare_plan import plan_trials
@@ -291,13 +294,27 @@ def test_what_cannot_be_is_said(folder: Path, tmp_path: Path, settings: dict[str
 
 
 def test_a_source_that_cannot_be_asked(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="brings no head of its source task"):
+    with pytest.raises(ConfigError, match=r"brings no head of its source task|answers have no names"):
         compare(folder, tmp_path / "run", source=str(folder))
     strange = write(tmp_path / "strange", 30)
     (strange / "digit 0").rename(strange / "nought")
     with pytest.raises(DataError, match=r"does not answer: nought; it answers digit 0, digit 1, digit 2"):
         compare(folder, tmp_path / "run", small_net(named=True), source=str(strange))
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_names_of_imagenets_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of timm is made again with its head; folders may be called by WordNet id or by a word that means one."""
+    made = small_net(named=True)
+    made.heads["source"] = LinearHead((made.last,), made.info[made.last].channels, 1000)
+    monkeypatch.setattr(source_task, "build", lambda name, **_: made if name == "timm:toy" else None)
+    net = small_net()
+    net.source = {"builder": "timm", "name": "toy"}
+    own = source_task.own_head(net, BackboneConfig("timm:toy"))
+    assert isinstance(own, source_task.OwnHead)
+    names = ("n01440764_tench", "n01440764", "goldfish", "great white shark", "German_shepherd", "Tinca tinca")
+    assert [own.place(name) for name in names] == [0, 0, 1, 2, 235, 0]
+    assert [own.place(name) for name in ("crane", "n014407640", "n00000000_thing", "unicorn")] == [None] * 4  # two cranes
 
 
 def test_one_class_cannot_be_compared(tmp_path: Path) -> None:
