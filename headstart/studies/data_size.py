@@ -234,8 +234,7 @@ class _Study:
                 failed.append(Failed(point, why))
                 continue
             if done == 0 or points[done - 1].draw != point.draw or points[done - 1].images != point.images:
-                left = min(sum(map(clock.expected, points[done:])), self.budget - clock.spent)
-                self._say(point, done, len(points), left)
+                self._say(point, done, clock, points)
             one = learners.run(point)
             clock.took(point, one.seconds)
             if isinstance(one, Failed):
@@ -264,9 +263,13 @@ class _Study:
             self.fits[draw] = clock.spent + whole <= self.budget
         return self.fits[draw]
 
-    def _say(self, point: Point, done: int, total: int, left: float) -> None:
-        text = f"  {point.images} images, draw {point.draw + 1} of {self.config.draws}: run {done + 1} of {total}"
-        self.opening.log.event("phase", name="point", text=f"{text}, about {max(left, 1):.0f} s left")
+    def _say(self, point: Point, done: int, clock: _Clock, points: Sequence[Point]) -> None:
+        """Where the study is, and the time left once every way has been timed or estimated."""
+        text = f"  {point.images} images, draw {point.draw + 1} of {self.config.draws}: run {done + 1} of {len(points)}"
+        each = [clock.expected(one) for one in points[done:]]
+        if all(each):
+            text += f", about {max(min(sum(each), self.budget - clock.spent), 1):.0f} s left"
+        self.opening.log.event("phase", name="point", text=text)
 
     def _plan(self, learners: Learners, points: Sequence[Point]) -> dict[str, float]:
         """Share of the usual length of training, and draws of ways that train, that fit into their part of the time.

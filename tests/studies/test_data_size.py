@@ -133,7 +133,7 @@ def test_the_command_repeats_it(tmp_path: Path) -> None:
 
 
 def test_it_repeats_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A study killed after its third run ends, resumed, with the accuracies of one that was not; nothing is run twice."""
+    """A study killed and resumed ends with the accuracies of one that was not; what was finished is not run twice."""
     whole = study(tmp_path / "whole").summary
     runs, real = [], Learners._classical
 
@@ -146,12 +146,15 @@ def test_it_repeats_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Learners, "_classical", killed)
     with pytest.raises(KeyboardInterrupt):
         study(tmp_path / "part")
+    kept = sorted((tmp_path / "part" / "work" / "runs").glob("*.json"))
+    assert len(kept) > 3
+    next(file for file in kept if "logistic" in file.name).write_text("{")  # damaged: it is done again
     assert study(tmp_path / "part", resume=True).summary["curves"][0]["accuracy"] == whole["curves"][0]["accuracy"]
     resumed = json.loads((tmp_path / "part" / "summary.json").read_text())
     for name in ("crossings", "extrapolation"):
         assert resumed[name] == whole[name]
     assert [row["accuracy"] for row in resumed["runs"]] == [row["accuracy"] for row in whole["runs"]]
-    assert len(runs) == len(set(runs)) + 1  # only the one that was killed
+    assert len(runs) == len(set(runs)) + 2  # the one that was killed, and the damaged one
 
 
 def test_a_finished_study_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
