@@ -30,6 +30,8 @@ from headstart.studies import source_task
 from headstart.studies.arms import all_arms, base_recipe
 from headstart.studies.compare import CompareResult, chosen
 from headstart.studies.compare_plan import plan_trials
+from headstart.studies.observed import ObservedRace
+from headstart.studies.race import Arm, Divergence, Trial
 
 SIZE, CLASSES = 8, 3
 USED: dict[str, Any] = {"folds": 3, "mirror": False, "device": "cpu", "budget": "1h"}
@@ -258,6 +260,24 @@ def test_too_little_time_for_two_is_an_error_before_anything_is_replaced(folder:
     with pytest.raises(ConfigError, match=r"--budget 1s is too little for two .* Give --budget \d+m or more"):
         compare(folder, tmp_path / "run", strategies="partial_1,full", budget="1s", overwrite=True)
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == kept
+
+
+def test_one_that_diverges_is_said_and_the_others_stand(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, tried = ObservedRace.trial, []
+
+    def trial(race: ObservedRace, arm: Arm, fold: int) -> Trial | Divergence:
+        tried.append((arm.name, fold))
+        return Divergence("loss 'new' is nan", 0.1) if (arm.name, fold) == ("svm", 1) else real(race, arm, fold)
+
+    monkeypatch.setattr(ObservedRace, "trial", trial)
+    found = compare(folder, tmp_path / "run", strategies="probe,svm,early_probe")
+    lost = rows(found)["svm"]
+    assert (lost["status"], lost["reason"], lost["accuracy"], lost["folds"]) == ("diverged", "loss 'new' is nan", None, 1)
+    assert ("svm", 2) not in tried
+    assert [(one["a"], one["b"]) for one in found.summary["pairs"]] == [("probe", "early_probe")]
+    assert "svm                diverged: loss 'new' is nan" in str(found)
 
 
 # ---- which strategies
