@@ -33,11 +33,11 @@ class Way:
     seeded: bool = False
 
 
-BEST_PIPELINE, BY_WAY_OF = "pipeline", "pipeline_intermediate"
+BEST_PIPELINE, BY_WAY_OF, LOGISTIC = "pipeline", "pipeline_intermediate", "pipeline_logistic"
 HAND = "hand-designed features (gradients, colours, textures), scaled"
 WAYS: tuple[Way, ...] = (
     Way(BEST_PIPELINE, "pipeline", "Pipeline", f"{HAND}, and the classical model that cross-validates best", True, "", True),
-    Way("pipeline_logistic", "pipeline", "Pipeline, logistic regression", f"{HAND}, and logistic regression"),
+    Way(LOGISTIC, "pipeline", "Pipeline, logistic regression", f"{HAND}, and logistic regression"),
     Way("pipeline_svm", "pipeline", "Pipeline, SVM", f"{HAND}, and a linear support vector machine"),
     Way("pipeline_forest", "pipeline", "Pipeline, forest", f"{HAND}, and a random forest", seeded=True),
     Way(BY_WAY_OF, "pipeline", "Pipeline in two steps", f"{HAND}, predicting {{column}} first and then the class", True),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import headstart
-from headstart.catalog.data_size import BEST_PIPELINE, BY_WAY_OF, DataSizeConfig, Way
+from headstart.catalog.data_size import BEST_PIPELINE, BY_WAY_OF, LOGISTIC, DataSizeConfig, Way
 from headstart.data.prepare import DataSet
 from headstart.metrics.intervals import Interval, hierarchical
 from headstart.nets.cost import block_flops
@@ -207,8 +207,16 @@ def _led(study: Study, way: Way, drawn: Mapping[tuple[str, int], Floats]) -> lis
 
 
 def _pairs(ways: Sequence[Way]) -> list[tuple[Way, Way]]:
-    """Pairs worth a sentence: ways of two families, and the headlines of one; those between headlines first."""
-    pairs = [(a, b) for a, b in combinations(ways, 2) if a.family != b.family or (a.headline and b.headline)]
+    """Pairs worth a sentence: ways of two families, the headlines of one, and what an intermediate label brings to a model.
+
+    Those between headlines come first.
+    """
+
+    def worth(a: Way, b: Way) -> bool:
+        same_model = {a.name, b.name} == {LOGISTIC, BY_WAY_OF}
+        return a.family != b.family or (a.headline and b.headline) or same_model
+
+    pairs = [(a, b) for a, b in combinations(ways, 2) if worth(a, b)]
     return sorted(pairs, key=lambda pair: not (pair[0].headline and pair[1].headline))
 
 

@@ -317,6 +317,14 @@ def test_data_that_cannot_be(tmp_path: Path) -> None:
     assert "Add images" in str(found.value)
 
 
+def test_what_an_intermediate_label_brings_is_compared() -> None:
+    names = [(a.name, b.name) for a, b in curves._pairs(choose_ways((), "kind"))]
+    assert ("pipeline_logistic", "pipeline_intermediate") in names
+    assert ("pipeline_svm", "pipeline_forest") not in names
+    assert ("pipeline_svm", "probe") in names
+    assert names[0] == ("pipeline", "pipeline_intermediate")
+
+
 def test_families_and_names_choose_ways() -> None:
     assert [way.name for way in choose_ways(("end-to-end", "full"), None)] == ["scratch", "full"]
     assert len([way for way in choose_ways(("pipeline",), "kind") if way.family == "pipeline"]) == 5
