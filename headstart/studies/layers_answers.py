@@ -68,7 +68,7 @@ class Table:
     ) -> Difference | None:
         """The mean of first less second over `cuts`, less its mean over the cuts in `less`; None without runs.
 
-        Trainings count with the spread that single cuts have, which is more than a mean over several has.
+        Trainings count with the spread that these cuts have singly, which is more than a mean over them has.
         """
         by_cut = {cut.n: self.units(halves, (first, second), cut.n) for cut in self.cuts}
         wanted = [by_cut[n] for n in (*cuts, *less)]
@@ -79,7 +79,7 @@ class Table:
         for row in zip(*wanted, strict=True):
             mixed = sum((sign * unit.values for sign, unit in zip(signs, row, strict=True)), np.zeros(1))
             units.append(Unit(row[0].cell, mixed))
-        return estimate(units, pooled(list(by_cut.values())))
+        return estimate(units, pooled(wanted))
 
 
 def curves(table: Table) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ class Spread:
 
 
 def pooled(cuts: Sequence[Sequence[Unit]]) -> Spread:
-    """The spread of several cuts together: two trainings say little about a variance, seven times two say something."""
+    """The spread of several cuts together: two trainings say little about a variance, three times two say something."""
     several = [units for units in cuts if len(units) > 1]
     dof = sum(len(units) - 1 for units in several)
     total = sum(float(np.var([unit.mean for unit in units], ddof=1)) * (len(units) - 1) for units in several)
@@ -97,6 +97,8 @@ def _below(value: float, dof: float) -> float:
 
 
 def along(cuts: Mapping[int, Sequence[Unit]], level: float = 0.95) -> dict[int, Difference]:
-    """`estimate` for every cut that has units, with their pooled spread."""
-    spread = pooled(list(cuts.values()))
-    return {n: estimate(units, spread, level) for n, units in cuts.items() if units}
+    """`estimate` for every cut that has units, with the spread of itself and its neighbours: trainings differ more where
+    more is lost, so that the first cut must not answer for the last."""
+    order = sorted(cuts)
+    near = {n: pooled([cuts[other] for other in order[max(place - 1, 0) : place + 2]]) for place, n in enumerate(order)}
+    return {n: estimate(units, near[n], level) for n, units in cuts.items() if units}

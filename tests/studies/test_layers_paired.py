@@ -47,13 +47,13 @@ def test_two_runs_that_agree_everywhere_are_not_equal_to_any_precision() -> None
     assert 0.01 < found.high < 0.1
 
 
-def test_the_spread_is_pooled_over_cuts() -> None:
+def test_the_spread_is_pooled_over_neighbouring_cuts() -> None:
     cuts = {1: units([0.4, 0.6]), 2: units([0.45, 0.65]), 3: units([0.5, 0.5])}
     assert pooled(list(cuts.values())).variance == pytest.approx((0.02 + 0.02 + 0) / 3)
     assert pooled(list(cuts.values())).dof == 3
     found = along(cuts)
-    assert found[3].high - found[3].mean == pytest.approx(stats.t.ppf(0.975, 3) * math.sqrt(0.04 / 3 / 2))
-    assert found[1].high - found[1].mean == pytest.approx(stats.t.ppf(0.975, 3) * 0.1)  # its own spread is larger
+    assert found[3].high - found[3].mean == pytest.approx(stats.t.ppf(0.975, 2) * math.sqrt(0.01 / 2))
+    assert found[1].high - found[1].mean == pytest.approx(stats.t.ppf(0.975, 2) * 0.1)  # its own spread is as large
 
 
 @pytest.mark.parametrize(("seeds", "train"), [(1, 0.02), (3, 0.02), (3, 0.0)])
