@@ -197,7 +197,7 @@ def curves(summary: Mapping[str, Any]) -> Chart | None:
     picture = both(lambda width: growing_chart(drawn, width, "images learned from", words.count, ticks, meets))
     led = any(spot.led for curve in drawn for spot in curve.spots)
     caption = "Marks: mean over draws; lines: 95 % intervals over draws and test images."
-    caption += " Hollow and dashed: extrapolated by a power law of the error." if led else ""
+    caption += " Hollow and dashed: extrapolated by a power law of the error, fitted to all marks." if led else ""
     caption += " Rings: crossings." if meets else ""
     lead = "All ways learned from the same parts, each holding the one before, and answered the same test images at the end."
     return Chart(lead, picture, _key(summary, drawn), words.grouped(caption))
