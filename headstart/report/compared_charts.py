@@ -96,11 +96,12 @@ def scatter(spots: Sequence[Spot], width: float) -> Markup:
     bottom = height - foot
     costs = [math.log10(spot.cost) for spot in spots]
     air = max(0.08 * (max(costs) - min(costs)), 0.12)
-    x_scale = Scale(min(costs) - air, max(costs) + air, 46, width - 14)
+    room = min(max(text_width(spot.name, SMALL) for spot in spots), 70.0)  # for names beside the costliest
+    x_scale = Scale(min(costs) - air, max(costs) + air, 46, width - room)
     ends = [end for spot in spots for end in (spot.span or (spot.accuracy, spot.accuracy))]
     y_scale = Scale(*padded(ends, least=0.04), bottom, 10)
     parts = upright_grid(y_scale, 46, width - 10, True)
-    for tick in _ticks(x_scale, 5 if width < 500 else 8):
+    for tick in _ticks(x_scale, 4 if width < 500 else 8):
         x = x_scale(math.log10(tick))
         parts.append(line(x, 10, x, bottom, "grid"))
         parts.append(label(x, bottom + 17, words.duration(tick), class_="tick", anchor="middle"))

@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from headstart.nets.build import build
-from headstart.nets.cost import activation_bytes, activation_elements, block_flops, parameters
+from headstart.nets.cost import (
+    activation_bytes,
+    activation_elements,
+    block_flops,
+    head_macs,
+    parameters,
+    tensors_apart,
+)
 from headstart.nets.small import cifar_resnet, mlp
 
 
@@ -58,3 +65,30 @@ def test_counting_changes_nothing() -> None:
     block_flops(net)
     assert net.training
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def test_a_head_by_hand() -> None:
+    net = mlp(5, (4, 3))
+    net.add_head("main", 7)
+    net.add_head("both", 7, ("layer0", "layer1"))
+    assert (head_macs(net, "main"), head_macs(net, "both")) == (3 * 7, (4 + 3) * 7)
+
+
+def test_tensors_that_differ() -> None:
+    """One weight moved, one statistic too; counters are not told, and a block that the other lacks is told whole."""
+    before, after = cifar_resnet(8, 4), cifar_resnet(8, 4)
+    after.load_state_dict(before.state_dict())
+    assert tensors_apart(before.blocks, after.blocks).parameters == []
+    stem = dict(after.blocks["stem"].named_parameters())
+    first, weight = next(iter(stem.items()))
+    with torch.no_grad():
+        weight[0] += 1
+    statistics = next(buffer for buffer in after.blocks["stem"].buffers() if buffer.is_floating_point())
+    statistics += 1
+    for buffer in after.blocks.buffers():
+        buffer += not buffer.is_floating_point()
+    found = tensors_apart(before.blocks, after.blocks)
+    assert [tensor is weight for tensor in found.parameters] == [True], first
+    assert [tensor is statistics for tensor in found.buffers] == [True]
+    other = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    assert len(tensors_apart(torch.nn.Sequential(), other).parameters) == 2
