@@ -86,9 +86,11 @@ def curves(table: Table) -> list[dict[str, Any]]:
     """Accuracy of every kind at every cut, and relative to the base of the same target, split and seed."""
     rows = []
     for halves in table.halves:
-        alone = estimate(base, pooled([base])) if (base := table.units(halves, ("base", ""), 0)) else None
-        if alone is not None:
-            rows.append(_row("base", halves, 0, alone, None, len(base)))
+        base = table.units(halves, ("base", ""), 0)
+        if base:
+            # Selffer runs learn the same from the same images, so their spread says more about a base's than two bases do.
+            alike = [table.units(halves, ("selffer", ""), cut.n) for cut in table.cuts]
+            rows.append(_row("base", halves, 0, estimate(base, pooled([base, *alike])), None, len(base)))
         for kind in KINDS:
             accuracy, relative = table.along(halves, kind, ""), table.along(halves, kind, "base")
             for n, found in accuracy.items():
