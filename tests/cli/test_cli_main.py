@@ -87,7 +87,7 @@ def test_a_command_of_two_words_is_helped_and_suggested(run: Any) -> None:
     said = run("study", "layer", "photos")
     assert said.code == 2
     assert "'study layer'" in said.err
-    assert "did you mean study layers?" in said.err
+    assert "did you mean study layers" in said.err
     assert run("studdy", "layers").code == 2
 
 

@@ -21,7 +21,7 @@ from headstart.nets.small import convnet8
 from headstart.studies import layers_runs, workers
 from headstart.studies.layers_plan import Job, Run, cuts_of
 from headstart.studies.layers_runs import Half, Setup, carry_out, filters_of, one, right_of, stored_half, write_filters
-from headstart.studies.workers import Alone, Clock, Outcome, Processes, attempt, outcomes, ray_or_complain
+from headstart.studies.workers import Alone, Clock, OnRay, Outcome, Processes, attempt, outcomes, ray_or_complain
 from tests.conftest import images
 from tests.studies.layers_toys import net_of_three, run, setup_in
 
@@ -272,6 +272,20 @@ def test_a_script_without_a_main_guard_may_use_processes(tmp_path: Path) -> None
         timeout=60,
     )
     assert (done.stdout, done.returncode) == ("[None]\n", 0), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_ray_cluster_of_two_processes_gives_the_same_bits(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is an optional extra")
+    alone, together = setup_in(tmp_path / "alone"), setup_in(tmp_path / "together")
+    assert set(ended(alone, GRID, Alone(alone)).values()) == {None}
+    assert set(ended(together, GRID, OnRay(together, 2)).values()) == {None}
+    for job in GRID:
+        first, second = alone.done(job.runs[0]), together.done(job.runs[0])
+        assert first is not None
+        assert second is not None
+        assert {**first, "seconds": 0} == {**second, "seconds": 0}
 
 
 def test_ray_missing(monkeypatch: pytest.MonkeyPatch) -> None:
