@@ -202,7 +202,7 @@ def plan_race(
     least = 2
     if chosen:
         one_fold = work(net, with_epochs(chosen[0], few), flops) * rate
-        least = max(min(few, int(budget / one_fold)), 2)
+        least = max(int(min(few, budget / one_fold)), 2)
     for arm in trained[len(chosen) :]:
         if seconds([*chosen, arm], few) <= budget:
             chosen.append(arm)
