@@ -233,7 +233,7 @@ def _quotas(units: _Units, fraction: float, keep: int) -> NDArray[np.int64]:
     quota = np.clip(np.floor(exact).astype(np.int64), low, high)
     short = int(np.floor(exact.sum() + 0.5)) - int(quota.sum())
     for c in np.argsort(-(exact - np.floor(exact)), kind="stable"):
-        if short > 0 and quota[c] < high[c] and quota[c] <= exact[c]:
+        if short > 0 and quota[c] < high[c] and quota[c] < exact[c]:
             quota[c] += 1
             short -= 1
     return np.asarray(quota, np.int64)

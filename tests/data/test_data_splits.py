@@ -144,6 +144,13 @@ def test_folds_that_cannot_be_made(labels: list[int], groups: list[int] | None, 
     assert words in str(caught.value)
 
 
+def test_what_one_class_cannot_give_is_not_taken_from_another_beyond_its_share() -> None:
+    """Half of six is three, though half of seven would be four and the single image has to stay."""
+    labels = np.array([0, 1, 1, 1, 1, 1, 1])
+    _, taken = split_off(labels, None, 0.5, 0)
+    assert (labels[taken] == 1).sum() == len(taken) == 3
+
+
 @FAST
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.floats(0.05, 0.6), SEED, st.integers(1, 3))
 def test_split_off_partitions_in_proportion(sizes: list[int], fraction: float, seed: int, keep: int) -> None:
