@@ -49,19 +49,24 @@ class Arms:
 
 
 def arms(run: RunFolder) -> Arms | None:
-    """All arms, the best mean first and those that were stopped after it, or None when none was recorded."""
+    """All arms, the best first, then by mean, those that were stopped last, or None when none was recorded.
+
+    The best may have been stopped by the clock: it can win by a decided lead on the folds it ran.
+    """
     found = rows_of(run.summary.get("arms"))
     if not found:
         return None
     order = {"finished": 0, "skipped": 2}
     found.sort(key=lambda arm: (order.get(str(arm.get("status")), 1), -(number(arm.get("accuracy_mean")) or 0.0)))
+    won = [arm for arm in found if arm.get("name") == run.summary.get("best")]
+    found.sort(key=lambda arm: arm not in won)
     chosen, advised = run.summary.get("chosen"), advised_of(run.summary)
     tags = {
         id(arm): [word for word, name in (("chosen", chosen), ("advised", advised)) if name and arm.get("name") == name]
         for arm in found
     }
     estimates = [_estimate(arm, tags[id(arm)]) for arm in found if number(arm.get("accuracy_mean")) is not None]
-    best = found[0] if found[0].get("status") == "finished" else None  # sorted by status, then by accuracy
+    best = found[0] if won or found[0].get("status") == "finished" else None
     judged = judged_on(run)
     axis = f"{judged.axis}, with 95 % interval"
     return Arms(
@@ -144,6 +149,11 @@ def _notes(found: Sequence[Mapping[str, Any]]) -> list[str]:
     return [words.grouped(note) for note in notes]
 
 
+def _ahead(how: str) -> str:
+    """What is said of the best in place of a difference to itself."""
+    return "highest mean" if how == "finished" else "ahead on its folds"
+
+
 def _arm(arm: Mapping[str, Any], tags: Sequence[str], highest: bool, judged: Judged) -> Arm:
     how, reason = ending(arm), reason_of(arm, judged)
     said = ENDED.get(how, how)
@@ -156,7 +166,7 @@ def _arm(arm: Mapping[str, Any], tags: Sequence[str], highest: bool, judged: Jud
         description=words.sentence(str(arm.get("description") or "")),
         accuracy=words.percent(number(arm.get("accuracy_mean"))),
         span=words.percent_range(span) if span else "",
-        difference="highest mean" if highest else words.points(_minus(against.get("mean")), sign=True),
+        difference=_ahead(how) if highest else words.points(_minus(against.get("mean")), sign=True),
         difference_span=_difference_span(against),
         seconds=words.duration(number(arm.get("seconds"))) if tried else words.UNKNOWN,
         trained=words.compact(number(arm.get("trained_parameters"))),

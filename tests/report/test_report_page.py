@@ -17,6 +17,8 @@ import pytest
 
 from headstart.errors import DiskFull, RunError
 from headstart.report import page_of, render
+from headstart.report.compare import arms
+from headstart.report.folder import read_run
 from headstart.report.found import class_counts
 
 Maker = Callable[..., Path]
@@ -339,3 +341,17 @@ def test_a_full_disk_leaves_the_old_page(run_maker: Maker, monkeypatch: pytest.M
 def test_imports_no_torch() -> None:
     code = "import sys, headstart.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_best_stands_first_though_the_clock_stopped_it(run_maker) -> None:  # type: ignore[no-untyped-def]
+    run = run_maker()
+    path = run / "summary.json"
+    summary = json.loads(path.read_text("utf-8"))
+    last = next(arm for arm in summary["arms"] if arm["name"] != summary["chosen"] and arm["accuracy_mean"] is not None)
+    last |= {"status": "eliminated", "reason": "fold 3 no longer fitted into the 30 s", "folds_run": 2}
+    summary |= {"best": last["name"], "chosen": last["name"], "decided": True}
+    path.write_text(json.dumps(summary), "utf-8")
+    rows = arms(read_run(run)).rows
+    assert rows[0].name == last["name"]
+    assert rows[0].difference == "ahead on its folds"
+    assert all(row.difference not in ("highest mean", "ahead on its folds") for row in rows[1:])
