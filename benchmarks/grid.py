@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.rows import append
 from headstart.data.prepare import DataSet, prepare
 from headstart.data.sources import open_source
 from headstart.data.store import store_of
@@ -279,18 +280,9 @@ def fill(out: Path, places: Places, pairs: list[Pair], draws: int, until: float,
                 return False
             row = {"pair": pair.name, "per_class": per_class, "draw": draw, "strategy": strategy}
             row |= run(net, task, test, strategy, pair, draw, bank)
-            _append(out, row)
+            append(out, COLUMNS, row)
             say(f"{pair.name} {per_class} per class, draw {draw}, {strategy}: {row['accuracy']} in {row['seconds']} s")
     return True
-
-
-def _append(out: Path, row: dict[str, object]) -> None:
-    new = not out.exists()
-    with open(out, "a", newline="") as handle:
-        writer = csv.DictWriter(handle, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def main() -> int:

@@ -28,6 +28,7 @@ from scipy.stats import spearmanr
 from benchmarks.advice import Cell
 from benchmarks.advice import cells as finished_cells
 from benchmarks.grid import PAIRS, SEED, Pair, Places, alone, cells, drawn, source, targets
+from benchmarks.rows import append
 from headstart.engine.allocator import keep_freed_memory
 from headstart.engine.source_statistics import (
     SourceStatistics,
@@ -113,12 +114,7 @@ def fill(out: Path, places: Places, pairs: list[Pair], draws: int) -> None:
         if (pair.name, str(per_class), str(draw)) in done:
             continue
         row = row_for(pair, per_class, draw, places)
-        new = not out.exists()
-        with open(out, "a", newline="") as handle:
-            writer = csv.DictWriter(handle, COLUMNS)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+        append(out, COLUMNS, row)
         print(row, flush=True)
 
 

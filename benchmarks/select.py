@@ -31,6 +31,7 @@ import torch
 
 import headstart
 from benchmarks.grid import PAIRS, Pair, Places, alone, drawn, source, targets
+from benchmarks.rows import append
 from headstart.catalog.select import Candidate
 from headstart.data.splits import folds as make_folds
 from headstart.data.task import Task
@@ -171,16 +172,6 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-def append(path: Path, row: dict[str, object]) -> None:
-    """One more row; the header first."""
-    new = not path.exists()
-    with open(path, "a", newline="") as handle:
-        writer = csv.DictWriter(handle, COLUMNS)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def fill(out: Path, places: Places, pairs: Sequence[Pair], budget: str, until: float) -> bool:
     """Carry out what is missing until the clock says `until`; whether everything is there."""
     done = {(row["target"], row["candidate"]) for row in rows_of(out)}
@@ -191,7 +182,7 @@ def fill(out: Path, places: Places, pairs: Sequence[Pair], budget: str, until: f
         if time.monotonic() > until:
             return False
         row = chosen(pair, places, budget) if name == SELECT else measured(name, pair, places)
-        append(out, row)
+        append(out, COLUMNS, row)
         print(f"{pair.target}, {name}: {row['seconds']} s", flush=True)
     return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
@@ -40,9 +40,11 @@ from headstart.studies.data_size import DataSizeResult
 from headstart.studies.data_size import data_size as data_size_study
 from headstart.studies.layers import LayersResult
 from headstart.studies.layers import layers as layers_study
+from headstart.studies.result import JobResult
 from headstart.studies.select import SelectResult
 from headstart.studies.select import select as select_study
 
+Found = TypeVar("Found", bound=JobResult)
 Config = TypeVar("Config", AdaptConfig, AdviseConfig, CompareConfig, DataSizeConfig, LayersConfig, SelectConfig)
 
 
@@ -50,60 +52,42 @@ def run_adapt(
     config: AdaptConfig, *, data: Any = None, backbone: nn.Module | Net | None = None, listeners: Sequence[Listener] = ()
 ) -> AdaptResult:
     """`headstart adapt`: run, then render the report. Ctrl-C saves first."""
-    with _interruptible():
-        result = adapt_study(config, data=data, backbone=backbone, listeners=listeners)
-        distributed.first(lambda: render(result.folder))
-        return result
+    return _with_report(lambda: adapt_study(config, data=data, backbone=backbone, listeners=listeners))
 
 
 def run_advise(
     config: AdviseConfig, *, data: Any = None, backbone: nn.Module | Net | None = None, listeners: Sequence[Listener] = ()
 ) -> AdviseResult:
     """`headstart advise`: look, then render the report."""
-    with _interruptible():
-        result = advise_study(config, data=data, backbone=backbone, listeners=listeners)
-        distributed.first(lambda: render(result.folder))
-        return result
+    return _with_report(lambda: advise_study(config, data=data, backbone=backbone, listeners=listeners))
 
 
 def run_select(
     config: SelectConfig, *, data: Any = None, candidates: Sequence[Any] | None = None, listeners: Sequence[Listener] = ()
 ) -> SelectResult:
     """`headstart select`: measure and race, then render the report. Ctrl-C saves first."""
-    with _interruptible():
-        result = select_study(config, data=data, candidates=candidates, listeners=listeners)
-        distributed.first(lambda: render(result.folder))
-        return result
+    return _with_report(lambda: select_study(config, data=data, candidates=candidates, listeners=listeners))
 
 
 def run_study_layers(
     config: LayersConfig, *, data: Any = None, backbone: nn.Module | Net | None = None, listeners: Sequence[Listener] = ()
 ) -> LayersResult:
     """`headstart study layers`: run the grid, then render the report. Ctrl-C keeps every finished run."""
-    with _interruptible():
-        result = layers_study(config, data=data, backbone=backbone, listeners=listeners)
-        render(result.folder)
-        return result
+    return _with_report(lambda: layers_study(config, data=data, backbone=backbone, listeners=listeners))
 
 
 def run_study_data_size(
     config: DataSizeConfig, *, data: Any = None, backbone: nn.Module | Net | None = None, listeners: Sequence[Listener] = ()
 ) -> DataSizeResult:
     """`headstart study data-size`: learn from growing parts, then render the report. Ctrl-C keeps every finished run."""
-    with _interruptible():
-        result = data_size_study(config, data=data, backbone=backbone, listeners=listeners)
-        distributed.first(lambda: render(result.folder))
-        return result
+    return _with_report(lambda: data_size_study(config, data=data, backbone=backbone, listeners=listeners))
 
 
 def run_compare(
     config: CompareConfig, *, data: Any = None, backbone: nn.Module | Net | None = None, listeners: Sequence[Listener] = ()
 ) -> CompareResult:
     """`headstart compare`: measure strategies side by side, then render the report. Ctrl-C saves first."""
-    with _interruptible():
-        result = compare_study(config, data=data, backbone=backbone, listeners=listeners)
-        distributed.first(lambda: render(result.folder))
-        return result
+    return _with_report(lambda: compare_study(config, data=data, backbone=backbone, listeners=listeners))
 
 
 def read(data: Any, *, size: int, fit: str = "squash", cache: str | Path | None = None, **columns: str | None) -> DataSet:
@@ -139,6 +123,14 @@ def fit(
         return solve(net, stage, seed=seed)
     carried = after.optimizer if isinstance(after, FitResult) else None
     return fit_stage(net, stage, seed=seed, machine=machine, carried=carried)
+
+
+def _with_report(job: Callable[[], Found]) -> Found:
+    """Carry out a job, then render its page. Ctrl-C is turned into a polite request meanwhile."""
+    with _interruptible():
+        result = job()
+        distributed.first(lambda: render(result.folder))
+        return result
 
 
 def _interruptible() -> AbstractContextManager[None]:

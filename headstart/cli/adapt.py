@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from headstart.catalog.adapt import AdaptConfig
-from headstart.cli import speak
 from headstart.cli.command import Command
-from headstart.cli.progress import Display
+from headstart.cli.job import carry_out
+
+if TYPE_CHECKING:
+    from headstart.studies.result import JobResult
 
 
 def run(config: AdaptConfig) -> int:
     """Carry out `headstart adapt`; the network and everything that needs torch is loaded here."""
-    with Display() as show:
-        show({"event": "phase", "text": "starting"})
-        from headstart.api import run_adapt
-        from headstart.engine import distributed
 
-        try:
-            result = run_adapt(config, listeners=(show,))
-        finally:
-            distributed.stop()
-    if config.json:
-        speak.say_json(result.summary)
-    else:
-        speak.say(str(result))
-        speak.say_path("report", result.report)
-    return 0
+    def job() -> Callable[..., JobResult]:
+        from headstart.api import run_adapt
+
+        return run_adapt
+
+    return carry_out(config, job)
 
 
 COMMAND = Command(

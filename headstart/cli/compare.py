@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from headstart.catalog.compare import CompareConfig
-from headstart.cli import speak
 from headstart.cli.command import Command
-from headstart.cli.progress import Display
+from headstart.cli.job import carry_out
+
+if TYPE_CHECKING:
+    from headstart.studies.result import JobResult
 
 
 def run(config: CompareConfig) -> int:
     """Carry out `headstart compare`; the network and everything that needs torch is loaded here."""
-    with Display() as show:
-        show({"event": "phase", "text": "starting"})
-        from headstart.api import run_compare
-        from headstart.engine import distributed
 
-        try:
-            result = run_compare(config, listeners=(show,))
-        finally:
-            distributed.stop()
-    if config.json:
-        speak.say_json(result.summary)
-    else:
-        speak.say(str(result))
-        speak.say_path("report", result.report)
-    return 0
+    def job() -> Callable[..., JobResult]:
+        from headstart.api import run_compare
+
+        return run_compare
+
+    return carry_out(config, job)
 
 
 COMMAND = Command(

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from headstart.catalog.groups import GROUPS
 from headstart.catalog.select import SelectConfig
-from headstart.cli import speak
 from headstart.cli.command import Command
-from headstart.cli.progress import Display
+from headstart.cli.job import carry_out
+
+if TYPE_CHECKING:
+    from headstart.studies.result import JobResult
 
 
 def run(config: SelectConfig) -> int:
     """Carry out `headstart select`; the networks and everything that needs torch is loaded here."""
-    with Display() as show:
-        show({"event": "phase", "text": "starting"})
-        from headstart.api import run_select
-        from headstart.engine import distributed
 
-        try:
-            result = run_select(config, listeners=(show,))
-        finally:
-            distributed.stop()
-    if config.json:
-        speak.say_json(result.summary)
-    else:
-        speak.say(str(result))
-        speak.say_path("report", result.report)
-    return 0
+    def job() -> Callable[..., JobResult]:
+        from headstart.api import run_select
+
+        return run_select
+
+    return carry_out(config, job)
 
 
 COMMAND = Command(

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from headstart.catalog.study import LayersConfig
-from headstart.cli import speak
 from headstart.cli.command import Command
-from headstart.cli.progress import Display
+from headstart.cli.job import carry_out
+
+if TYPE_CHECKING:
+    from headstart.studies.result import JobResult
 
 
 def run_layers(config: LayersConfig) -> int:
     """Carry out `headstart study layers`; everything that needs torch is loaded here."""
-    with Display() as show:
-        show({"event": "phase", "text": "starting"})
+
+    def job() -> Callable[..., JobResult]:
         from headstart.api import run_study_layers
 
-        result = run_study_layers(config, listeners=(show,))
-    if config.json:
-        speak.say_json(result.summary)
-    else:
-        speak.say(str(result))
-        speak.say_path("report", result.report)
-    return 0
+        return run_study_layers
+
+    return carry_out(config, job)
 
 
 LAYERS = Command(

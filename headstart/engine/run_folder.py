@@ -40,12 +40,15 @@ _WHATEVER = ("out", "resume", "overwrite", "json")
 class RunFolder:
     """An open run folder; `resumed` when it held an unfinished or finished run with the same settings.
 
+    asked  going on was asked for, whether or not there was something to go on with
+
     Nothing of an earlier run is touched before `begin`, so that a new one which cannot start costs nothing.
     """
 
     path: Path
     resumed: bool
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    asked: bool = False
 
     @property
     def work(self) -> Path:
@@ -60,6 +63,13 @@ class RunFolder:
         """The result, when the run is finished."""
         path = self.path / "summary.json"
         return _read(path) if path.exists() else None
+
+    def finished(self) -> dict[str, Any] | None:
+        """The result of a resumed run that had ended before, in all processes; what it kept for going on is removed."""
+        done: dict[str, Any] | None = distributed.first(lambda: self.summary if self.resumed else None)
+        if done is not None:
+            self.clean()
+        return done
 
     def begin(self, **inputs: str) -> None:
         """Make this folder the run's: replace what an earlier one left, or go on with it.
@@ -108,7 +118,7 @@ def open_run(path: Path, config: Mapping[str, Any], *, resume: bool = False, ove
         return _admit(path, config, resume, overwrite)
 
     try:
-        yield RunFolder(path, distributed.first(enter), config)
+        yield RunFolder(path, distributed.first(enter), config, resume)
     except InputError:
         if handle is not None and not (path / "config.json").exists():
             shutil.rmtree(path / "work", ignore_errors=True)  # what could not begin leaves nothing behind

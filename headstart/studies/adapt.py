@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from headstart.studies.checks import check_apart, check_settings, device_of
 from headstart.studies.measure import Measures
 from headstart.studies.opening import Opening, opened
 from headstart.studies.race import Arm, Race
+from headstart.studies.result import JobResult
 from headstart.studies.splitting import Splits
 from headstart.studies.verdict import judge
 
@@ -50,25 +51,13 @@ def _what_runs(race: Race, budget: float) -> str:
 
 
 @dataclass(frozen=True)
-class AdaptResult:
-    """What `headstart adapt` found and made. Prints as a table.
-
-    folder   the run folder; `model` is loaded from it on demand
-    summary  the content of summary.json
-    """
-
-    folder: Path
-    summary: dict[str, Any] = field(repr=False)
+class AdaptResult(JobResult):
+    """What `headstart adapt` found and made, the model to be loaded on demand. Prints as a table."""
 
     @property
     def model(self) -> Model:
         """The saved model."""
         return Model.load(self.folder)
-
-    @property
-    def report(self) -> Path:
-        """Path of the page (written by `headstart.adapt` and the command line)."""
-        return self.folder / "report.html"
 
     def __str__(self) -> str:
         return outcome.as_text(self.summary)
@@ -94,9 +83,8 @@ def adapt(
     distributed.start(device_of(config.device))
     settings = {"command": "adapt", **asdict(config)}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
-        done = distributed.first(lambda: folder.summary if folder.resumed else None)
+        done = folder.finished()
         if done is not None:
-            folder.clean()
             return AdaptResult(folder.path, done)
         given = tuple(name for name, value in (("data", data), ("backbone", backbone)) if value is not None)
         opening = Opening(folder, config.network, config.images, config.folds, config.seed, tuple(listeners))
@@ -123,8 +111,6 @@ class _Job:
 
     def run(self, source: Source, backbone: torch.nn.Module | Net | None) -> AdaptResult:
         began, opening = time.monotonic(), self.opening
-        if self.config.resume and not self.folder.resumed:
-            self.log.event("note", text=f"{self.folder.path} holds no run to go on with; this is a new one")
         with opening.phase("network", "loading the network"):
             net = opening.load(source, backbone)
             pick(all_arms(net, base_recipe(net, 1, mirror=True, class_weights=False), seed=0), self.config.strategies)

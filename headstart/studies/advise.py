@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,30 +30,19 @@ from headstart.studies.checks import check_apart, check_settings, device_of
 from headstart.studies.measure import Measures
 from headstart.studies.opening import Opening, opened
 from headstart.studies.records import again, data_record, name_of, plain
+from headstart.studies.result import JobResult
 from headstart.studies.splitting import Splits
 from headstart.transferability.similarity import Similarity, similarity
 
 
 @dataclass(frozen=True)
-class AdviseResult:
-    """What `headstart advise` found. Prints as text.
-
-    folder   the run folder
-    summary  the content of summary.json
-    """
-
-    folder: Path
-    summary: dict[str, Any] = field(repr=False)
+class AdviseResult(JobResult):
+    """What `headstart advise` found. Prints as text."""
 
     @property
     def strategy(self) -> str:
         """The arm to try, a name that `--strategies` of adapt takes."""
         return str(self.summary["advice"]["arm"])
-
-    @property
-    def report(self) -> Path:
-        """Path of the page (written by `headstart.advise` and the command line)."""
-        return self.folder / "report.html"
 
     def __str__(self) -> str:
         return as_text(self.summary)

@@ -30,34 +30,23 @@ from headstart.studies.arms import advised_arm, all_arms, base_recipe, pick
 from headstart.studies.checks import check_apart, check_settings, device_of
 from headstart.studies.compare_plan import Plan, plan_trials, train_pace
 from headstart.studies.costs import course_of
-from headstart.studies.observed import ObservedRace
+from headstart.studies.observed import Looks
 from headstart.studies.opening import Opening, fingerprint_of, opened
-from headstart.studies.race import Arm, Divergence
+from headstart.studies.race import Arm, Divergence, Race
+from headstart.studies.result import JobResult
 from headstart.studies.source_task import NOT_ASKED, OwnHead, SourceTask, check_known, check_named, own_head, read_source
 from headstart.studies.splitting import Splits
 
 
 @dataclass(frozen=True)
-class CompareResult:
-    """What `headstart compare` found. Prints as a table.
-
-    folder   the run folder
-    summary  the content of summary.json
-    """
-
-    folder: Path
-    summary: dict[str, Any] = field(repr=False)
+class CompareResult(JobResult):
+    """What `headstart compare` found. Prints as a table."""
 
     @property
     def best(self) -> str | None:
         """The strategy with the highest mean; whether it could be told from the others is in `summary["decided"]`."""
         found = self.summary["best"]
         return None if found is None else str(found)
-
-    @property
-    def report(self) -> Path:
-        """Path of the page (written by `headstart.compare` and the command line)."""
-        return self.folder / "report.html"
 
     def __str__(self) -> str:
         return compare_records.as_text(self.summary)
@@ -110,9 +99,8 @@ def compare(
     distributed.start(device_of(config.device))
     settings = {"command": "compare", **asdict(config)}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
-        done = distributed.first(lambda: folder.summary if folder.resumed else None)
+        done = folder.finished()
         if done is not None:
-            folder.clean()
             return CompareResult(folder.path, done)
         given = tuple(name for name, value in (("data", data), ("backbone", backbone)) if value is not None)
         opening = Opening(folder, config.network, config.images, config.folds, config.seed, tuple(listeners))
@@ -141,8 +129,6 @@ class _Job:
 
     def run(self, source: Source, backbone: torch.nn.Module | Net | None) -> CompareResult:
         began, opening, config = time.monotonic(), self.opening, self.config
-        if config.resume and not self.folder.resumed:
-            self.log.event("note", text=f"{self.folder.path} holds no run to go on with; this is a new one")
         with opening.phase("network", "loading the network"):
             net = opening.load(source, backbone)
             chosen(all_arms(net, base_recipe(net, 1, mirror=True, class_weights=False), seed=0), config.wanted)
@@ -163,7 +149,7 @@ class _Job:
         opening.seconds["all"] = time.monotonic() - began
         return self._save(compared.Comparison(config, net, data, splits, self.entries, plan, origin, own, self.given))
 
-    def _run_all(self, net: Net, races: Sequence[ObservedRace], pace: float) -> Plan | None:
+    def _run_all(self, net: Net, races: Sequence[Race], pace: float) -> Plan | None:
         """Ways on frozen features first; what time they leave decides how long the others train."""
         bank = self.opening.bank()
         for race in races:
@@ -198,14 +184,14 @@ class _Job:
             )
         return made
 
-    def _races(self, net: Net, splits: Splits, machine: Machine, source: SourceTask | None) -> list[ObservedRace]:
+    def _races(self, net: Net, splits: Splits, machine: Machine, source: SourceTask | None) -> list[Race]:
         """One for each seed, on the same folds."""
         config, races, flops = self.config, [], block_flops(net)
         recipe = base_recipe(net, len(splits.folds[0][0]), mirror=config.mirror, class_weights=config.class_weights)
         for number in range(config.seeds):
             arms = chosen(all_arms(net, recipe, seed=config.seed + number), config.wanted)
             races.append(
-                ObservedRace(
+                Race(
                     net,
                     splits.train,
                     arms,
@@ -217,13 +203,12 @@ class _Job:
                     machine=machine,
                     folder=self.folder.work / f"trials-{number}",
                     balanced=config.class_weights,
-                    flops=flops,
-                    source=source,
+                    observer=Looks(flops, source),
                 )
             )
         return races
 
-    def _pace(self, net: Net, races: Sequence[ObservedRace]) -> float:
+    def _pace(self, net: Net, races: Sequence[Race]) -> float:
         """How fast this machine trains the network. Too little time for two ways is said before anything is replaced."""
         arms = [entry.arm for entry in self.entries if not entry.arm.frozen]
         if not arms:
@@ -249,13 +234,13 @@ class _Job:
     def _kept_pace(self) -> Path:
         return self.folder.work / "pace.safetensors"
 
-    def _planned(self, net: Net, races: Sequence[ObservedRace], pace: float, budget: float, least: int) -> Plan:
+    def _planned(self, net: Net, races: Sequence[Race], pace: float, budget: float, least: int) -> Plan:
         arms = [entry.arm for entry in self.entries if not entry.arm.frozen]
         folds = races[0].folds
         trials, samples = len(folds) * len(races), len(folds[0][0])
         return plan_trials(net, arms, samples=samples, trials=trials, budget=budget, pace=pace, least=least)
 
-    def _plan(self, net: Net, races: Sequence[ObservedRace], pace: float) -> Plan:
+    def _plan(self, net: Net, races: Sequence[Race], pace: float) -> Plan:
         """What fits into the rest of the budget. It rests on measured times, so these are kept for a resumed run."""
         frozen = sum(entry.arm.frozen and not entry.reason for entry in self.entries)
         left = max(self.budget - self.spent, 0.0)
@@ -270,7 +255,7 @@ class _Job:
         self.log.event("plan", arms=names, epochs=plan.epochs, left_out=list(plan.left_out))
         return plan
 
-    def _all(self, races: Sequence[ObservedRace], names: Sequence[str]) -> None:
+    def _all(self, races: Sequence[Race], names: Sequence[str]) -> None:
         """Every arm on every fold of every seed; one that diverges is not tried again."""
         entries = [entry for entry in self.entries if entry.arm.name in names]
         total, begun, first = len(races) * len(races[0].folds), 0, time.monotonic()
@@ -286,7 +271,7 @@ class _Job:
                     left = (time.monotonic() - first) / begun * (total - begun)
                     self.log.event("note", text=f"  about {format_seconds(round(left))} left for these")
 
-    def _try(self, entry: compared.Entry, race: ObservedRace, seed: int, fold: int) -> None:
+    def _try(self, entry: compared.Entry, race: Race, seed: int, fold: int) -> None:
         if entry.reason:
             return
         interrupt.check_together()
@@ -298,16 +283,17 @@ class _Job:
             self.log.event("warning", text=f"{arm.label} diverged on fold {fold + 1} and is not compared: {trial.why}")
             return
         entry.trials[seed, fold] = trial
-        entry.looks[seed, fold] = distributed.share(race.looks.get((arm.name, fold)))  # the first process reads files
+        assert isinstance(race.observer, Looks)
+        entry.looks[seed, fold] = race.observer.looks[arm.name, fold]
         self.log.event("trial", arm=arm.name, fold=fold, accuracy=trial.accuracy, seconds=round(trial.seconds, 3))
 
-    def _count(self, net: Net, race: ObservedRace, machine: Machine) -> None:
+    def _count(self, net: Net, race: Race, machine: Machine) -> None:
         """Operations of learning on one fold, from the stages of each arm."""
-        part = race.task.take(race.folds[0][0])
+        part, flops = race.task.take(race.folds[0][0]), block_flops(net)
         for entry in self.entries:
             walked = copy.deepcopy(net)
             stages = STRATEGIES[entry.arm.strategy](walked, part, entry.arm.config)
-            entry.course = course_of(walked, stages, part, machine, race.flops)
+            entry.course = course_of(walked, stages, part, machine, flops)
 
     def _save(self, found: compared.Comparison) -> CompareResult:
         summary = compare_records.summarise(found, self.opening.seconds)

@@ -32,6 +32,7 @@ from headstart.studies.checks import check_apart, check_settings, device_of
 from headstart.studies.learners import Answered, Failed, Learners, Middle, Point, is_trained
 from headstart.studies.opening import Opening, opened
 from headstart.studies.pipeline import image_tools
+from headstart.studies.result import JobResult
 from headstart.studies.sizes import choose_sizes, nested
 from headstart.studies.splitting import Splits
 
@@ -43,20 +44,8 @@ _ENOUGH, _LEAST = 0.4, 0.2
 
 
 @dataclass(frozen=True)
-class DataSizeResult:
-    """What `headstart study data-size` found. Prints as text.
-
-    folder   the run folder
-    summary  the content of summary.json
-    """
-
-    folder: Path
-    summary: dict[str, Any] = field(repr=False)
-
-    @property
-    def report(self) -> Path:
-        """Path of the page (written by `headstart.study_data_size` and the command line)."""
-        return self.folder / "report.html"
+class DataSizeResult(JobResult):
+    """What `headstart study data-size` found. Prints as text."""
 
     def __str__(self) -> str:
         return curves.as_text(self.summary)
@@ -84,9 +73,8 @@ def data_size(
     distributed.start(device_of(config.device))
     settings = {"command": "study data-size", **asdict(config)}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
-        done = distributed.first(lambda: folder.summary if folder.resumed else None)
+        done = folder.finished()
         if done is not None:
-            folder.clean()
             return DataSizeResult(folder.path, done)
         given = tuple(name for name, value in (("data", data), ("backbone", backbone)) if value is not None)
         opening = Opening(folder, config.network, config.images, _FOLDS, config.seed, tuple(listeners))

@@ -37,6 +37,7 @@ from headstart.studies.layers_records import as_text, splits_record, summary_of
 from headstart.studies.layers_runs import Setup, write_filters
 from headstart.studies.opening import Opening, fingerprint_of, opened
 from headstart.studies.records import again, plain
+from headstart.studies.result import JobResult
 from headstart.studies.workers import Alone, Clock, Hands, OnRay, Processes, outcomes, ray_or_complain
 
 SIDES = (8, 64)
@@ -45,20 +46,8 @@ FILTERS = Path("report_data") / "filters.npz"
 
 
 @dataclass(frozen=True)
-class LayersResult:
-    """What `headstart study layers` found. Prints as text.
-
-    folder   the run folder
-    summary  the content of summary.json
-    """
-
-    folder: Path
-    summary: dict[str, Any] = field(repr=False)
-
-    @property
-    def report(self) -> Path:
-        """Path of the page (written by `headstart.study_layers` and the command line)."""
-        return self.folder / "report.html"
+class LayersResult(JobResult):
+    """What `headstart study layers` found. Prints as text."""
 
     def __str__(self) -> str:
         return as_text(self.summary)

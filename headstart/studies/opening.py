@@ -76,6 +76,8 @@ class Opening:
 
     def __post_init__(self) -> None:
         self.log = RunLog(None, (*self.listeners, self.early.append))
+        if self.folder.asked and not self.folder.resumed:
+            self.log.event("note", text=f"{self.folder.path} holds no run to go on with; this is a new one")
 
     @contextmanager
     def phase(self, name: str, text: str) -> Iterator[None]:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,6 +119,16 @@ class Standing:
         return np.array([self.trials[fold].accuracy for fold in folds])
 
 
+class Observer(Protocol):
+    """Looks at adapted networks while they are there; the clock stands still meanwhile."""
+
+    def look(self, race: Race, net: Net, arm: Arm, fold: int) -> None:
+        """A trial has ended, with this network."""
+
+    def knows(self, race: Race, arm: Arm, fold: int) -> bool:
+        """Whether what a look at an earlier trial gave is still at hand. If not, the trial is done again."""
+
+
 @dataclass
 class Race:
     """The arms, the folds and the clock.
@@ -141,6 +151,7 @@ class Race:
     folder: Path | None = None
     log: RunLog = SILENT
     balanced: bool = False
+    observer: Observer | None = None
     spent: float = 0.0
     _measured: dict[str, float] = field(default_factory=dict)
     _diverged: list[str] = field(default_factory=list)
@@ -227,7 +238,10 @@ class Race:
 
     def trial(self, arm: Arm, fold: int) -> Trial | Divergence:
         """One arm on one fold, from its file where it was finished before. The clock does not matter here."""
-        return self._load(arm, fold) or self._attempt(arm, fold)
+        known = self._load(arm, fold)
+        if isinstance(known, Trial) and self.observer is not None and not self.observer.knows(self, arm, fold):
+            known = None
+        return known or self._attempt(arm, fold)
 
     def _attempt(self, arm: Arm, fold: int) -> Trial | Divergence:
         """A trial. One that diverges is kept as well, for it would do so again; its weights are not."""
@@ -265,6 +279,8 @@ class Race:
         correct, trained = logits.argmax(1) == held_out.targets, max(r.trained for r in results)
         trial = Trial(arm.name, fold, correct, seconds, trained, self._weights(fold))
         self._store(trial)
+        if self.observer is not None:
+            self.observer.look(self, net, arm, fold)
         if place is not None and distributed.is_first():
             shutil.rmtree(place, ignore_errors=True)  # the weights of dozens of trials would fill a disk
         return trial

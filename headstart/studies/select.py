@@ -38,6 +38,7 @@ from headstart.studies.halving import Finalist, Halving, Plan, plan, slugs
 from headstart.studies.opening import Opening, opened
 from headstart.studies.race import Standing
 from headstart.studies.records import again, data_record, plain
+from headstart.studies.result import JobResult
 from headstart.studies.scored import Scored, identity, score
 from headstart.studies.splitting import Splits
 
@@ -46,25 +47,13 @@ _ERRORS = 2.0
 
 
 @dataclass(frozen=True)
-class SelectResult:
-    """What `headstart select` found. Prints as a table.
-
-    folder   the run folder
-    summary  the content of summary.json
-    """
-
-    folder: Path
-    summary: dict[str, Any] = field(repr=False)
+class SelectResult(JobResult):
+    """What `headstart select` found. Prints as a table."""
 
     @property
     def chosen(self) -> str:
         """Name of the network to start from."""
         return str(self.summary["chosen"])
-
-    @property
-    def report(self) -> Path:
-        """Path of the page (written by `headstart.select` and the command line)."""
-        return self.folder / "report.html"
 
     def __str__(self) -> str:
         return selected.as_text(self.summary)
@@ -94,9 +83,8 @@ def select(
         check_apart(replace(config.followed(one), out=config.out), None if data is not None else Path(config.data))
     settings = {"command": "select", **asdict(config), "candidates": [str(one) for one in found]}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
-        done = distributed.first(lambda: folder.summary if folder.resumed else None)
+        done = folder.finished()
         if done is not None:
-            folder.clean()
             return SelectResult(folder.path, done)
         opening = Opening(
             folder, config.followed(found[0]).network, config.images, config.folds, config.seed, tuple(listeners)
@@ -145,8 +133,6 @@ class _Job:
 
     def run(self) -> SelectResult:
         began = time.monotonic()
-        if self.config.resume and not self.folder.resumed:
-            self.log.event("note", text=f"{self.folder.path} holds no run to go on with; this is a new one")
         names = slugs([str(one) for one in self.candidates])
         for number, one in enumerate(self.candidates):
             text = f"{one} ({number + 1} of {len(self.candidates)}{self._left(number, began)})"

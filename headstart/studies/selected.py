@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import kendalltau
 
 from headstart.metrics.cost import format_bytes, format_seconds
 from headstart.metrics.paired import Difference, holm_differences
@@ -189,23 +190,19 @@ def _ranks(measure: str, scored: Mapping[str, Scored]) -> dict[str, int]:
 
 
 def agreement_records(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Kendall's tau-b between every two measures, and the race, over the candidates that have both (two at least)."""
+    """Kendall's tau-b between every two measures, and the race, over the candidates that have both (two at least).
+
+    Left out where one of the two tells no candidates apart.
+    """
     columns = {measure: [_value(record, measure) for record in records] for measure in MEASURES}
     columns["race"] = [record["race"]["rounds"][-1]["accuracy"] if record["race"]["rounds"] else None for record in records]
     found = []
     for a, b in itertools.combinations(columns, 2):
         pairs = [(x, y) for x, y in zip(columns[a], columns[b], strict=True) if x is not None and y is not None]
-        tau = kendall([x for x, _ in pairs], [y for _, y in pairs]) if len(pairs) > 1 else None
-        if tau is not None:
-            found.append({"a": a, "b": b, "tau": tau})
+        tau = kendalltau(*zip(*pairs, strict=True)).statistic if len(pairs) > 1 else math.nan
+        if math.isfinite(tau):
+            found.append({"a": a, "b": b, "tau": float(tau)})
     return found
-
-
-def kendall(x: Sequence[float], y: Sequence[float]) -> float | None:
-    """Kendall's tau-b (1945): agreement of two orders, -1 to 1, corrected for ties; None when one of them is all ties."""
-    a, b = (np.sign(np.subtract.outer(values, values)) for values in (np.asarray(x, float), np.asarray(y, float)))
-    scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
-    return float((a * b).sum() / scale) if scale else None
 
 
 def disagreements(records: Sequence[Mapping[str, Any]]) -> list[str]:

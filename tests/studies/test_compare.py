@@ -30,8 +30,7 @@ from headstart.studies import source_task
 from headstart.studies.arms import all_arms, base_recipe
 from headstart.studies.compare import CompareResult, chosen
 from headstart.studies.compare_plan import plan_trials
-from headstart.studies.observed import ObservedRace
-from headstart.studies.race import Arm, Divergence, Trial
+from headstart.studies.race import Arm, Divergence, Race, Trial
 
 SIZE, CLASSES = 8, 3
 USED: dict[str, Any] = {"folds": 3, "mirror": False, "device": "cpu", "budget": "1h"}
@@ -265,13 +264,13 @@ def test_too_little_time_for_two_is_an_error_before_anything_is_replaced(folder:
 def test_one_that_diverges_is_said_and_the_others_stand(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, tried = ObservedRace.trial, []
+    real, tried = Race.trial, []
 
-    def trial(race: ObservedRace, arm: Arm, fold: int) -> Trial | Divergence:
+    def trial(race: Race, arm: Arm, fold: int) -> Trial | Divergence:
         tried.append((arm.name, fold))
         return Divergence("loss 'new' is nan", 0.1) if (arm.name, fold) == ("svm", 1) else real(race, arm, fold)
 
-    monkeypatch.setattr(ObservedRace, "trial", trial)
+    monkeypatch.setattr(Race, "trial", trial)
     found = compare(folder, tmp_path / "run", strategies="probe,svm,early_probe")
     lost = rows(found)["svm"]
     assert (lost["status"], lost["reason"], lost["accuracy"], lost["folds"]) == ("diverged", "loss 'new' is nan", None, 1)

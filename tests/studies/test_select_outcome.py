@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau
 
 from headstart.studies.race import Standing
 from headstart.studies.scored import Scored
@@ -17,7 +16,6 @@ from headstart.studies.selected import (
     as_text,
     choose,
     disagreements,
-    kendall,
     probe_standing,
     sentence_of,
     summarise,
@@ -111,16 +109,6 @@ def test_a_probe_as_trials_is_the_same_answers_fold_by_fold() -> None:
         assert (trial.correct == right[valid]).all()
     split = [(np.arange(300), np.arange(300, 600))]
     assert (probe_standing(one, split).trials[0].correct == right).all()
-
-
-def test_kendall_is_scipys() -> None:
-    draw = np.random.default_rng(0)
-    for _ in range(20):
-        x, y = draw.integers(0, 5, 8).astype(float), draw.integers(0, 5, 8).astype(float)
-        assert kendall(x.tolist(), y.tolist()) == pytest.approx(kendalltau(x, y).statistic)
-    assert kendall([1, 2, 3], [4, 5, 9]) == pytest.approx(1)
-    assert kendall([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
-    assert kendall([1, 1], [2, 3]) is None
 
 
 def summary(some: list[Scored], standings: list[Standing]) -> dict[str, Any]:
