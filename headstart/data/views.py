@@ -157,6 +157,21 @@ class View:
         return x
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """Which pixels of its samples a step shows: equal renderings of a sample are equal to the bit.
+
+    seed   of the view's random numbers; 0 for the plain view, which has none
+    draw   number of the rendering
+    mixed  samples are blended with others besides (mixup), which no rendering tells
+    """
+
+    view: View
+    seed: int
+    draw: int
+    mixed: bool = False
+
+
 PLAIN = View()
 
 

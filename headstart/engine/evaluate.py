@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from headstart.data.task import Task
+from headstart.data.views import PLAIN
 from headstart.engine.allocator import keep_freed_memory
+from headstart.engine.prefix_cache import Prefix, open_cache
 from headstart.engine.step import present
 from headstart.nets.net import InputSpec, Net
 
@@ -43,17 +46,38 @@ def batch_for(spec: InputSpec, device: str = "cpu") -> int:
     return few * (max(min(torch.get_num_threads() // 2, 4), 1) if device == "cpu" else 16)
 
 
-def answers(net: Net, task: Task, head: str | None = None) -> NDArray[np.float32]:
-    """Logits `[N, C]` of a head on the plain view of every sample of `task`, in the task's order."""
+def answers(
+    net: Net, task: Task, head: str | None = None, *, prefix: Prefix | None = None, cache: Path | None = None
+) -> NDArray[np.float32]:
+    """Logits `[N, C]` of a head on the plain view of every sample of `task`, in the task's order.
+
+    prefix  blocks of `net` before every one that the head reads, passed in batches of the prefix's width
+    cache   folder that keeps what `prefix` puts out, for other nets that begin with it; the logits are the same to the bit
+    """
     name = head or task.name
-    batch_size = batch_for(net.input, net.device.type)
+    batch_size = prefix.width if prefix is not None else batch_for(net.input, net.device.type)
+    reads = net.head(name).reads
+    until = max(reads, key=net.block_names.index)
     parts = []
     keep_freed_memory()
     with looking(net):
-        for start in range(0, len(task), batch_size):
-            samples = task.store.gather(task.rows[start : start + batch_size]).to(net.device)
-            parts.append(net(present(samples, net.input), name).float().cpu().numpy())
+        start, inputs = _inputs(net, task, prefix, cache)
+        for at in range(0, len(task), batch_size):
+            x = inputs(task.rows[at : at + batch_size])
+            parts.append(net.answer(net.run(x, start=start, until=until, taps=reads), name).float().cpu().numpy())
     return np.concatenate(parts) if parts else np.empty((0, net.head(name).num_classes), np.float32)
+
+
+def _inputs(
+    net: Net, task: Task, prefix: Prefix | None, cache: Path | None
+) -> tuple[str | None, Callable[[NDArray[np.int64]], Tensor]]:
+    """Where the pass begins, and what gives its input for rows of the store."""
+    if prefix is None or prefix.end is None:
+        return None, lambda rows: present(task.store.gather(rows).to(net.device), net.input)
+    if cache is None:
+        return prefix.end, lambda rows: prefix(task.store.gather(rows).to(net.device))
+    kept = open_cache(cache, prefix, task, PLAIN, seed=0, autocast=None)
+    return prefix.end, lambda rows: kept.gather(0, rows).to(net.device)
 
 
 def accuracy(net: Net, task: Task, head: str | None = None) -> float:

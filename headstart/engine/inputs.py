@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.data.views import View
+from headstart.data.views import Rendering, View
 from headstart.engine import distributed
 from headstart.engine.log import RunLog
 from headstart.engine.prefix_cache import CachedPrefix, Prefix, Worth, open_cache, worthwhile
 from headstart.engine.sampler import Plan
-from headstart.engine.step import Batch, Step, batch_of, present, render
+from headstart.engine.step import Step, batch_of, present, render
 from headstart.engine.trained import Trained
 from headstart.errors import DiskFull
 from headstart.nets.cost import activation_elements, block_flops
@@ -70,28 +70,14 @@ class Inputs:
         mine = distributed.my_slice(len(places))
         batch = batch_of(self.stage.data, places, mine, self.device)
         mixing = self._mixing(index, len(batch.rows))
-
-        def activations(view: str) -> Tensor:
-            return self._activations(view, batch, epoch, mixing)
-
-        return Step(self.net, self.stage.data, batch, epoch, self.prefix.end, self.wanted, activations, mixing)
+        shown = _Shown(self, batch.rows, epoch, mixing)
+        return Step(self.net, self.stage.data, batch, epoch, self.prefix.end, self.wanted, shown, mixing)
 
     def _order_of(self, epoch: int) -> NDArray[np.int64]:
         """The epoch's order, shuffled once and not at every step."""
         if self._order is None or self._order[0] != epoch:
             self._order = (epoch, self.plan.order(epoch))
         return self._order[1]
-
-    def _activations(self, name: str, batch: Batch, epoch: int, mixing: tuple[Tensor, Tensor] | None) -> Tensor:
-        view = self.stage.views[name]
-        draw = view.draw_at(epoch)
-        if name in self.caches:
-            return self.caches[name].gather(draw, batch.rows).to(self.device, non_blocking=True)
-        seed = view_seed(view, self.run_seed, self.seed, name)
-        samples = render(self.stage.data, batch.rows, view, seed=seed, draw=draw, device=self.device)
-        if mixing is not None:
-            samples = _blend(samples, *mixing)
-        return self.prefix(samples) if self.prefix.end is not None else present(samples, self.net.input)
 
     def _mixing(self, index: int, count: int) -> tuple[Tensor, Tensor] | None:
         """Each sample's share and partner (mixup), or None."""
@@ -100,6 +86,37 @@ class Inputs:
         draw = generator(self.seed, "mixup", index, distributed.rank())
         share = torch.from_numpy(draw.beta(self.stage.mixup, self.stage.mixup, count).astype(np.float32))
         return share.to(self.device), torch.from_numpy(draw.permutation(count)).to(self.device)
+
+
+@dataclass
+class _Shown:
+    """What one step shows; see `step.Shown`."""
+
+    inputs: Inputs
+    rows: NDArray[np.int64]
+    epoch: int
+    mixing: tuple[Tensor, Tensor] | None
+    _samples: dict[str, Tensor] = field(default_factory=dict)
+
+    def samples(self, view: str) -> Tensor:
+        if view not in self._samples:
+            how, all_ = self.rendering(view), self.inputs
+            found = render(all_.stage.data, self.rows, how.view, seed=how.seed, draw=how.draw, device=all_.device)
+            self._samples[view] = found if self.mixing is None else _blend(found, *self.mixing)
+        return self._samples[view]
+
+    def rendering(self, view: str) -> Rendering:
+        how, all_ = self.inputs.stage.views[view], self.inputs
+        seed = 0 if how.is_plain else view_seed(how, all_.run_seed, all_.seed, view)
+        return Rendering(how, seed, how.draw_at(self.epoch), self.mixing is not None)
+
+    def activations(self, view: str) -> Tensor:
+        all_ = self.inputs
+        if view in all_.caches:
+            draw = all_.stage.views[view].draw_at(self.epoch)
+            return all_.caches[view].gather(draw, self.rows).to(all_.device, non_blocking=True)
+        samples = self.samples(view)
+        return all_.prefix(samples) if all_.prefix.end is not None else present(samples, all_.net.input)
 
 
 def view_seed(view: View, run_seed: int, stage_seed: int, name: str) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.data.task import UNKNOWN, Task
-from headstart.data.views import View, normalise
+from headstart.data.views import Rendering, View, normalise
 from headstart.nets.net import InputSpec, Net
 
 
@@ -22,18 +23,33 @@ class Batch:
     rows      `[B]` store rows; they are the sample ids
     targets   `[B]` labels, `UNKNOWN` where missing
     counted   samples with a known label in the whole batch, over all processes
+    samples   samples in the whole batch
     """
 
     rows: NDArray[np.int64]
     targets: Tensor
     counted: int
+    samples: int
 
 
 def batch_of(task: Task, places: NDArray[np.int64], mine: slice, device: torch.device) -> Batch:
     """The part `mine` of the batch of `places`; every process can count the whole batch without asking the others."""
     rows = task.rows[places]
     targets = task.labels[rows]
-    return Batch(rows[mine], torch.from_numpy(targets[mine]).to(device), int((targets != UNKNOWN).sum()))
+    known = int((targets != UNKNOWN).sum())
+    return Batch(rows[mine], torch.from_numpy(targets[mine]).to(device), known, len(rows))
+
+
+class Shown(Protocol):
+    """The samples of one step, by view. Each is computed once, and only if asked for."""
+
+    def samples(self, view: str) -> Tensor:
+        """As rendered, see `StepLike.samples`."""
+
+    def rendering(self, view: str) -> Rendering: ...
+
+    def activations(self, view: str) -> Tensor:
+        """The input of the trained part: the prefix's output, cached or computed."""
 
 
 def present(samples: Tensor, spec: InputSpec) -> Tensor:
@@ -45,7 +61,7 @@ def present(samples: Tensor, spec: InputSpec) -> Tensor:
 class Step:
     """What the engine shows terms; see `terms.base.StepLike`.
 
-    activations  a function from a view's name to the input of the trained part (the prefix's output, cached or computed)
+    shown        its samples
     start        the block whose output that is; None when it is the network's input
     wanted       blocks whose outputs heads and terms read
     """
@@ -56,7 +72,7 @@ class Step:
     epoch: int
     start: str | None
     wanted: tuple[str, ...]
-    activations: Callable[[str], Tensor]
+    shown: Shown
     mixing: tuple[Tensor, Tensor] | None = None
     _taps: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     _logits: dict[tuple[str, str], Tensor] = field(default_factory=dict)
@@ -68,13 +84,19 @@ class Step:
     def taps(self, view: str = "main") -> Mapping[str, Tensor]:
         if view not in self._taps:
             until = max(self.wanted, key=self.net.block_names.index, default=None)
-            self._taps[view] = self.net.run(self.activations(view), start=self.start, until=until, taps=self.wanted)
+            self._taps[view] = self.net.run(self.shown.activations(view), start=self.start, until=until, taps=self.wanted)
         return self._taps[view]
 
     def logits(self, head: str, view: str = "main") -> Tensor:
         if (head, view) not in self._logits:
             self._logits[head, view] = self.net.answer(self.taps(view), head)
         return self._logits[head, view]
+
+    def samples(self, view: str = "main") -> Tensor:
+        return self.shown.samples(view)
+
+    def rendering(self, view: str = "main") -> Rendering:
+        return self.shown.rendering(view)
 
     def labels(self, task: str) -> Tensor:
         self._check(task)
@@ -91,6 +113,9 @@ class Step:
 
     def mean(self, per_sample: Tensor, task: str) -> Tensor:
         return (per_sample * self.valid(task)).sum() / max(self.batch.counted, 1)
+
+    def mean_all(self, per_sample: Tensor) -> Tensor:
+        return per_sample.sum() / max(self.batch.samples, 1)
 
     def _check(self, task: str) -> None:
         if task != self.task.name:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from headstart.data.views import Rendering
+
 
 class StepLike(Protocol):
     """What the engine shows a term at every step. The engine's `Step` is the one implementation."""
@@ -25,6 +27,14 @@ class StepLike(Protocol):
         """Activations this stage's heads and terms read, by block name, computed once per view."""
         ...
 
+    def samples(self, view: str = "main") -> Tensor:
+        """What the net is shown, before it is normalised: `[B, H, W, C]` uint8 images or `[B, D]` vectors."""
+        ...
+
+    def rendering(self, view: str = "main") -> Rendering:
+        """Which rendering of the samples that is."""
+        ...
+
     def labels(self, task: str) -> Tensor:
         """`[B]` int64 labels, or `[B, C]` probabilities where images were mixed."""
         ...
@@ -35,6 +45,10 @@ class StepLike(Protocol):
 
     def mean(self, per_sample: Tensor, task: str) -> Tensor:
         """Sum of `per_sample` `[B]` over valid samples, divided by the valid count over all processes."""
+        ...
+
+    def mean_all(self, per_sample: Tensor) -> Tensor:
+        """Sum of `per_sample` `[B]`, labels known or not, divided by the number of samples over all processes."""
         ...
 
 

@@ -16,6 +16,7 @@ class Supervised(Term):
 
     smoothing      label smoothing
     class_weights  one factor per class, or None
+    share          coefficient of this loss in its method's equation, (1 - lambda) in distillation
     """
 
     weight: Tensor | None
@@ -27,10 +28,11 @@ class Supervised(Term):
         head: str | None = None,
         smoothing: float = 0.0,
         class_weights: Sequence[float] | None = None,
+        share: float = 1.0,
     ) -> None:
         super().__init__()
         self.tasks, self.heads = (task,), (head or task,)
-        self.smoothing = smoothing
+        self.smoothing, self.share = smoothing, share
         weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("weight", weight)
 
@@ -40,4 +42,5 @@ class Supervised(Term):
         if targets.ndim == 1:
             targets = targets.clamp(min=0)
         loss = cross_entropy(step.logits(self.heads[0]), targets, smoothing=self.smoothing, weight=self.weight)
-        return step.mean(loss, task)
+        mean = step.mean(loss, task)
+        return mean if self.share == 1.0 else self.share * mean
