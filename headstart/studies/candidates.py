@@ -43,7 +43,7 @@ class _Reader:
         elif _PATTERN & set(text.partition("@")[0]):
             yield from (Candidate(name) for name in self._matching(text))
         else:
-            yield self._one(text)
+            yield self.one(text)
 
     def _matching(self, pattern: str) -> list[str]:
         found = matching(pattern)
@@ -69,7 +69,7 @@ class _Reader:
         for number, word in words:
             yield from replace(self, where=f"{path}, line {number}", listed=True).read(word)
 
-    def _one(self, text: str) -> Candidate:
+    def one(self, text: str) -> Candidate:
         """`NAME@WEIGHTFILE key=value ...`, all but the name optional."""
         first, *options = text.split() if "=" in text else [text]
         name, at, weights = first.partition("@")
@@ -106,6 +106,14 @@ class _Reader:
                 f"{self.where}: {text!r}: {name}={value} is not a number such as 0.5, or three: .4/.5/.6"
             ) from error
         return numbers * 3 if len(numbers) == 1 else numbers
+
+
+def named(text: str, where: str) -> Candidate:
+    """One network as a person writes it, `NAME@WEIGHTFILE key=value ...`, all but the name optional.
+
+    where  the argument that it stood in, for errors
+    """
+    return _Reader(Path("runs"), where).one(text)
 
 
 def resolve(config: SelectConfig, given: Sequence[Any] | None = None) -> list[Candidate]:
