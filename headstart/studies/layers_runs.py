@@ -6,7 +6,7 @@ import copy
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from headstart.catalog.strategies import Recipe
 from headstart.data.store import Store
 from headstart.data.task import Task
 from headstart.engine.checkpoint import load_state, save_state
-from headstart.engine.evaluate import answers
+from headstart.engine.evaluate import answers, batch_for
 from headstart.engine.fit import Machine, fit
+from headstart.engine.prefix_cache import Prefix
 from headstart.errors import CheckpointError
 from headstart.files import write_atomic, write_json
 from headstart.nets.initialise import copy_weights, reinitialise
@@ -139,7 +140,8 @@ def one(setup: Setup, run: Run, cache: Path | None = None) -> dict[str, Any]:
     stage = replace(supervised_stage(purpose, net, train, trains, recipe), cache="on" if setup.share else "off")
     machine = Machine(device=setup.device, cache=cache if setup.share else None, checkpoint_every=float("inf"))
     result = fit(net, stage, seed=seed_for(setup.seed, *names, run.target), machine=machine)
-    right = answers(net, half.test, TASK).argmax(1) == half.test.targets
+    prefix = Prefix(net, _first(net, frozen), batch_for(net.input, net.device.type)) if frozen else None
+    right = answers(net, half.test, TASK, prefix=prefix, cache=machine.cache).argmax(1) == half.test.targets
     if run.kind == "base":
         save_state(setup.weights(run), {"net": dict(net.blocks.state_dict())})
     return {
@@ -163,6 +165,11 @@ def _epochs(recipe: Recipe, whole: int, images: int) -> int:
     """As many steps on fewer images as on all: fewer would show how much is learned by then, not from how many images."""
     steps = [-(-number // min(recipe.batch_size, number)) for number in (whole, images)]
     return -(-recipe.epochs * steps[0] // steps[1])
+
+
+def _first(net: Net, frozen: Sequence[str]) -> str | None:
+    """The first block after the frozen ones; None where all are."""
+    return next((name for name in net.block_names if name not in frozen), None)
 
 
 def _base(setup: Setup, run: Run) -> Net:
