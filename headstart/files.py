@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from headstart.errors import DiskFull
 
@@ -25,13 +26,13 @@ def _full(path: Path) -> DiskFull:
     )
 
 
-def reserve(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.float32]]:
-    """A new float32 array in a memory-mapped file whose room on the disk is taken at once.
+def reserve(path: Path, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> np.memmap[Any, np.dtype[Any]]:
+    """A new array of zeros in a memory-mapped file whose room on the disk is taken at once.
 
     Without that, writing to the map of a full disk would end the process by a signal. Raises DiskFull instead.
     """
     try:
-        array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        array = np.lib.format.open_memmap(path, "w+", dtype, shape)
         if hasattr(os, "posix_fallocate"):
             with path.open("rb+") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

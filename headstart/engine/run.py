@@ -123,6 +123,11 @@ class Drive:
 _CURRENT: ContextVar[Drive | None] = ContextVar("drive", default=None)
 
 
+def under_way(net: Net) -> Drive:
+    """The drive that carries out the strategy asking, for its seed, machine, folder and log; outside one, a new one."""
+    return _CURRENT.get() or Drive(net)
+
+
 def memo(name: str, compute: Callable[[], Any]) -> Any:
     """Expensive work between two stages: computed once per run, on the first process, and stored with the run.
 
