@@ -213,21 +213,11 @@ def _costs(row: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [
         ("Trained", words.compact(number(row.get("trained_parameters"))), ""),
         ("To store", words.compact(number(row.get("stored_parameters"))), words.size(size) if size is not None else ""),
-        ("Learning", _flop(row.get("training_flops")), ""),
-        ("One answer", _flop(row.get("inference_flops")), ""),
+        ("Learning", words.flop(number(row.get("training_flops"))), ""),
+        ("One answer", words.flop(number(row.get("inference_flops"))), ""),
         ("Time", words.duration(number(row.get("seconds"))), ""),
         ("Old images", words.count(number(row.get("old_images_needed"))), ""),
     ]
-
-
-def _flop(value: Any) -> str:
-    """Operations with a unit: 1.51 TFLOP."""
-    count = number(value)
-    if count is None:
-        return words.UNKNOWN
-    tera = count >= 0.9995e12
-    text = f"{words.figures(count / 1e12)}{words.NARROW}T" if tera else words.compact(count)
-    return f"{text}{'' if count >= 999.5 else words.NARROW}FLOP"
 
 
 def differences(summary: Mapping[str, Any]) -> Section | None:

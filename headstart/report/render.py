@@ -12,13 +12,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from headstart.files import write_text
-from headstart.report import adapt, advise, compared, data_size, generic, layers, select
+from headstart.report import adapt, advise, compared, data_size, distill, generic, layers, select
 from headstart.report.folder import RunFolder, read_run
 
 PAGES: dict[str, tuple[str, Callable[[RunFolder], dict[str, Any]]]] = {
     "adapt": (adapt.TEMPLATE, adapt.context),
     "advise": (advise.TEMPLATE, advise.context),
     "compare": (compared.TEMPLATE, compared.context),
+    "distill": (distill.TEMPLATE, distill.context),
     "select": (select.TEMPLATE, select.context),
     "study data-size": (data_size.TEMPLATE, data_size.context),
     "study layers": (layers.TEMPLATE, layers.context),

@@ -66,6 +66,22 @@ def size(value: float | None) -> str:
     return UNKNOWN if value is None else f"{compact(value)}{'' if abs(value) >= 999.5 else NARROW}B"
 
 
+def flop(value: float | None) -> str:
+    """Operations with a unit: 1.51e12 -> 1.51 TFLOP."""
+    if value is None:
+        return UNKNOWN
+    text = f"{figures(value / 1e12)}{NARROW}T" if value >= 0.9995e12 else compact(value)
+    return f"{text}{'' if value >= 999.5 else NARROW}FLOP"
+
+
+def short(seconds: float | None) -> str:
+    """A duration that may be far below a second: 0.00123 -> 1.23 ms."""
+    if seconds is None or seconds >= 0.9995:
+        return duration(seconds)
+    unit, size = ("ms", 1e-3) if seconds >= 0.9995e-3 or seconds == 0 else ("µs", 1e-6)
+    return f"{figures(seconds / size)}{NARROW}{unit}"
+
+
 def figures(value: float | None, wanted: int = 3) -> str:
     """A plain number to `wanted` figures, without trailing zeros or exponents where they can be avoided."""
     if value is None or not math.isfinite(value):
