@@ -57,7 +57,7 @@ class Study:
 def best_pipelines(ways: Sequence[Way], draws: int, found: Sequence[Answered]) -> list[Answered]:
     """Runs of the way that takes, each time, the classical model whose cross-validation in the training part is best.
 
-    It costs the learning of all of them. There is none where one of them is missing.
+    It costs the learning of all of them, and describing the images once. There is none where one of them is missing.
     """
     best = next((way for way in ways if way.name == BEST_PIPELINE), None)
     parts = [way for way in ways if way.family == "pipeline" and way.name not in (BEST_PIPELINE, BY_WAY_OF)]
@@ -73,7 +73,7 @@ def best_pipelines(ways: Sequence[Way], draws: int, found: Sequence[Answered]) -
             if len(there) < len(parts) or not there:
                 continue
             top = max(there, key=lambda one: one.score or 0.0)
-            training = sum(one.training for one in there)
+            training = top.described + sum(one.training - one.described for one in there)
             made.append(replace(top, point=Point(best, images, draw), training=training, seconds=0.0))
     return made
 

@@ -66,6 +66,7 @@ class Answered:
 
     correct    `[T]` right or wrong per test image
     training   seconds of learning, features included; inference: seconds per image
+    described  of `training`: for hand-designed features, which all pipelines share
     parameters that answering needs
     score      of a pipeline: accuracy in the cross-validation inside its training part
     middle     of a pipeline in two steps: `[T]` right or wrong about the intermediate label
@@ -79,6 +80,7 @@ class Answered:
     seconds: float
     score: float | None = None
     middle: NDArray[np.bool_] | None = None
+    described: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Learners:
             found = self._pipeline(point) if point.way.family == "pipeline" else self._network(point)
         except (Interrupted, RunError, DiskFull):
             raise
-        except (InputError, TrainingError, ValueError, ArithmeticError, MemoryError, RuntimeError) as error:
+        except (InputError, TrainingError, ValueError, ArithmeticError, MemoryError, RuntimeError, Warning) as error:
             self._forget(point)
             told = str(error).partition("\n")[0] or type(error).__name__
             return Failed(point, told, distributed.share(time.monotonic() - began))
@@ -247,8 +249,9 @@ class Learners:
         about = None
         if fitted.middle is not None and self.middle is not None:
             about = fitted.middle(seen[self.test.rows]) == self.middle.of_row[self.test.rows]
-        training = fitted.seconds + each * point.images
-        return Answered(point, correct, training, inference, fitted.parameters, 0.0, fitted.score, about)
+        described = each * point.images
+        training = fitted.seconds + described
+        return Answered(point, correct, training, inference, fitted.parameters, 0.0, fitted.score, about, described)
 
     def _features(self, which: str, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], float]:
         """(`[len(store), F]`, of which `rows` are filled, seconds per image); vectors are features already."""
@@ -291,6 +294,7 @@ class Learners:
                 "seconds": one.seconds,
                 "score": one.score,
                 "middle": None if one.middle is None else one.middle.astype(int),
+                "described": one.described,
             },
         )
 
@@ -301,7 +305,8 @@ class Learners:
             middle = None if kept["middle"] is None else np.array(kept["middle"], bool)
             score = None if kept["score"] is None else float(kept["score"])
             numbers = (float(kept["training"]), float(kept["inference"]), int(kept["parameters"]), float(kept["seconds"]))
-            found = Answered(point, np.array(kept["correct"], bool), *numbers, score, middle)
+            described = float(kept["described"])
+            found = Answered(point, np.array(kept["correct"], bool), *numbers, score, middle, described)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return found if found.correct.shape == (len(self.test),) else None

@@ -263,6 +263,8 @@ class _watching:  # noqa: N801 - reads as a verb
         found = self._caught.__enter__()
         assert found is not None
         warnings.simplefilter("error")
+        # Of many classes with two images each it suspects that they are measurements.
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%", UserWarning)
         warnings.simplefilter("always", ConvergenceWarning)
         return found
 
