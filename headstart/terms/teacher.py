@@ -76,6 +76,12 @@ class Live(nn.Module):
         """`[B, num_classes]` answers about samples `[B, H, W, C]` uint8 or `[B, D]`, as `logits` gives them."""
         return self._answer(self._pass(samples))
 
+    def also_reads(self, blocks: Sequence[str]) -> None:
+        """Have `taps` give these blocks' outputs too. Raises ConfigError for blocks that the net does not have."""
+        problems(ConfigError, "the teacher cannot be used as asked:", _faults(self.net, self.head, tuple(blocks), None))
+        self.reads = tuple(dict.fromkeys((*self.reads, *blocks)))
+        self._seen = None
+
     def pooled(self, step: StepLike, block: str, view: str = "main") -> Tensor:
         """`[B, C]` output of a block it reads, averaged over places."""
         return self.net.pooled(block, self.taps(step, view)[block])
@@ -133,6 +139,15 @@ class Live(nn.Module):
                 f"the checkpoint was made with another teacher ({state['teacher']}) than the one given now "
                 f"({self.digest()}). Give the same teacher, or start again in a new --out folder"
             )
+
+
+def same_classes(head: str, student: Tensor, teacher: Tensor) -> None:
+    """Raise ConfigError unless logits of student and teacher are about equally many classes."""
+    if student.shape[1] != teacher.shape[1]:
+        raise ConfigError(
+            f"the student's head {head!r} answers about {student.shape[1]} classes, the teacher about {teacher.shape[1]}; "
+            "say which of the teacher's classes each of the student's is (order=)"
+        )
 
 
 def _faults(net: Net, head: str, reads: Sequence[str], order: Sequence[int] | None) -> list[str]:

@@ -1,0 +1,45 @@
+"""Hints: the student's activations should hold what the teacher's do."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from headstart.losses.hints import hint
+from headstart.losses.places import averaged_down
+from headstart.nets.net import Net
+from headstart.nets.rng import forked
+from headstart.seeding import seed_for
+from headstart.terms.base import StepLike
+from headstart.terms.features import FeatureTerm, Pairs
+from headstart.terms.teacher import Live
+
+
+class Hints(FeatureTerm):
+    """weight * sum over pairs of mean over samples, channels and places of (regressor(student) - teacher)^2 (FitNets).
+
+    Romero et al. 2015, eq. 3, as a term beside the others instead of a stage before them. The regressor of a pair is a 1x1
+    convolution, which trains: name the term in `trains`. The finer of two maps is averaged down to the other's places first,
+    for which the paper takes a larger kernel.
+
+    weight  100 balances it with a cross-entropy in the comparison of Tian et al. 2020
+    seed    the regressors' initial weights
+    """
+
+    def __init__(
+        self, student: Net, teacher: Live, pairs: Pairs, *, weight: float = 100.0, seed: int = 0, view: str = "main"
+    ) -> None:
+        super().__init__(student, teacher, pairs, view, weight=weight)
+        self.weight = weight
+        with forked(seed_for(seed, "terms", "hints")):
+            self.regressors = nn.ModuleList(
+                nn.Conv2d(student.info[ours].channels, teacher.net.info[theirs].channels, 1) for ours, theirs in self.pairs
+            )
+
+    def forward(self, step: StepLike) -> Tensor:
+        parts = []
+        for pair, regressor in zip(self.pairs, self.regressors, strict=True):
+            ours, theirs = self.maps(step, pair)
+            places = [min(a, b) for a, b in zip(ours.shape[2:], theirs.shape[2:], strict=True)]
+            parts.append(hint(regressor(averaged_down(ours, places)), averaged_down(theirs, places)))
+        return self.weight * step.mean_all(torch.stack(parts).sum(0))
