@@ -145,5 +145,10 @@ def _losses(config: DistillJobConfig) -> Iterator[str]:
             near = difflib.get_close_matches(name, LOSSES, 2, 0.4)
             offer = f", did you mean {' or '.join(near)}?" if near else ""
             yield f"--losses {name!r} is unknown{offer} There are {', '.join(LOSSES)}"
-    if "decoupled" in config.losses and config.kind == "hard":
-        yield "--losses decoupled takes the soft term's place, and --kind hard has none; give one of them"
+    probable = [name for name in ("decoupled", "standardise") if name in config.losses]
+    if probable and config.kind == "hard":
+        yield f"--losses {' '.join(probable)} needs the teacher's probabilities, and --kind hard learns its calls alone"
+    if len(probable) == 2:
+        yield "--losses decoupled standardise are two ways of the same term; choose one"
+    if config.token and config.share == 0:
+        yield "--token learns from the teacher alone, and with --share 0 it learns nothing"

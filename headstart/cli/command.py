@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from headstart.cli import speak
 from headstart.errors import ConfigError
@@ -63,7 +63,7 @@ class Command(Generic[Config]):
         quiet = contextlib.redirect_stderr(said) if speak.wants_json(words) else contextlib.nullcontext()
         try:
             with quiet:
-                return self._tyro(words)
+                return self._tyro(gathered(words, _lists(self.config)))
         except SystemExit as stop:
             sys.stderr.write(said.getvalue())
             if stop.code in (0, None):
@@ -90,6 +90,36 @@ class Command(Generic[Config]):
             config=shape,
             console_outputs=speak.is_first(),
         )
+
+
+def _lists(config: type[Any]) -> set[str]:
+    """Flags that take any number of values, groups of settings included."""
+    hints = get_type_hints(config)
+    found = {f"--{one.name.replace('_', '-')}" for one in fields(config) if get_args(hints[one.name])[1:] == (...,)}
+    return found.union(*(_lists(hints[one.name]) for one in fields(config) if is_dataclass(hints[one.name])))
+
+
+def gathered(words: Sequence[str], flags: Collection[str]) -> list[str]:
+    """The words with the values of a repeated flag behind its first: of `--teacher a --teacher b` one would be lost.
+
+    >>> gathered(["data", "--teacher", "a", "--json", "--teacher", "b"], {"--teacher"})
+    ['data', '--teacher', 'a', 'b', '--json']
+    """
+    parts: list[list[str]] = [[]]
+    current = parts[0]
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in flags:
+            known = next((part for part in parts if part[:1] == [name]), None)
+            current = [name] if known is None else known
+            parts += [current] if known is None else []
+            current += [value] if equals else []
+        elif word.startswith("--"):
+            current = [word]
+            parts.append(current)
+        else:
+            current.append(word)
+    return [word for part in parts for word in part]
 
 
 def _unboxed(text: str) -> str:

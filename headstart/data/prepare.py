@@ -140,13 +140,14 @@ def _decode(
     stored = file.load()
     if stored is not None:
         return stored
-    chunks = _reporting(decode_all(samples, places, size, fit, workers), len(places), progress)
+    chunks = reporting(decode_all(samples, places, size, fit, workers), len(places), progress)
     if source.labels is None:
         chunks = _labelled_only(chunks)
     return file.make(len(places), chunks)
 
 
-def _reporting(chunks: Generator[Chunk], total: int, progress: Progress | None) -> Generator[Chunk]:
+def reporting(chunks: Generator[Chunk], total: int, progress: Progress | None) -> Generator[Chunk]:
+    """The same chunks; `progress` hears of each."""
     done = 0
     for chunk in chunks:
         yield chunk

@@ -182,7 +182,7 @@ def write_pictures(o: Outcome, folder: Path) -> None:
             }
         )
         rows.append(row)
-    images = _shrunk(np.asarray(o.data.store.array[np.array(rows, np.int64)]))
+    images = shrunk(np.asarray(o.data.store.array[np.array(rows, np.int64)]))
     folder.mkdir(parents=True, exist_ok=True)
 
     def write(path: Path) -> None:
@@ -193,7 +193,7 @@ def write_pictures(o: Outcome, folder: Path) -> None:
     write_json(folder / "thumbnails.json", {"classes": classes, "mistakes": mistakes})
 
 
-def _shrunk(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def shrunk(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """At most `_THUMB` pixels a side."""
     side = images.shape[1]
     if side <= _THUMB:

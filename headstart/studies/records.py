@@ -20,6 +20,8 @@ from headstart.nets.net import Net
 
 _HOW = ("data", "out", "resume", "overwrite", "json")
 """Settings that only say how a run is carried out, and those that a command names first."""
+_OBJECTS = ("backbone", "teacher", "student")
+"""What a call takes after the data, by place."""
 
 
 def plain(value: Any) -> Any:
@@ -74,7 +76,7 @@ def _command(command: str, config: Any) -> str:
 
 def _call(command: str, config: Any, given: Sequence[str]) -> str:
     first = "data" if "data" in given else repr(config.data)
-    words = [first, *(["backbone"] if "backbone" in given else []), f"out={str(config.out)!r}"]
+    words = [first, *(name for name in _OBJECTS if name in given), f"out={str(config.out)!r}"]
     for name, value in _changed(config, type(config)(data=config.data)):
         words.append(f"{name}={str(value)!r}" if isinstance(value, Path) else f"{name}={value!r}")
     name = re.sub("[ -]", "_", command)
