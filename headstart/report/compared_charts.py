@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,8 +90,10 @@ def front(spots: Sequence[Spot]) -> list[Spot]:
     return found
 
 
-def scatter(spots: Sequence[Spot], width: float) -> Markup:
-    """Accuracy against the logarithm of cost; the Pareto front filled, coloured and joined by steps."""
+def scatter(
+    spots: Sequence[Spot], width: float, axis: str = "time for a fold", unit: Callable[[float], str] = words.duration
+) -> Markup:
+    """Accuracy against the logarithm of cost in seconds; the Pareto front filled, coloured and joined by steps."""
     height, foot = (300.0, 40.0) if width < 500 else (340.0, 42.0)
     bottom = height - foot
     costs = [math.log10(spot.cost) for spot in spots]
@@ -104,8 +106,8 @@ def scatter(spots: Sequence[Spot], width: float) -> Markup:
     for tick in _ticks(x_scale, 4 if width < 500 else 8):
         x = x_scale(math.log10(tick))
         parts.append(line(x, 10, x, bottom, "grid"))
-        parts.append(label(x, bottom + 17, words.duration(tick), class_="tick", anchor="middle"))
-    parts.append(label((46 + width) / 2, height - 6, "time for a fold", class_="muted", anchor="middle", size=SMALL))
+        parts.append(label(x, bottom + 17, unit(tick), class_="tick", anchor="middle"))
+    parts.append(label((46 + width) / 2, height - 6, axis, class_="muted", anchor="middle", size=SMALL))
     ahead = front(spots)
     at = {spot.name: (x_scale(math.log10(spot.cost)), y_scale(spot.accuracy)) for spot in spots}
     if len(ahead) > 1:
@@ -113,8 +115,8 @@ def scatter(spots: Sequence[Spot], width: float) -> Markup:
     for spot in spots:
         parts += _spot(spot, at[spot.name], y_scale, "best" if spot in ahead else "plain")
     parts += _names(spots, at, (46, width - 4, 4, bottom))
-    spoken = "; ".join(f"{spot.name} {words.percent(spot.accuracy)} in {words.duration(spot.cost)}" for spot in spots)
-    return drawing(width, height, f"Accuracy against time for a fold: {spoken}", *parts)
+    spoken = "; ".join(f"{spot.name} {words.percent(spot.accuracy)} in {unit(spot.cost)}" for spot in spots)
+    return drawing(width, height, f"Accuracy against {axis}: {spoken}", *parts)
 
 
 def _ticks(scale: Scale, wanted: int) -> list[float]:

@@ -16,6 +16,7 @@ ORDERS = {
     "same": "same order",
     "reordered": "other order, put right by name",
     "mapped": "other classes, mapped",
+    "assumed": "order assumed, without names",
 }
 """How the classes of a teacher lie to those of the data."""
 

@@ -143,7 +143,7 @@ def _gradient(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], cho
         return None
     share = number(summary.get("share"))
     weighs = f" The soft term weighs {words.percent(share, 0)} in the loss, times T squared." if share is not None else ""
-    caption = f"How much of the push on the student comes from the teacher, the rest from the labels.{weighs}"
+    caption = f"How much of the first push on the student comes from the teacher, the rest from the labels.{weighs}"
     legend = [("bold", "share of the soft term in the gradient")]
     return _panel("How much the teacher has to say", [Series(points, "bold")], points, rows, chosen, legend, caption)
 

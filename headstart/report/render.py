@@ -12,12 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from headstart.files import write_text
-from headstart.report import adapt, advise, compared, data_size, distill, generic, layers, select
+from headstart.report import adapt, advise, bench, compared, data_size, distill, generic, layers, select
 from headstart.report.folder import RunFolder, read_run
 
 PAGES: dict[str, tuple[str, Callable[[RunFolder], dict[str, Any]]]] = {
     "adapt": (adapt.TEMPLATE, adapt.context),
     "advise": (advise.TEMPLATE, advise.context),
+    "bench": (bench.TEMPLATE, bench.context),
     "compare": (compared.TEMPLATE, compared.context),
     "distill": (distill.TEMPLATE, distill.context),
     "select": (select.TEMPLATE, select.context),

@@ -75,10 +75,10 @@ def flop(value: float | None) -> str:
 
 
 def short(seconds: float | None) -> str:
-    """A duration that may be far below a second: 0.00123 -> 1.23 ms."""
+    """A duration that may be far below a second: 0.00123 -> 1.23 ms; microseconds only below a hundredth of that."""
     if seconds is None or seconds >= 0.9995:
         return duration(seconds)
-    unit, size = ("ms", 1e-3) if seconds >= 0.9995e-3 or seconds == 0 else ("µs", 1e-6)
+    unit, size = ("ms", 1e-3) if seconds >= 1e-5 or seconds == 0 else ("µs", 1e-6)
     return f"{figures(seconds / size)}{NARROW}{unit}"
 
 

@@ -64,7 +64,12 @@ def distill(folder: Path) -> Path:
     return run
 
 
-@pytest.mark.parametrize("make", [adapt, advise, select, compare, layers, data_size, distill])
+def bench(folder: Path) -> Path:
+    run: Path = made("made_bench").make_bench(folder)
+    return run
+
+
+@pytest.mark.parametrize("make", [adapt, advise, select, compare, layers, data_size, distill, bench])
 def test_the_page_is_as_it_was(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     golden = HERE / f"report_{make.__name__}.html"
     page = re.sub(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+", r"data:image/\1", page_of(make(tmp_path / "run")))

@@ -1,0 +1,315 @@
+"""The page of `headstart bench`: which model is quick, which is right, and what each of them weighs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from headstart.report import closing, words
+from headstart.report.bench_charts import Pace, Wait, paces, waits
+from headstart.report.compared_charts import Spot, front, scatter
+from headstart.report.distill_tables import Row, Table
+from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
+from headstart.report.growing import Curve, swatch
+from headstart.report.svg import both, fit
+from headstart.report.tables import flatten
+from headstart.report.verdict import Fact, Verdict
+
+TEMPLATE = "bench.html"
+
+KINDS = {"headstart": "PyTorch", "onnx": "ONNX", "onnx-int8": "ONNX, int8", "torch-export": "torch.export"}
+"""Kinds of files, and what they are called."""
+
+STYLES = (
+    ("tuned", "circle"),
+    ("hand", "square"),
+    ("frozen", "triangle"),
+    ("scratch", "diamond"),
+    ("steps", "circle"),
+    ("other", "square"),
+)
+"""Class and mark of each model's line, in order; they begin again where there are more."""
+
+LONG = 170.0
+"""Room in pixels for a name inside a picture."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A picture with what introduces and what explains it; `marks` are mark, name and what it is."""
+
+    lead: str
+    plot: Markup
+    key: str
+    marks: Sequence[tuple[Markup, str, str]] = ()
+
+
+def context(run: RunFolder) -> dict[str, Any]:
+    """Everything the template shows; a section the run has nothing for is None."""
+    summary = run.summary
+    machine = table_of(summary.get("machine"))
+    return {
+        "title": _title(summary),
+        "subtitle": _subtitle(summary),
+        "verdict": verdict(summary),
+        "warnings": [str(text) for text in summary["warnings"] if text] if isinstance(summary.get("warnings"), list) else [],
+        "picture": picture(summary),
+        "latency": latency(summary),
+        "throughput": throughput(summary),
+        "speeds": speeds(summary),
+        "sizes": sizes(summary),
+        "machine": flatten(machine),
+        "repeat": closing.repeat(run),
+        "limits": list(_limits(summary)),
+        "notes": run.remarks,
+        "gaps": run.gaps,
+    }
+
+
+def models_of(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Every model with a name of its own: where two share one, their kind and then their path tell them apart."""
+    rows = rows_of(summary.get("models"))
+    plain = [str(row.get("name") or row.get("path") or "unnamed") for row in rows]
+    told = [name if plain.count(name) == 1 else f"{name}, {_kind(row)}" for name, row in zip(plain, rows, strict=True)]
+    last = [
+        name if told.count(name) == 1 else f"{name} ({row.get('path') or place + 1})"
+        for place, (name, row) in enumerate(zip(told, rows, strict=True))
+    ]
+    final = [name if last.count(name) == 1 else f"{name} #{place + 1}" for place, name in enumerate(last)]
+    return list(zip(final, rows, strict=True))
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    return KINDS.get(str(row.get("kind")), str(row.get("kind") or "unknown kind"))
+
+
+def _median(row: Mapping[str, Any]) -> float | None:
+    found = number(table_of(row.get("latency")).get("median"))
+    return found if found and found > 0 else None
+
+
+def _rate(row: Mapping[str, Any]) -> float | None:
+    return number(table_of(row.get("throughput")).get("images_per_second"))
+
+
+def _title(summary: Mapping[str, Any]) -> str:
+    names = [name for name, _ in models_of(summary)]
+    return "Models on this machine" if not names else names[0] if len(names) == 1 else f"{words.count(len(names))} models"
+
+
+def _subtitle(summary: Mapping[str, Any]) -> str:
+    machine = table_of(summary.get("machine"))
+    threads, images = number(machine.get("threads")), number(summary.get("images"))
+    parts = [str(machine["cpu"])] if machine.get("cpu") else []
+    parts += [words.plural(threads, "thread")] if threads else []
+    parts += [f"accuracy on {words.plural(images, 'image')}"] if images else []
+    return " · ".join(parts)
+
+
+def verdict(summary: Mapping[str, Any]) -> Verdict:
+    """The quickest model against the first one named, and what its speed costs in accuracy."""
+    timed = sorted(((name, row) for name, row in models_of(summary) if _median(row)), key=lambda one: _median(one[1]) or 0.0)
+    if not timed:
+        text = "This run ended before any model was timed."
+        return Verdict("unfinished", "Not finished", text, ("The same command measures again.",), ())
+    (name, quick), facts = timed[0], _facts(timed)
+    sentence = f"“{name}” answers one image in {words.short(_median(quick))}"
+    if len(timed) == 1:
+        rate = _rate(quick)
+        more = f", and up to {_per_second(rate)} images a second in batches" if rate else ""
+        return Verdict("decided", "Measured on this machine", f"{sentence}{more}.", (), facts)
+    against, row = _against(summary, timed)
+    ours, theirs = _median(quick), _median(row)
+    assert ours is not None  # only timed models are here
+    assert theirs is not None
+    sentence += f", {words.figures(theirs / ours, 2)} times as quick as “{against}” ({words.short(theirs)})."
+    return Verdict("decided", "Measured on this machine", sentence, tuple(_after(name, quick, against, row)), facts)
+
+
+def _against(summary: Mapping[str, Any], timed: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, Mapping[str, Any]]:
+    """The first model on the command line, or the next quickest when that one is the quickest itself."""
+    first = models_of(summary)[0][0]
+    return next((one for one in timed[1:] if one[0] == first), timed[1])
+
+
+def _after(name: str, quick: Mapping[str, Any], against: str, row: Mapping[str, Any]) -> Iterator[str]:
+    ours, theirs = number(quick.get("accuracy")), number(row.get("accuracy"))
+    if ours is None or theirs is None:
+        yield "Accuracy was not measured for both; --images with labelled images does that."
+        return
+    gap = ours - theirs
+    side = (
+        f"{words.points(abs(gap))} {'more' if gap > 0 else 'less'} than"
+        if words.points(gap) != "0.0 points"
+        else "as much as"
+    )
+    text = f"It is right on {words.percent(ours)} of the images, {side} “{against}” ({words.percent(theirs)})."
+    a, b = interval(quick.get("interval")), interval(row.get("interval"))
+    if a and b and a[0] <= b[1] and b[0] <= a[1] and side != "as much as":
+        text += " Their intervals overlap, so on other images that could differ."
+    yield text
+    agreement = number(quick.get("agreement"))
+    if agreement is not None:
+        yield f"“{name}” says the same class as the first model on {words.percent(agreement)} of the images."
+
+
+def _facts(timed: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Fact, ...]:
+    found = [("one image, quickest", words.short(_median(timed[0][1])), timed[0][0])]
+    for title, key, show, best in (
+        ("most right", lambda row: number(row.get("accuracy")), words.percent, max),
+        ("images a second, at most", _rate, _per_second, max),
+        ("smallest file", lambda row: number(row.get("bytes")), words.size, min),
+    ):
+        known = [(value, name) for name, row in timed if (value := key(row)) is not None]
+        if known:
+            value, name = best(known, key=lambda one: one[0])
+            found.append((title, show(value), name))
+    several = len(timed) > 1
+    return tuple(
+        Fact(value, title if several else title.partition(",")[0], name if several else "") for title, value, name in found
+    )
+
+
+def _per_second(rate: float | None) -> str:
+    """Images a second as a figure of its own."""
+    return words.UNKNOWN if rate is None else words.count(rate) if rate >= 10 else words.figures(rate)
+
+
+def picture(summary: Mapping[str, Any]) -> Section | None:
+    """Accuracy against latency, or None with fewer than two models that have both."""
+    spots = [
+        Spot(fit(name, LONG), median, accuracy, interval(row.get("interval")))
+        for name, row in models_of(summary)
+        if (median := _median(row)) is not None and (accuracy := number(row.get("accuracy"))) is not None
+    ]
+    if len(spots) < 2 or len({spot.name for spot in spots}) < len(spots):
+        return None
+    ahead = front(spots)
+    names = words.listed(f"“{spot.name}”" for spot in ahead)
+    lead = (
+        f"{names} is quickest and most often right."
+        if len(ahead) == 1
+        else f"Nothing quicker is more often right than {names}."
+    )
+    images = number(summary.get("images"))
+    on = f" on {words.plural(images, 'image')}" if images else ""
+    return Section(
+        lead,
+        both(lambda width: scatter(spots, width, "time for one image (median)", words.short)),
+        f"Share of right answers{on} with its 95 % interval, against the time for one image on a logarithmic scale. Further "
+        "left is quicker, further up more often right. Blue and joined: the Pareto front, where nothing is both quicker and "
+        "more often right.",
+    )
+
+
+def latency(summary: Mapping[str, Any]) -> Section | None:
+    """How long one answer takes, or None when nothing was timed."""
+    rows = [
+        Wait(name, median, number(table_of(row.get("latency")).get("p95")))
+        for name, row in models_of(summary)
+        if (median := _median(row)) is not None
+    ]
+    if not rows:
+        return None
+    least = min(row.median for row in rows)
+    rows = [Wait(row.name, row.median, row.late, row.median == least and len(rows) > 1) for row in rows]
+    turns = " The models took turns, so that whatever else the machine did met them all." if len(rows) > 1 else ""
+    return Section(
+        f"One image at a time, as a device would ask.{turns}",
+        both(lambda width: waits(rows, width)),
+        "Bars end at the median; the thin line goes on to the time within which 95 of 100 answers came.",
+    )
+
+
+def throughput(summary: Mapping[str, Any]) -> Section | None:
+    """Images a second by batch size, or None when it was not measured at two sizes."""
+    rows = [
+        Pace(name, *STYLES[place % len(STYLES)], points)
+        for place, (name, row) in enumerate(models_of(summary))
+        if (points := _points(row))
+    ]
+    if not any(len(row.points) > 1 for row in rows):
+        return None
+    marks = [(swatch(Curve(row.name, row.style, row.shape, ())), row.name, "") for row in rows]
+    return Section(
+        "Several images at once make better use of the machine, up to a point.",
+        both(lambda width: paces(rows, width)),
+        "Images a second, both axes logarithmic.",
+        marks,
+    )
+
+
+def _points(row: Mapping[str, Any]) -> list[tuple[float, float]]:
+    found = [
+        (batch, rate)
+        for one in rows_of(table_of(row.get("throughput")).get("by"))
+        if (batch := number(one.get("batch"))) and (rate := number(one.get("images_per_second"))) and batch > 0 < rate
+    ]
+    return sorted(found)
+
+
+def speeds(summary: Mapping[str, Any]) -> Table | None:
+    """Latency, throughput and accuracy of every model."""
+    models = models_of(summary)
+    if not models:
+        return None
+    repeats = [n for _, row in models if (n := number(table_of(row.get("latency")).get("repeats")))]
+    note = "95 of 100: the time within which 95 of 100 answers came. Alike: share of images on which it says the same class "
+    note += "as the first model."
+    note += f" Times of one image are of {words.count(min(repeats))} answers or more." if repeats else ""
+    return Table("", [_speed(name, row) for name, row in models], note=note)
+
+
+def _speed(name: str, row: Mapping[str, Any]) -> Row:
+    late, batch = number(table_of(row.get("latency")).get("p95")), number(table_of(row.get("throughput")).get("batch"))
+    span = interval(row.get("interval"))
+    cells = [
+        ("One image", words.short(_median(row)), ""),
+        ("95 of 100 within", words.short(late), ""),
+        ("Images a second", _per_second(_rate(row)), f"in batches of {words.count(batch)}" if batch else ""),
+        ("Right", words.percent(number(row.get("accuracy"))), words.percent_range(span) if span else ""),
+        ("Alike", words.percent(number(row.get("agreement"))), ""),
+    ]
+    return Row(name, cells, "" if _kind(row) in name else _kind(row))
+
+
+def sizes(summary: Mapping[str, Any]) -> Table | None:
+    """Weights, bytes and operations of every model."""
+    models = models_of(summary)
+    if not models:
+        return None
+    rows = [
+        Row(
+            name,
+            [
+                ("Weights", words.compact(number(row.get("parameters"))), ""),
+                ("On disk", words.size(number(row.get("bytes"))), ""),
+                ("One answer", words.flop(number(row.get("flops"))), ""),
+            ],
+            "" if _kind(row) in name else _kind(row),
+            below=str(row.get("path") or ""),
+        )
+        for name, row in models
+    ]
+    return Table(
+        "",
+        rows,
+        note="One answer: operations for an image, a multiply-add counted as two. A dash: not known for this kind of file.",
+    )
+
+
+def _limits(summary: Mapping[str, Any]) -> Iterator[str]:
+    if models_of(summary):
+        yield (
+            "Times hold for this machine, its versions and this number of threads. On a phone or a small board another "
+            "model can be the quickest."
+        )
+        yield "Reading, decoding and resizing a picture is not in these times; it can take longer than a small network."
+    images = number(summary.get("images"))
+    if images:
+        yield f"Accuracies come from {words.plural(images, 'image')}. " + closing.GATHERED
+    if number(summary.get("seconds")) is not None:
+        yield closing.MEASURED_ONCE
