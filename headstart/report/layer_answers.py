@@ -9,7 +9,7 @@ from typing import Any
 
 from headstart.report import words
 from headstart.report.folder import interval, number, rows_of, table_of
-from headstart.report.layer_figures import HALVES, at, cut_names, cut_of, halves_of
+from headstart.report.layer_figures import HALVES, at, cut_names, cut_of, first_halves, halves_of
 from headstart.report.tables import flatten
 from headstart.report.verdict import Fact, Verdict
 
@@ -25,11 +25,15 @@ CUTS = ("general", "specific", "undecided", "at", "first_specific", "largest_ste
 
 @dataclass(frozen=True)
 class Answer:
-    """One of the paper's questions, the sentence that answers it here, and the numbers behind it."""
+    """One of the paper's questions, the sentence that answers it here, and the numbers behind it.
+
+    first  of the halves that the page shows first
+    """
 
     question: str
     sentence: str
     numbers: Sequence[tuple[str, str]]
+    first: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Claim:
 
 def verdict(summary: Mapping[str, Any]) -> Verdict:
     """The answers in short, and how many of the paper's claims hold here."""
-    said, held = [one.sentence for one in answers(summary) if one.sentence], claims(summary)
+    said, held = [one.sentence for one in answers(summary) if one.sentence and one.first], claims(summary)
     if not said and not held:
         text = "This study ended before there were any answers."
         return Verdict("unfinished", "Not finished", text, ("The same command with --resume goes on from there.",), ())
@@ -70,7 +74,9 @@ def _in_short(summary: Mapping[str, Any]) -> str:
         ns = [n for value in listed or () if (n := cut_of(value)) is not None]
         if ns:
             parts.append(f"{_run_of(ns, names)} {'is' if len(ns) == 1 else 'are'} {word}")
-    return f"Of the layers, {'; '.join(parts)}." if parts else ""
+    several = halves_of(summary)
+    where = f"With {HALVES[several[0]].name}, of" if len(several) > 1 else "Of"
+    return f"{where} the layers, {'; '.join(parts)}." if parts else ""
 
 
 def _run_of(ns: Sequence[int], names: Mapping[int, str]) -> str:
@@ -112,7 +118,9 @@ def _facts(summary: Mapping[str, Any]) -> tuple[Fact, ...]:
 
 
 def _worst(summary: Mapping[str, Any], key: str, name: str) -> tuple[str, str, str]:
-    rows = [(drop, row) for row in rows_of(summary.get(key)) if (drop := number(row.get("drop"))) is not None]
+    first = first_halves(summary)
+    mine = (row for row in rows_of(summary.get(key)) if str(row.get("halves") or first) == first)
+    rows = [(drop, row) for row in mine if (drop := number(row.get("drop"))) is not None]
     drop, row = max(rows, key=lambda one: one[0], default=(None, {}))
     n = cut_of(row.get("n"))
     return f"most lost to {name}", words.points(drop), f"at {at(n)}" if n is not None else ""
@@ -120,11 +128,13 @@ def _worst(summary: Mapping[str, Any], key: str, name: str) -> tuple[str, str, s
 
 def answers(summary: Mapping[str, Any]) -> list[Answer]:
     """The paper's questions as far as they were answered."""
+    first = first_halves(summary)
     return [
         Answer(
             words.grouped(str(row.get("question") or "Question")),
             _said(row.get("sentence")),
             _numbers(table_of(row.get("numbers")), cut_names(summary)),
+            str(row.get("halves") or first) == first,
         )
         for row in rows_of(summary.get("answers"))
     ]
@@ -139,6 +149,8 @@ def _numbers(found: Mapping[str, Any], names: Mapping[int, str]) -> list[tuple[s
             several = value if isinstance(value, list) else [value]
             ns = [n for one in several if (n := cut_of(one)) is not None]
             rows.append((name, ", ".join(names.get(n) or at(n) for n in ns) or "none"))
+        elif key == "step_interval":
+            rows.append((name, words.points_range(interval(value))))
         elif key in LOST and isinstance(value, dict):
             for n, one in value.items():
                 label = names.get(int(n)) if n.isdecimal() and len(n) < 6 else None

@@ -28,7 +28,7 @@ STARTED = 0.01
 
 @dataclass(frozen=True)
 class Overtaking:
-    """The section: a sentence, the chart with its key, and the numbers as a table."""
+    """Of one kind of halves: a sentence, the chart with its key, and the numbers as a table."""
 
     lead: str
     plot: Markup
@@ -45,11 +45,19 @@ class Scratch:
     caption: str
 
 
-def overtaking(summary: Mapping[str, Any]) -> Overtaking | None:
-    """Fine-tuned against frozen by cut and target images, or None where it was not asked for."""
+def overtaking(summary: Mapping[str, Any]) -> list[Overtaking]:
+    """Fine-tuned against frozen by cut and target images, for every kind of halves; nothing where it was not asked for."""
+    first, every = first_halves(summary), rows_of(summary.get("overtaking"))
+    there = {str(row.get("halves") or first) for row in every}
+    order = sorted(there, key=lambda name: list(HALVES).index(name) if name in HALVES else len(HALVES))
+    made = (_overtaking(summary, [row for row in every if str(row.get("halves") or first) == name], name) for name in order)
+    return [one for one in made if one is not None]
+
+
+def _overtaking(summary: Mapping[str, Any], every: Sequence[Mapping[str, Any]], halves: str) -> Overtaking | None:
     groups: dict[int, list[Contest]] = {}
     table = []
-    for row in rows_of(summary.get("overtaking")):
+    for row in every:
         n, images, difference = cut_of(row.get("n")), number(row.get("target_images")), number(row.get("difference"))
         if n is None or images is None or images < 1 or difference is None:
             continue
@@ -62,7 +70,7 @@ def overtaking(summary: Mapping[str, Any]) -> Overtaking | None:
     rows = _rows(summary, groups)
     seen = {one.winner for row in rows for one in row.contests}
     return Overtaking(
-        lead=_lead(groups, first_halves(summary)),
+        lead=_lead(groups, halves),
         plot=both(lambda width: contest_chart(rows, width)),
         key=[(contest_sample(name), text) for name, text in WINNERS.items() if name in seen],
         rows=[texts for _, _, texts in sorted(table, key=lambda one: one[:2])],
@@ -99,20 +107,34 @@ def _from(contests: Sequence[Contest]) -> str:
     start = crossing(contests)
     if start is not None:
         return f"ahead from {words.count(start)}"
-    return "ahead nowhere for sure"
+    return f"ahead only at {ahead}" if (ahead := _ahead(contests)) else "ahead nowhere for sure"
+
+
+def _ahead(contests: Sequence[Contest]) -> str:
+    """The numbers of images at which fine-tuning is ahead."""
+    found = sorted(one.images for one in contests if one.winner == "tuned")
+    return words.listed(words.count(images) for images in found)
 
 
 def _lead(groups: Mapping[int, Sequence[Contest]], halves: str) -> str:
+    """Cuts from where on fine-tuning stays ahead; cuts where it is ahead only here and there; the others."""
     starts = {n: start for n, found in groups.items() if (start := crossing(found)) is not None}
+    passing = {n: ahead for n, found in groups.items() if n not in starts and (ahead := _ahead(found))}
     largest = max(one.images for found in groups.values() for one in found)
     upto = f"up to {words.plural(largest, 'target image')}"
     every = words.plural(len(groups), "cut")
-    where = f"With {HALVES[halves].name}, f" if halves else "F"
-    if not starts:
+    where = f"With {HALVES[halves].name}, f" if halves in HALVES else "F"
+    if not starts and not passing:
         return f"{where}or none of {every} fine-tuning the layers taken over beats leaving them frozen {upto} for sure."
-    said = words.listed(f"{words.count(start)} images at {at(n)}" for n, start in sorted(starts.items()))
-    text = f"{where}ine-tuning the layers taken over beats leaving them frozen from {said}"
-    return text + ("." if len(starts) == len(groups) else f"; for the other cuts not for sure {upto}.")
+    parts = []
+    if starts:
+        parts.append("from " + words.listed(f"{words.count(s)} images at {at(n)}" for n, s in sorted(starts.items())))
+    if passing:
+        told = words.listed(f"{ahead} images at {at(n)}" for n, ahead in sorted(passing.items()))
+        parts.append(f"with {told}, but not surely with more")
+    text = f"{where}ine-tuning the layers taken over beats leaving them frozen {', and '.join(parts)}"
+    rest = len(groups) - len(starts) - len(passing)
+    return text + (f"; for the other cuts not for sure {upto}." if rest else ".")
 
 
 def scratch() -> Scratch:

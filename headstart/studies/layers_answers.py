@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from headstart.metrics.paired import Difference, holm_differences
-from headstart.studies.layers_paired import Floats, Unit, along, estimate, pooled
+from headstart.studies.layers_paired import Floats, Mean, Unit, along, estimate, mean_of, pooled
 from headstart.studies.layers_plan import Cut, Run
 
 KINDS = ("selffer", "transfer", "selffer+", "transfer+", "random")
@@ -66,6 +66,11 @@ class Table:
     def contrast(
         self, halves: str, first: str, second: str, cuts: Sequence[int], less: Sequence[int] = ()
     ) -> Difference | None:
+        """`mean` with its interval; None without runs."""
+        found = self.mean(halves, first, second, cuts, less)
+        return None if found is None else found.told(most=2.0 if less else 1.0)
+
+    def mean(self, halves: str, first: str, second: str, cuts: Sequence[int], less: Sequence[int] = ()) -> Mean | None:
         """The mean of first less second over `cuts`, less its mean over the cuts in `less`; None without runs.
 
         Trainings count with the spread that these cuts have singly, which is more than a mean over them has.
@@ -79,7 +84,7 @@ class Table:
         for row in zip(*wanted, strict=True):
             mixed = sum((sign * unit.values for sign, unit in zip(signs, row, strict=True)), np.zeros(1))
             units.append(Unit(row[0].cell, mixed))
-        return estimate(units, pooled(wanted))
+        return mean_of(units, pooled(wanted))
 
 
 def curves(table: Table) -> list[dict[str, Any]]:
@@ -113,13 +118,13 @@ def _row(kind: str, halves: str, n: int, found: Difference, relative: Difference
 
 
 def separated(table: Table) -> dict[str, list[dict[str, Any]]]:
-    """Co-adaptation, specificity and the boost to generality, of the first kind of halves studied."""
-    halves = table.halves[0]
-    return {
-        "coadaptation": _rows(_flipped(table, halves, "selffer"), "drop"),
-        "specificity": _rows(table.along(halves, "selffer", "transfer"), "drop"),
-        "generality_boost": _rows(table.along(halves, "transfer+", "base"), "gain"),
-    }
+    """Co-adaptation, specificity and the boost to generality, of every kind of halves studied."""
+    found: dict[str, list[dict[str, Any]]] = {"coadaptation": [], "specificity": [], "generality_boost": []}
+    for halves in table.halves:
+        found["coadaptation"] += _rows(halves, _flipped(table, halves, "selffer"), "drop")
+        found["specificity"] += _rows(halves, table.along(halves, "selffer", "transfer"), "drop")
+        found["generality_boost"] += _rows(halves, table.along(halves, "transfer+", "base"), "gain")
+    return found
 
 
 def _flipped(table: Table, halves: str, kind: str) -> dict[int, Difference]:
@@ -131,9 +136,10 @@ def _negative(one: Difference) -> Difference:
     return Difference(-one.mean, -one.high, -one.low, one.p_value, one.decided, one.detectable, one.level, one.method)
 
 
-def _rows(found: Mapping[int, Difference], name: str) -> list[dict[str, Any]]:
+def _rows(halves: str, found: Mapping[int, Difference], name: str) -> list[dict[str, Any]]:
     return [
         {
+            "halves": halves,
             "n": n,
             name: one.mean,
             "interval": [one.low, one.high],
@@ -147,34 +153,44 @@ def _rows(found: Mapping[int, Difference], name: str) -> list[dict[str, Any]]:
 
 def overtaking(table: Table, sizes: Sequence[int], whole: Mapping[str, int]) -> list[dict[str, Any]]:
     """Per cut and number of target images: AnB+ less AnB. `whole`: images of the smaller half, by kind of halves."""
-    halves, rows = table.halves[0], []
+    rows = [row for halves in table.halves for row in _overtaking(table, halves, sizes, whole[halves])]
+    return sorted(rows, key=lambda row: (table.halves.index(row["halves"]), row["n"], row["target_images"]))
+
+
+def _overtaking(table: Table, halves: str, sizes: Sequence[int], whole: int) -> Iterator[dict[str, Any]]:
     for size in (*sizes, 0):
         gaps = table.along(halves, "transfer+", "transfer", size)
         frozen, tuned = table.along(halves, "transfer", "", size), table.along(halves, "transfer+", "", size)
-        rows += [
-            {
+        for n, gap in gaps.items():
+            yield {
+                "halves": halves,
                 "n": n,
-                "target_images": size or whole[halves],
+                "target_images": size or whole,
                 "frozen": frozen[n].mean,
                 "fine_tuned": tuned[n].mean,
                 "difference": gap.mean,
                 "interval": [gap.low, gap.high],
             }
-            for n, gap in gaps.items()
-        ]
-    return sorted(rows, key=lambda row: (row["n"], row["target_images"]))
 
 
 # --- the three questions --------------------------------------------------------------------------------------------------
 
 
 def answers(table: Table, labels: Mapping[int, str]) -> list[dict[str, Any]]:
-    """The paper's questions, answered from specificity (BnB less AnB) with the numbers behind each sentence."""
-    found = table.along(table.halves[0], "selffer", "transfer")
-    if not found:
-        return []
-    judged = {int(n): one for n, one in holm_differences({str(n): one for n, one in found.items()}).items()}
-    return [_how(judged, labels), _sudden(judged, labels), _where(judged, labels)]
+    """The paper's questions, answered from specificity (BnB less AnB) with the numbers behind each sentence.
+
+    Of several kinds of halves the first is answered first.
+    """
+    rows = []
+    for halves in table.halves:
+        found = table.along(halves, "selffer", "transfer")
+        if found:
+            judged = {int(n): one for n, one in holm_differences({str(n): one for n, one in found.items()}).items()}
+            three = (_how(judged, labels), _sudden(table, halves, judged, labels), _where(judged, labels))
+            rows += [{"halves": halves, **one} for one in three]
+    if len({row["halves"] for row in rows}) > 1:
+        rows = [{**row, "question": f"{row['question'][:-1]}, with {row['halves']} halves?"} for row in rows]
+    return rows
 
 
 def _points(value: float) -> str:
@@ -220,23 +236,30 @@ def _steps(found: Mapping[int, Difference]) -> dict[int, float]:
     return steps
 
 
-def _sudden(found: Mapping[int, Difference], labels: Mapping[int, str]) -> dict[str, Any]:
+def _sudden(table: Table, halves: str, found: Mapping[int, Difference], labels: Mapping[int, str]) -> dict[str, Any]:
     question = "Does the change from general to specific come suddenly, or is it spread over several layers?"
     last, steps = found[max(found)], _steps(found)
     largest = max(steps, key=lambda n: steps[n])
     share = steps[largest] / last.mean if last.mean > 0 else None
-    numbers = {"total": last.mean, "decided": last.decided, "largest_step": steps[largest], "at": largest, "share": share}
-    if not (last.decided and last.mean > 0) or share is None:
-        said = f"There is no change to speak of: with all layers transferred {_told(last)} are lost, which is undecided."
-        if last.decided:
-            said = f"There is none: with all layers transferred {_told(last)} are lost."
-        return {"question": question, "sentence": said, "numbers": numbers}
-    word = "It comes suddenly" if share >= SUDDEN else "It is spread out"
-    said = (
-        f"{word}: of the {_points(last.mean)} points lost with all layers transferred, the largest step, at "
-        f"{labels[largest]}, makes {_points(steps[largest])}."
-    )
+    step = table.contrast(halves, "selffer", "transfer", [largest], [n for n in [_before(found, largest)] if n])
+    span = None if step is None else [step.low, step.high]
+    numbers = {"total": last.mean, "decided": last.decided, "largest_step": steps[largest], "step_interval": span}
+    numbers |= {"at": largest, "share": share}
+    deep = f"with the layers up to {labels[max(found)]} transferred"
+    if not last.decided:
+        said = f"Undecided: {deep} {_told(last)} are lost, which may be nothing."
+    elif share is None:
+        said = f"There is none: {deep} nothing is lost, {_told(last)}."
+    else:
+        word = "It comes suddenly" if share >= SUDDEN else "It is spread out"
+        said = f"{word}: of the {_points(last.mean)} points lost {deep}, the largest step, at {labels[largest]}, makes "
+        said += f"{_points(steps[largest])}." if step is None else f"{_told(step)}."
     return {"question": question, "sentence": said, "numbers": numbers}
+
+
+def _before(found: Mapping[int, Difference], n: int) -> int | None:
+    """The cut before `n`; None for the first."""
+    return max((other for other in found if other < n), default=None)
 
 
 def _where(found: Mapping[int, Difference], labels: Mapping[int, str]) -> dict[str, Any]:
@@ -245,7 +268,7 @@ def _where(found: Mapping[int, Difference], labels: Mapping[int, str]) -> dict[s
     largest = max(steps, key=lambda n: steps[n])
     first = specific[0] if specific else None
     if first is None:
-        said = "Nowhere that these runs can tell: no cut loses a decided amount. More --seeds or --splits decide finer ones."
+        said = "Nowhere that these runs can tell: no cut loses a decided amount. More seeds or splits decide finer ones."
     else:
         said = (
             f"The first cut with a decided loss is after {labels[first]}, {_told(found[first])}; "
@@ -292,6 +315,8 @@ def claims(table: Table) -> list[dict[str, Any]]:
             f"AnB less random, {_cuts(ns)}",
         ),
     ]
+    if len(table.halves) > 1:
+        found = [{**one, "claim": f"{one['claim']}, {halves} halves"} for one in found]
     if {"like", "unlike"} <= set(table.halves):
         found.append(_unlike(table, top))
     return found
@@ -303,19 +328,10 @@ def _cuts(ns: Sequence[int]) -> str:
 
 def _unlike(table: Table, top: Sequence[int]) -> dict[str, Any]:
     """Unlike halves fall further: the trainings of both are different ones, so the variances add up."""
-    like, unlike = (table.contrast(halves, "transfer", "base", top) for halves in ("like", "unlike"))
-    both = None if like is None or unlike is None else _apart(like, unlike)
+    like, unlike = (table.mean(halves, "transfer", "base", top) for halves in ("like", "unlike"))
+    both = None if like is None or unlike is None else like.less(unlike).told(most=2.0)
     claim = "AnB falls further where the halves are unlike"
     return _claim(claim, both, f"AnB less base of like halves, less the same of unlike ones, {_cuts(top)}")
-
-
-def _apart(first: Difference, second: Difference) -> Difference:
-    """First less second, unpaired: half widths add in quadrature, on the wide side where degrees of freedom differ."""
-    mean = first.mean - second.mean
-    half = float(np.hypot(first.high - first.mean, second.high - second.mean))
-    detectable = float(np.hypot(first.detectable, second.detectable))
-    p = max(first.p_value, second.p_value)
-    return Difference(mean, mean - half, mean + half, p, abs(mean) > half, detectable, first.level, "runs")
 
 
 def _claim(claim: str, found: Difference | None, what: str) -> dict[str, Any]:

@@ -58,8 +58,37 @@ def pooled(cuts: Sequence[Sequence[Unit]]) -> Spread:
     return Spread(total / dof if dof else 0.0, dof)
 
 
+@dataclass(frozen=True)
+class Mean:
+    """A mean with the standard error of it and Student's degrees of freedom."""
+
+    value: float
+    error: float
+    freedom: float
+
+    def less(self, other: Mean) -> Mean:
+        """This less another that rests on other runs: variances add up (Welch's degrees of freedom)."""
+        own, theirs = self.error**2, other.error**2
+        spent = own**2 / self.freedom + theirs**2 / other.freedom
+        freedom = (own + theirs) ** 2 / spent if spent > 0 else math.inf
+        return Mean(self.value - other.value, math.sqrt(own + theirs), freedom)
+
+    def told(self, level: float = 0.95, most: float = 1.0) -> Difference:
+        """With its interval, and the p-value of no difference; `most`: how large its size can be at all."""
+        half = t_quantile(0.5 + level / 2, self.freedom) * self.error
+        p = 2 * _below(-abs(self.value) / self.error, self.freedom)
+        detectable = min(half + t_quantile(POWER, self.freedom) * self.error, most)
+        low, high = max(self.value - half, -most), min(self.value + half, most)
+        return Difference(self.value, low, high, min(1.0, p), abs(self.value) > half, detectable, level, "runs")
+
+
 def estimate(units: Sequence[Unit], spread: Spread, level: float = 0.95) -> Difference:
-    """The mean over units, all counting alike, and its interval over trainings and images.
+    """The mean over units with its interval; see `mean_of`."""
+    return mean_of(units, spread).told(level)
+
+
+def mean_of(units: Sequence[Unit], spread: Spread) -> Mean:
+    """The mean over units, all counting alike, and how sure it is over trainings and images.
 
     spread  of comparable cuts; the units' own is used where it is larger
 
@@ -68,7 +97,7 @@ def estimate(units: Sequence[Unit], spread: Spread, level: float = 0.95) -> Diff
     taken as it is: what another seed would give is not in the interval.
     """
     means = np.array([unit.mean for unit in units])
-    count, mean = len(units), float(means.mean())
+    count = len(units)
     own = float(means.var(ddof=1)) if count > 1 else 0.0
     images = np.array([unit.image_variance for unit in units])
     if_apart = float(images.sum()) / count**2
@@ -77,11 +106,7 @@ def estimate(units: Sequence[Unit], spread: Spread, level: float = 0.95) -> Diff
     variance = max(train, if_apart) + shared
     dof = max(spread.dof, count - 1)
     freedom = variance**2 / (train**2 / dof) if dof and train > 0 else math.inf
-    error = math.sqrt(variance)
-    half = t_quantile(0.5 + level / 2, freedom) * error
-    p = 2 * _below(-abs(mean) / error, freedom)
-    detectable = half + t_quantile(POWER, freedom) * error
-    return Difference(mean, mean - half, mean + half, min(1.0, p), abs(mean) > half, detectable, level, "runs")
+    return Mean(float(means.mean()), math.sqrt(variance), freedom)
 
 
 def _shared(units: Sequence[Unit], images: Floats) -> float:

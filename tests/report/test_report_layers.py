@@ -18,6 +18,7 @@ from test_report_browser import CHROMIUM, measured
 
 from headstart.report import page_of, words
 from headstart.report.filters import filters, mosaic
+from headstart.report.layer_answers import answers, verdict
 from headstart.report.layer_charts import Contest, Mark, Row, Trace, contest_chart, layer_chart
 from headstart.report.layer_figures import accuracies, changes, drops
 from headstart.report.overtaking import crossing, overtaking
@@ -54,9 +55,8 @@ def test_the_page_holds_everything(layers_maker: Maker) -> None:
     page = page_of(layers_maker())
     text = plain(page)
     assert [name for name in SECTIONS if f'id="{name}"' not in page] == []
-    assert (
-        "Of the layers, conv1 is general; conv3 to fc7 are specific to the classes learned on; conv2 is undecided." in text
-    )
+    said = "of the layers, conv1 is general; conv3 to fc7 are specific to the classes learned on; conv2 is undecided."
+    assert f"With like halves, {said}" in text
     assert "Specificity, fc7 +7.0 points General conv1" in text
     assert "Share 26.0 % At fc7 Decided yes" in text
     assert "First specific none" in text
@@ -206,11 +206,48 @@ def test_shapes_tell_who_is_ahead() -> None:
 
 
 def test_overtaking_without_intervals_is_open() -> None:
-    found = overtaking({"overtaking": [{"n": 2, "target_images": 100, "difference": 0.1}]})
-    assert found
+    (found,) = overtaking({"overtaking": [{"n": 2, "target_images": 100, "difference": 0.1}]})
     assert "For none of 1 cut fine-tuning" in found.lead
     assert found.rows == [["2", "100", "–", "–", "+10.0 points"]]
-    assert overtaking({"overtaking": [{"n": 2, "target_images": 0, "difference": 0.1}]}) is None
+    assert overtaking({"overtaking": [{"n": 2, "target_images": 0, "difference": 0.1}]}) == []
+
+
+def contest(halves: str, n: int, images: int, low: float) -> dict[str, Any]:
+    row = {"halves": halves, "n": n, "target_images": images, "difference": low + 0.02}
+    return {**row, "interval": [low, low + 0.04]}
+
+
+def test_being_ahead_for_a_while_is_not_called_nowhere() -> None:
+    rows = [contest("like", 1, 50, 0.01), contest("like", 1, 90, 0.02), contest("like", 1, 200, -0.01)]
+    (found,) = overtaking({"overtaking": rows})
+    said = plain(found.lead)
+    assert "ine-tuning the layers taken over beats leaving them frozen with 50 and 90 images at n = 1" in said
+    assert said.endswith("but not surely with more.")
+    assert "ahead only at 50 and 90" in str(found.plot)
+    mixed = [*rows, contest("like", 2, 50, -0.01), contest("like", 2, 200, 0.01), contest("like", 3, 50, -0.01)]
+    (found,) = overtaking({"overtaking": mixed})
+    told = "from 200 images at n = 2, and with 50 and 90 images at n = 1, but not surely with more; for the other cuts not"
+    assert told in plain(found.lead)
+
+
+def test_overtaking_of_both_kinds_of_halves() -> None:
+    rows = [contest(halves, 1, images, 0.01) for halves in ("unlike", "like") for images in (50, 90)]
+    found = overtaking({"overtaking": rows})
+    assert [one.lead.partition(",")[0] for one in found] == ["With like halves", "With unlike halves"]
+    assert [len(one.rows) for one in found] == [2, 2]
+
+
+def test_answers_of_the_first_halves_are_the_verdict() -> None:
+    rows = [
+        {"halves": halves, "question": f"How, {halves}?", "sentence": f"{halves} so.", "numbers": {"step_interval": [0, 0.1]}}
+        for halves in ("like", "unlike")
+    ]
+    curves = [{"kind": "base", "n": 0, "halves": halves, "accuracy": 0.5} for halves in ("like", "unlike")]
+    summary = {"answers": rows, "curves": curves}
+    assert [(one.question, one.first) for one in answers(summary)] == [("How, like?", True), ("How, unlike?", False)]
+    said = verdict(summary)
+    assert "unlike" not in said.sentence + " ".join(said.after)
+    assert answers(summary)[0].numbers == [("Step interval", "0.0 to 10.0")]
 
 
 def test_filters_as_pictures(tmp_path: Path) -> None:

@@ -61,10 +61,17 @@ def judged(found: Table) -> list[bool | None]:
 def test_the_papers_own_picture_is_recognised() -> None:
     found = table(as_in_the_paper, halves=("like", "unlike"))
     assert judged(found) == [True] * 6
-    how, sudden, where = answers(found, LABELS)
+    how, sudden, where, *others = answers(found, LABELS)
+    assert [row["halves"] for row in (how, sudden, where, *others)] == ["like"] * 3 + ["unlike"] * 3
+    assert how["question"] == "How general or specific is each layer, with like halves?"
+    assert others[1]["numbers"]["total"] > 1.5 * sudden["numbers"]["total"]
     assert set(how["numbers"]["specific"]) >= {6, 7}
     assert set(how["numbers"]["general"]) <= {1, 2, 3, 4}
     assert sudden["numbers"]["at"] == 7
+    low, high = sudden["numbers"]["step_interval"]
+    assert low < sudden["numbers"]["largest_step"] < high
+    assert f"({100 * low:.1f} to {100 * high:.1f})" in sudden["sentence"]
+    assert "with the layers up to b7 transferred" in sudden["sentence"]
     assert sudden["sentence"].startswith("It comes suddenly")
     assert where["numbers"]["largest_step_at"] == 7
     assert where["numbers"]["first_specific"] in (5, 6)
@@ -76,7 +83,7 @@ def test_a_flat_picture_is_not_taken_for_it() -> None:
     assert True not in judged(found)[:5]
     how, sudden, where = answers(found, LABELS)
     assert how["numbers"]["specific"] == []
-    assert "no change to speak of" in sudden["sentence"]
+    assert sudden["sentence"].startswith("Undecided: with the layers up to b7 transferred")
     assert where["numbers"]["first_specific"] is None
 
 
@@ -126,6 +133,27 @@ def test_curves() -> None:
         [r["relative"] for r in rows if r["kind"] == "transfer" and r["halves"] == h] for h in ("like", "unlike")
     )
     assert unlike[-1] < like[-1]
+
+
+def test_unlike_halves_are_compared_with_the_p_value_of_the_difference() -> None:
+    """Both fall surely, and as far: the p-values of the two falls say nothing of their difference."""
+
+    def same(kind: str, n: int) -> float:
+        return 0.7 - 0.05 * n * kind.endswith("transfer")
+
+    last = claims(table(same, halves=("like", "unlike")))[-1]
+    assert last["claim"] == "AnB falls further where the halves are unlike"
+    low, high = last["numbers"]["interval"]
+    assert last["holds"] is None
+    assert low < 0 < high
+    assert last["numbers"]["p_value"] > 0.05
+
+
+def test_what_is_separated_is_separated_for_all_halves() -> None:
+    found = table(as_in_the_paper, halves=("like", "unlike"), sizes=(20,))
+    rows = [*separated(found)["specificity"], *overtaking(found, (20,), {"like": 100, "unlike": 90})]
+    assert [row["halves"] for row in rows] == ["like"] * 7 + ["unlike"] * 7 + ["like"] * 14 + ["unlike"] * 14
+    assert rows[-1]["target_images"] == 90
 
 
 def test_overtaking() -> None:

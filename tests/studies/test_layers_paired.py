@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from headstart.studies.layers_paired import Unit, along, estimate, pooled
+from headstart.studies.layers_paired import Mean, Unit, along, estimate, pooled
 
 
 def units(means: list[float], images: int = 1000, cell: str | None = None) -> list[Unit]:
@@ -26,6 +26,23 @@ def test_many_images_leave_students_interval_over_units() -> None:
     low, high = stats.t.interval(0.95, 3, np.mean(means), stats.sem(means))
     assert (found.low, found.high) == (pytest.approx(low, abs=1e-3), pytest.approx(high, abs=1e-3))
     assert found.p_value == pytest.approx(stats.ttest_1samp(means, 0).pvalue, rel=0.01)
+
+
+def test_means_of_different_runs_are_compared_as_welch_does() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0.5, 0.02, 4), rng.normal(0.4, 0.1, 7)
+    means = (Mean(float(x.mean()), float(stats.sem(x)), len(x) - 1.0) for x in (first, second))
+    one, other = means
+    expected = stats.ttest_ind(first, second, equal_var=False)
+    found = one.less(other).told()
+    assert found.p_value == pytest.approx(expected.pvalue)
+    low, high = expected.confidence_interval()
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_no_difference_of_shares_is_more_than_all() -> None:
+    found = estimate(units([0.5, 0.9]), pooled([units([0.5, 0.9])]))
+    assert (found.low, found.high, found.detectable) == (-1, 1, 1)
 
 
 def test_equal_trainings_leave_the_images() -> None:
