@@ -81,6 +81,7 @@ def layers(
 
 def check(config: LayersConfig) -> None:
     """Raise ConfigError listing every setting that cannot be."""
+    device = device_of(config.device)
     rules = [
         (config.splits >= 1, f"--splits {config.splits} must be at least 1"),
         (config.seeds >= 1, f"--seeds {config.seeds} must be at least 1"),
@@ -100,7 +101,7 @@ def check(config: LayersConfig) -> None:
         ),
         (config.source is None or config.classes is None, "--classes does not go with --source, which is a half as it is"),
         (
-            not config.ray or device_of(config.device) == "cpu",
+            not config.ray or device == "cpu",
             f"--ray hands out runs for one core each; --device {config.device} does not go with it",
         ),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +66,7 @@ def halves_of(
     Nothing is written here, since the settings may still be found wrong. Raises DataError or ConfigError when they are.
     """
     if other is not None:
+        _two(config, data, other, opening)
         everyone = {name: tuple(range(len(one.classes))) for name, one in (("A", other), ("B", data))}
         splits = [Split("given", 0, everyone)]
     else:
@@ -87,6 +89,28 @@ def halves_of(
         return {key: _half(folder, sets[half], key, train, test, names[key]) for key, (half, train, test) in chosen.items()}
 
     return splits, names, make
+
+
+def _two(config: LayersConfig, data: DataSet, other: DataSet, opening: Opening) -> None:
+    """Two data sets must not be the same one; what they have in common is told, since it makes transfer look better."""
+    if data.fingerprint == other.fingerprint:
+        raise ConfigError(
+            f"--source {config.source} holds the same images and classes as {data.inspection.where}, so nothing would be "
+            "transferred. Name another data set, or leave --source out: the classes are then split in halves"
+        )
+    classes = [name for name in data.classes if name in set(other.classes)]
+    if classes:
+        text = f"{len(classes)} of the classes are in both data sets: {some(classes, 5)}."
+        opening.log.event("warning", text=f"{text} What is transferred has learned to tell them already")
+    twice = len(_contents(data) & _contents(other))
+    if twice:
+        are = "picture is" if twice == 1 else "pictures are"
+        text = f"{twice} {are} in both data sets: what is tested on may have been learned from"
+        opening.log.event("warning", text=text)
+
+
+def _contents(data: DataSet) -> set[bytes]:
+    return {hashlib.blake2b(np.ascontiguousarray(sample).tobytes(), digest_size=12).digest() for sample in data.store.array}
 
 
 def _rows(

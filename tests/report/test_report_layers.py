@@ -239,7 +239,12 @@ def test_overtaking_of_both_kinds_of_halves() -> None:
 
 def test_answers_of_the_first_halves_are_the_verdict() -> None:
     rows = [
-        {"halves": halves, "question": f"How, {halves}?", "sentence": f"{halves} so.", "numbers": {"step_interval": [0, 0.1]}}
+        {
+            "halves": halves,
+            "question": f"How, {halves}?",
+            "sentence": f"{halves} so.",
+            "numbers": {"step_interval": [0, 0.1]},
+        }
         for halves in ("like", "unlike")
     ]
     curves = [{"kind": "base", "n": 0, "halves": halves, "accuracy": 0.5} for halves in ("like", "unlike")]

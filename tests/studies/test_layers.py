@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,18 @@ def test_two_data_sets(folder: Path, tmp_path: Path) -> None:
     assert said["halves"] == "given"
     assert (len(said["splits"][0]["A"]), len(said["splits"][0]["B"])) == (3, 4)
     assert len(said["runs"]) == 2 + 10
+    told = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    warnings = [line["text"] for line in told if line["event"] == "warning"]
+    assert any(text.startswith("3 of the classes are in both data sets: kind 0, kind 1, kind 2.") for text in warnings)
+    assert any("pictures are in both data sets" in text or "picture is in both data sets" in text for text in warnings)
+
+
+def test_a_data_set_is_no_other_one(folder: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(folder, again)
+    with pytest.raises(ConfigError, match="holds the same images and classes"):
+        headstart.study_layers(str(folder), out=tmp_path / "out", source=str(again), cuts=(2,), **QUICK)
+    assert not (tmp_path / "out").exists()
 
 
 def test_kinds_from_a_column(folder: Path, tmp_path: Path) -> None:
@@ -185,6 +198,7 @@ def test_kinds_from_a_column(folder: Path, tmp_path: Path) -> None:
         ({"half_column": "x"}, ConfigError, "is no CSV manifest"),
         ({"source": "nowhere"}, DataError, "nowhere"),
         ({"backbone_args": ("a=b",)}, ConfigError, "need --backbone"),
+        ({"device": "tpu"}, ConfigError, "--device 'tpu' is unknown"),
     ],
 )
 def test_bad_input(folder: Path, tmp_path: Path, settings: dict[str, Any], kind: type[Exception], message: str) -> None:
