@@ -21,7 +21,7 @@ def field_docs(kind: type) -> dict[str, str]:
     docs = {}
     for before, after in itertools.pairwise(body):
         if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and isinstance(after, ast.Expr):
-            docs[before.target.id] = str(getattr(after.value, "value", ""))
+            docs[before.target.id] = " ".join(str(getattr(after.value, "value", "")).split())
     return docs
 
 

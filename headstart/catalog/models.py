@@ -8,6 +8,7 @@ changes.
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -32,7 +33,20 @@ _TORCHVISION = (
 """torchvision's classification networks."""
 
 _OWN = {"cifar_resnet8": 76, "cifar_resnet20": 270, "cifar_resnet32": 464, "cifar_resnet44": 658, "cifar_resnet56": 853}
-"""headstart's own networks and their parameters in thousands."""
+_OWN |= {"resnet8": 76, "resnet20": 270, "resnet56": 853, "convnet8": 87, "vit": 461}
+"""headstart's own networks and their parameters in thousands. `resnetN` is short for `cifar_resnetN`."""
+
+_OWN_NAME = re.compile(r"(headstart:)?cifar_resnet\d+|headstart:(resnet\d+|convnet8|vit)")
+"""How they are typed: without the prefix only where no library could be meant (timm's resnet26 and resnet50 are others)."""
+
+
+def own_name(name: str) -> str | None:
+    """The name of one of headstart's own networks without its prefix; None where another is meant.
+
+    >>> own_name("headstart:resnet20"), own_name("resnet50")
+    ('resnet20', None)
+    """
+    return name.removeprefix("headstart:") if _OWN_NAME.fullmatch(name) else None
 
 
 @dataclass(frozen=True)

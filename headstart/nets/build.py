@@ -5,22 +5,22 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from headstart.catalog.models import nearest
+from headstart.catalog.models import nearest, own_name
 from headstart.errors import BackboneError, ConfigError
 from headstart.nets import timm_nets, torchvision_nets
 from headstart.nets.library import Wanted, parse_args
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.saved import EMBEDDED, is_saved, load_embedded, load_net
-from headstart.nets.small import cifar_resnet
+from headstart.nets.small import cifar_resnet, convnet8
 from headstart.nets.sources import assemble, from_module, from_source, make, ready
+from headstart.nets.vit import vit
 from headstart.nets.weights import WeightFile, classes_in, classifier_of, fit_weights, read_weights
 from headstart.seeding import seed_for
 
@@ -42,7 +42,7 @@ def build(
 ) -> Net:
     """A network cut into blocks, in eval mode on the CPU; the network's own classifier stays as head `source`.
 
-    name        `timm:NAME`, `torchvision:NAME`, `headstart:cifar_resnet20`, `embedded` (also None), the folder of a saved
+    name        `timm:NAME`, `torchvision:NAME`, `headstart:resnet20`, `embedded` (also None), the folder of a saved
                 model, a bare name (looked for in this order: headstart's, timm's, torchvision's), or a module, which is
                 copied. Of a module, `size`, `mean` and `std` must be given; its last linear layer on pooled features is
                 taken to be a classifier
@@ -84,8 +84,10 @@ def _resolve(name: str | Path | None) -> tuple[str, str]:
     if isinstance(name, Path) or Path(text).is_dir() or "/" in text or "\\" in text:
         return "saved", text
     prefix, colon, word = text.partition(":")
+    if (own := own_name(text)) is not None:
+        return "headstart", own
     checks: dict[str, Callable[[str], bool]] = {
-        "headstart": lambda word: re.fullmatch(r"cifar_resnet\d+", word) is not None,
+        "headstart": lambda word: False,
         "timm": timm_nets.is_timm,
         "torchvision": torchvision_nets.is_torchvision,
     }
@@ -142,9 +144,9 @@ def _from_module(module: nn.Module, options: dict[str, Any], wanted: Wanted, fil
 
 
 def _own(name: str, options: dict[str, Any], wanted: Wanted, file: WeightFile | None) -> Net:
-    depth = int(name.removeprefix("cifar_resnet"))
+    options = {**options, **({"size": wanted.size} if wanted.size else {})}
     try:
-        net = cifar_resnet(depth, **{**options, **({"size": wanted.size} if wanted.size else {})})
+        net = _drawn(name, options)
     except (TypeError, ValueError) as error:
         raise BackboneError(f"headstart:{name} with {options}: {error}") from error
     if wanted.mean or wanted.std:
@@ -155,6 +157,13 @@ def _own(name: str, options: dict[str, Any], wanted: Wanted, file: WeightFile | 
         net.source["weights"] = file.provenance()
     net.source["input"] = json.loads(json.dumps(net.input.to_json()))
     return ready(net)
+
+
+def _drawn(name: str, options: dict[str, Any]) -> Net:
+    """One of headstart's own networks, its weights drawn from the generator as it stands."""
+    if name in ("convnet8", "vit"):
+        return convnet8(**options) if name == "convnet8" else vit(**options)
+    return cifar_resnet(int(name.rpartition("resnet")[2]), **options)
 
 
 def _saved(kind: str, word: str, file: WeightFile | None, options: dict[str, Any], wanted: Wanted) -> Net:

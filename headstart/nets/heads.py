@@ -24,13 +24,16 @@ def pool(activation: Tensor, layout: str) -> Tensor:
 class LinearHead(nn.Module):
     """A linear map from the pooled taps it reads (concatenated in order) to one logit per class.
 
+    `channels` `(first, end)`: only these of them, as the head on one token of several; None: all.
     `calibration` `[2]` (scale, shift) multiplies and shifts logits before the softmax that gives probabilities; a head
     learned by gradient steps or by logistic regression keeps the neutral (1, 0).
     """
 
-    def __init__(self, reads: tuple[str, ...], in_features: int, num_classes: int) -> None:
+    def __init__(
+        self, reads: tuple[str, ...], in_features: int, num_classes: int, channels: tuple[int, int] | None = None
+    ) -> None:
         super().__init__()
-        self.reads = reads
+        self.reads, self.channels = reads, channels
         # Through the meta device, because the usual start draws from the global random generator; zeros follow anyway.
         self.linear = nn.Linear(in_features, num_classes, device="meta").to_empty(device="cpu")
         self.calibration: Tensor
@@ -45,7 +48,10 @@ class LinearHead(nn.Module):
     def forward(self, pooled: Mapping[str, Tensor]) -> Tensor:
         """Logits `[N, num_classes]` from pooled taps `{name: [N, C]}`."""
         read = [pooled[name] for name in self.reads]
-        logits: Tensor = self.linear(read[0] if len(read) == 1 else torch.cat(read, 1))
+        features = read[0] if len(read) == 1 else torch.cat(read, 1)
+        if self.channels is not None:
+            features = features[:, slice(*self.channels)]
+        logits: Tensor = self.linear(features)
         return logits
 
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -54,14 +60,17 @@ class LinearHead(nn.Module):
 
     def spec(self) -> dict[str, Any]:
         """What is needed to build an equal, empty head."""
-        return {
+        spec = {
             "kind": "linear",
             "reads": list(self.reads),
             "in_features": self.linear.in_features,
             "num_classes": self.num_classes,
         }
+        return spec if self.channels is None else {**spec, "channels": list(self.channels)}
 
 
 def head_from(spec: Mapping[str, Any]) -> LinearHead:
     """An empty head as described by `LinearHead.spec`."""
-    return LinearHead(tuple(spec["reads"]), int(spec["in_features"]), int(spec["num_classes"]))
+    some = spec.get("channels")
+    channels = None if some is None else (int(some[0]), int(some[1]))
+    return LinearHead(tuple(spec["reads"]), int(spec["in_features"]), int(spec["num_classes"]), channels)

@@ -79,14 +79,30 @@ class Net(nn.Module):
         assert isinstance(module, LinearHead)
         return module
 
-    def add_head(self, name: str, num_classes: int, reads: str | Iterable[str] | None = None) -> LinearHead:
-        """Add (or replace) an empty linear head on the pooled output of the blocks it `reads`; default the last."""
+    def add_head(
+        self,
+        name: str,
+        num_classes: int,
+        reads: str | Iterable[str] | None = None,
+        *,
+        channels: tuple[int, int] | None = None,
+    ) -> LinearHead:
+        """Add (or replace) an empty linear head on the pooled output of the blocks it `reads`; default the last.
+
+        channels  `(first, end)` of their channels side by side, which alone it reads; None: all
+
+        Raises ConfigError for unknown blocks, and for channels that they do not have.
+        """
         taps = (self.last,) if reads is None else (reads,) if isinstance(reads, str) else tuple(reads)
         unknown = [tap for tap in taps if tap not in self.blocks]
         if unknown:
             raise ConfigError(f"head {name!r} reads unknown blocks {unknown}; there are {self.block_names}")
         width = sum(self.info[tap].channels for tap in taps)
-        head = LinearHead(taps, width, num_classes)
+        if channels is not None:
+            if not 0 <= channels[0] < channels[1] <= width:
+                raise ConfigError(f"head {name!r} reads channels {channels}; blocks {list(taps)} have {width} of them")
+            width = channels[1] - channels[0]
+        head = LinearHead(taps, width, num_classes, channels)
         parameter = next(self.parameters(), None)
         self.heads[name] = head if parameter is None else head.to(parameter.device)
         return head

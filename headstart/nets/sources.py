@@ -18,6 +18,7 @@ from headstart.nets.library import Made, Wanted
 from headstart.nets.net import InputSpec, Net
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet, convnet8, mlp
+from headstart.nets.vit import vit
 from headstart.seeding import seed_for
 
 SOURCE = "source"
@@ -97,6 +98,8 @@ def _from_source(source: Mapping[str, Any]) -> Net:
         net = cifar_resnet(**args)
     elif builder == "convnet8":
         net = convnet8(**args)
+    elif builder == "vit":
+        net = vit(**args)
     elif builder == "mlp":
         net = mlp(int(args["features"]), tuple(args["widths"]))
     else:

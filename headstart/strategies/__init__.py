@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from headstart.stage import Solve, Stage
+from headstart.strategies.born_again import born_again
+from headstart.strategies.distill import distill
 from headstart.strategies.early_probe import early_probe
 from headstart.strategies.full import full
 from headstart.strategies.gradual import gradual
@@ -25,7 +27,9 @@ STRATEGIES: dict[str, Strategy] = {
     "lpft": lpft,
     "retrain": retrain,
     "gradual": gradual,
+    "distill": distill,
+    "born_again": born_again,
 }
-"""Name -> generator function `(net, task, config) -> stages`."""
+"""Name -> generator function `(net, task, config) -> stages`; `distill` takes `teachers` besides."""
 
 __all__ = ["STRATEGIES", "Strategy"]

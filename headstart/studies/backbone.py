@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import re
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
 from headstart.catalog.adapt import BackboneConfig
+from headstart.catalog.models import own_name
 from headstart.data.arrays import VectorSamples
 from headstart.data.decode import UnreadableError
 from headstart.data.sources import Source
@@ -71,7 +71,7 @@ def _check_alone(config: BackboneConfig) -> None:
 
 def untrained(config: BackboneConfig) -> bool:
     """Whether the network named starts from weights drawn at random, as our own small ones do without a weight file."""
-    return config.weights is None and re.fullmatch(r"(headstart:)?cifar_resnet\d+", config.backbone or "") is not None
+    return config.weights is None and own_name(config.backbone or "") is not None
 
 
 def typical_side(source: Source, looks: int = 25) -> float:

@@ -40,7 +40,7 @@ NO_TORCH = ("catalog", "report", "cli")
 HEAVY = ("torch", "torchvision", "timm")
 
 
-METHODS = {"probe", "early_probe", "partial", "full", "lpft", "retrain", "gradual"}
+METHODS = {"probe", "early_probe", "partial", "full", "lpft", "retrain", "gradual", "distill", "born_again"}
 
 
 @cache

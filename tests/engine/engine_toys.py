@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from headstart.catalog.strategies import (
+    BornAgainConfig,
+    DistillConfig,
     EarlyProbeConfig,
     FullConfig,
     GradualConfig,
@@ -32,6 +34,7 @@ from headstart.nets.small import cifar_resnet, mlp
 from headstart.stage import Budget, Optimizer, Solve, Stage
 from headstart.strategies import STRATEGIES
 from headstart.terms.supervised import Supervised
+from headstart.terms.teacher import Live
 from tests.conftest import make_image_task, make_vector_task
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.1)
@@ -45,6 +48,8 @@ CONFIGS: Mapping[str, Any] = {
     "lpft": LpftConfig(RECIPE, **SEARCH),
     "retrain": RetrainConfig(RECIPE, top=1),
     "gradual": GradualConfig(replace(RECIPE, epochs=3), stages=3),
+    "distill": DistillConfig(replace(RECIPE, clip=1.0), temperature=2.0, share=0.3, losses=("hints",)),
+    "born_again": BornAgainConfig(replace(RECIPE, epochs=1), generations=1),
 }
 """Every strategy with settings small enough to run many times."""
 
@@ -112,7 +117,18 @@ class Case:
         return replace(config, recipe=replace(config.recipe, **recipe)) if recipe and hasattr(config, "recipe") else config
 
     def stages(self, net: Net, **recipe: Any) -> Iterator[Stage | Solve]:
-        return STRATEGIES[self.strategy](net, self.task(), self.config(**recipe))
+        more = {"teachers": self.teachers()} if self.strategy == "distill" else {}
+        return STRATEGIES[self.strategy](net, self.task(), self.config(**recipe), **more)
+
+    def teachers(self) -> list[Live]:
+        """Two that know nothing special: one of another width, which sees every batch, and one whose answers are kept."""
+        found = []
+        for seed, net in enumerate((resnet(width=6), resnet()) if self.kind == "images" else (perceptron(), perceptron())):
+            head = net.add_head("theirs", 3)
+            with forked(seed):
+                torch.nn.init.normal_(head.linear.weight, std=0.1)
+            found.append(Live(net, "theirs"))
+        return found
 
 
 def drive(

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from headstart.catalog.models import known_models, nearest, torchvision_names
+from headstart.catalog.models import known_models, nearest, own_name, torchvision_names
+from headstart.nets.build import build
 from headstart.nets.net import count_parameters
-from headstart.nets.small import cifar_resnet
 
 
 def test_names_are_unique_and_complete() -> None:
@@ -25,8 +25,16 @@ def test_names_are_unique_and_complete() -> None:
 def test_own_sizes_are_right() -> None:
     for model in known_models():
         if model.kind == "headstart":
-            net = cifar_resnet(int(model.name.removeprefix("headstart:cifar_resnet")))
-            assert model.params == pytest.approx(count_parameters(net) + 650, abs=1000)
+            net = build(model.name)
+            net.add_head("classes", 10)
+            assert model.params == pytest.approx(count_parameters(net), abs=1000)
+
+
+def test_a_name_without_prefix_means_ours_only_where_no_library_has_it() -> None:
+    own = ["headstart:resnet8", "headstart:convnet8", "headstart:vit", "headstart:cifar_resnet20", "cifar_resnet20"]
+    assert [own_name(name) for name in own] == ["resnet8", "convnet8", "vit", "cifar_resnet20", "cifar_resnet20"]
+    assert not any(own_name(name) for name in ("resnet26", "resnet50", "vit", "timm:resnet20", "headstart:vit2", ""))
+    assert all(own_name(model.name) for model in known_models() if model.kind == "headstart")
 
 
 def test_torchvision_names_are_torchvisions() -> None:
