@@ -24,8 +24,18 @@ PHASES = {
     "refit": "the final fit",
     "test": "the test",
     "race": "the race",
+    "timing": "timing a little training",
+    "frozen_ways": "ways with a frozen backbone",
+    "trained_ways": "ways that train it",
+    "source_images": "asking the network what it came with",
 }
 """What the phases of a run do."""
+
+OTHERWISE = {
+    "select": {"measure": "measuring every network"},
+    "distill": {"audit": "examining the teachers", "runs": "training the students"},
+}
+"""What they do in some commands instead."""
 
 GATHERED = (
     "All numbers hold for images gathered like these. Another camera, place, season or way of choosing the images can "
@@ -67,7 +77,7 @@ def cost(run: RunFolder) -> Cost | None:
     longest = max(phases.values(), default=0.0) or 1.0
     whole = total if total is not None else sum(phases.values())
     lead = f"The whole job took {words.duration(whole)}."
-    called = PHASES | ({"measure": "measuring every network"} if run.command == "select" else {})
+    called = PHASES | OTHERWISE.get(run.command, {})
     if phases:
         first = max(phases, key=lambda name: phases[name])
         part = "Most of it" if phases[first] > whole / 2 else "The largest part"

@@ -48,7 +48,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "curves": curves(summary),
         "likeness": likeness(summary),
         "sizes": sizes(summary),
-        "warnings": _warnings(summary),
+        "warnings": [words.grouped(text) for text in _warnings(summary)],
         "following": _following(summary),
         "found": found.found(run, pictures),
         "cost": _cost(run),
@@ -81,7 +81,7 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
         return Verdict("unfinished", "Not finished", text, ("The same command with --resume goes on from there.",), ())
     decided = bool(gain.get("decided"))
     after = filter(None, (_closed(summary), _certainty(summary), _teacher_aloud(summary), _alike(summary)))
-    kicker = ("It gained" if estimate > 0 else "It lost") if decided else "Not decided"
+    kicker = f"Decided: it {'gained' if estimate > 0 else 'lost'}" if decided else "Not decided"
     return Verdict("decided" if decided else "undecided", kicker, _answer(summary), tuple(after), _facts(summary))
 
 
@@ -89,17 +89,18 @@ def _answer(summary: Mapping[str, Any]) -> str:
     """The answer in one sentence."""
     gain = table_of(summary.get("gain"))
     estimate, span = number(gain.get("estimate")) or 0.0, interval([gain.get("low"), gain.get("high")])
+    whom = "teachers" if len(rows_of(summary.get("teachers"))) > 1 else "teacher"
     alone, distilled = (number(table_of(summary.get(key)).get("accuracy")) for key in ("alone", "distilled"))
     between = f"95{words.NARROW}% interval {words.points_range(span)}" if span else ""
     if not gain.get("decided"):
         told = f"{words.points(estimate, sign=True)}{f' ({between})' if between else ''}"
-        return f"Whether learning from its teacher helped the student is undecided: {told}."
+        return f"Whether learning from its {whom} helped the student is undecided: {told}."
     side = "better" if estimate > 0 else "worse"
     instead = (
         f": {words.percent(distilled)} right instead of {words.percent(alone)}" if None not in (alone, distilled) else ""
     )
     change = f"{words.points(abs(estimate))} {side}"
-    return f"Learning from its teacher made the student {change}{f' ({between})' if between else ''}{instead}."
+    return f"Learning from its {whom} made the student {change}{f' ({between})' if between else ''}{instead}."
 
 
 def _certainty(summary: Mapping[str, Any]) -> str:
@@ -191,7 +192,7 @@ def accuracy(summary: Mapping[str, Any]) -> Section | None:
         *(
             (name, table_of(summary.get(key)).get("accuracy"), table_of(summary.get(key)).get("interval"), kind, note)
             for key, name, kind, note in (
-                ("distilled", "Student, distilled", "best", "learned from the above"),
+                ("distilled", "Student, distilled", "best", "learned from its teacher"),
                 ("born_again", "Student, born again", "plain", "learned from itself"),
                 ("alone", "Student, alone", "plain", "labels only"),
             )

@@ -68,7 +68,7 @@ def audit(summary: Mapping[str, Any]) -> Table | None:
 
 
 def _texts(value: Any) -> list[str]:
-    return [str(text) for text in value if text] if isinstance(value, list) else []
+    return [words.grouped(str(text)) for text in value if text] if isinstance(value, list) else []
 
 
 def _audited(row: Mapping[str, Any]) -> Row:

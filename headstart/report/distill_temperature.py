@@ -93,7 +93,7 @@ def _positive(value: Any) -> bool:
 
 def name(t: float) -> str:
     """A temperature as it is called."""
-    return f"T = {words.figures(t)}"
+    return f"T\u00a0=\u00a0{words.figures(t)}"
 
 
 def _lead(about: Mapping[str, Any], chosen: float | None) -> str:

@@ -136,7 +136,7 @@ def summary() -> dict[str, Any]:
         "warnings": [],
         "test": {"num_images": 10_000, "num_classes": 10},
         "model": "runs/distill/model",
-        "seconds_by_phase": {"network": 0.4, "data": 6.1, "teachers": 96.0, "students": 1950.0, "test": 41.0},
+        "seconds_by_phase": {"network": 0.4, "data": 6.1, "audit": 96.0, "runs": 1950.0, "test": 41.0},
         "seconds": 2095.0,
         "reproduce": "headstart distill pictures/shapes --teacher runs/resnet56/model --student headstart:resnet20",
         "version": "0.1.0",

@@ -44,7 +44,7 @@ def test_the_page_holds_everything(tmp_path: Path) -> None:
     said = plain(text)
     assert "20 000 images · 10 classes · student headstart:resnet20, 272 k weights · teacher runs/resnet56/model" in said
     gained = "Learning from its teacher made the student 1.2 points better (95 % interval 0.7 to 1.7): 91.4 % right instead"
-    assert f"It gained {gained} of 90.2 %." in said
+    assert f"Decided: it gained {gained} of 90.2 %." in said
     assert "That closes 29 % of the gap to its teacher, which has 3.1 times as many weights." in said
     assert "Compared on 3 seeds and the same 10 000 test images; p < 0.001." in said
     assert "Seed 0 90.1 % 91.3 % +1.3 points" in section(text, "accuracy")
@@ -72,7 +72,7 @@ def test_it_is_no_surer_than_the_run(tmp_path: Path) -> None:
     assert "of the gap" not in said
     lost = UNDECIDED | {"estimate": -0.02, "low": -0.03, "high": -0.01, "decided": True}
     said = plain(page(tmp_path, "lost", gain=lost))
-    assert "It lost Learning from its teacher made the student 2.0 points worse" in said
+    assert "Decided: it lost Learning from its teacher made the student 2.0 points worse" in said
     assert "of the gap" not in said
 
 
