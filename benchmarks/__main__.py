@@ -17,7 +17,7 @@ import time
 
 from benchmarks import table
 
-NAMES = ("frozen", "prefix_cache", "heads", "fine_tune", "help", "memory", "scores")
+NAMES = ("frozen", "prefix_cache", "heads", "fine_tune", "help", "memory", "scores", "layers")
 
 
 def main() -> int:

@@ -19,6 +19,7 @@ class Fixed(Balance):
 
     def backward(self, losses: Mapping[str, Tensor], groups: Groups, step: int) -> dict[str, float]:
         used = {name: self.weights.get(name, 1.0) for name in losses}
-        total = torch.stack([loss * used[name] for name, loss in losses.items()]).sum()
+        weighed = [loss if used[name] == 1.0 else loss * used[name] for name, loss in losses.items()]
+        total = weighed[0] if len(weighed) == 1 else torch.stack(weighed).sum()
         total.backward()  # type: ignore[no-untyped-call]
         return used

@@ -31,6 +31,7 @@ class Course:
     ) -> None:
         self.net, self.stage, self.trained, self.plan, self.optimizer = net, stage, trained, plan, optimizer
         self.log = log.within(stage=stage.name)
+        self.waits = _waits(net)
         self.done = 0
         self.stopped = False
         self.best: tuple[float, int, dict[str, Tensor]] | None = None
@@ -53,27 +54,33 @@ class Course:
 
     def watch(self, index: int, losses: Mapping[str, Tensor]) -> None:
         """Remember this step's losses and stop the run when one is not finite."""
+        if not self.waits:
+            self._add(index, losses)
+            return
         # Copies, because they are added up over processes in place, and the losses belong to the terms.
         self._pending.append((index, {name: loss.detach().clone() for name, loss in losses.items()}))
-        nothing_to_wait_for = self.net.device.type == "cpu" and distributed.world_size() == 1
-        if nothing_to_wait_for or len(self._pending) >= _CHECK_EVERY:
+        if len(self._pending) >= _CHECK_EVERY:
             self._settle()
 
     def _settle(self) -> None:
         """Read the pending losses (waits for the device and the other processes), check and add them up."""
         distributed.sum_over_processes([loss for _, losses in self._pending for loss in losses.values()])
         for index, losses in self._pending:
-            for name, loss in losses.items():
-                value = float(loss)
-                if value - value != 0:
-                    raise NonFiniteLoss(
-                        f"stage {self.stage.name!r}, step {index + 1}: loss {name!r} is {value}. "
-                        f"The learning rate {self.stage.optimizer.lr} is probably too high: try a tenth of it. "
-                        "The last good checkpoint is kept"
-                    )
-                self._sums[name] = self._sums.get(name, 0.0) + value
-            self._seen += 1
+            self._add(index, losses)
         self._pending.clear()
+
+    def _add(self, index: int, losses: Mapping[str, Tensor]) -> None:
+        """Add up one step's losses. Raises NonFiniteLoss."""
+        for name, loss in losses.items():
+            value = loss.item()
+            if value - value != 0:
+                raise NonFiniteLoss(
+                    f"stage {self.stage.name!r}, step {index + 1}: loss {name!r} is {value}. "
+                    f"The learning rate {self.stage.optimizer.lr} is probably too high: try a tenth of it. "
+                    "The last good checkpoint is kept"
+                )
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._seen += 1
 
     def after(
         self, index: int, losses: Mapping[str, Tensor], weights: Mapping[str, float], optimizer: torch.optim.Optimizer
@@ -176,6 +183,11 @@ class Course:
         self.log.event("resumed", step=int(state["done"]), steps=self.plan.steps)
         self.done = int(state["done"])
         return self.done
+
+
+def _waits(net: Net) -> bool:
+    """Whether reading a loss waits for a device or for other processes."""
+    return net.device.type != "cpu" or distributed.world_size() > 1
 
 
 def same_surroundings(state: State, stage: Stage) -> None:

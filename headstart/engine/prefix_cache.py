@@ -134,7 +134,7 @@ class CachedPrefix:
     path  the file
     """
 
-    array: np.memmap[Any, np.dtype[np.float32]]
+    array: NDArray[np.float32]
     maps: bool
     path: Path
 
@@ -173,7 +173,8 @@ def open_cache(
         return path
 
     path = distributed.first(fill)
-    return CachedPrefix(np.load(path, mmap_mode="r"), bool(load_state(_filled(path))["maps"]), path)
+    # A plain view of the mapped file: `np.memmap` itself makes every look a little slower.
+    return CachedPrefix(np.load(path, mmap_mode="r").view(np.ndarray), bool(load_state(_filled(path))["maps"]), path)
 
 
 @dataclass(frozen=True)
@@ -208,8 +209,11 @@ def _filled(path: Path) -> Path:
 def _fill(path: Path, prefix: Prefix, task: Task, view: View, seed: int, log: RunLog, room: _Room) -> None:
     """Compute the rows of `task` that the file lacks."""
     draws = view.fixed_draws or 1
-    out, filled, maps = _existing(path, log) or _new(path, prefix, task, view, seed, draws, room)
+    existing = _existing(path, log)
+    out, filled, maps = existing or _new(path, prefix, task, view, seed, draws, room)
     path.touch()  # its time tells when it was last used
+    if existing is not None and filled[:, task.rows].all():
+        return
     todo = [(draw, rows) for draw in range(draws) for rows in _batches(task.rows[~filled[draw, task.rows]], prefix.width)]
     try:
         for number, (draw, rows) in enumerate(todo):

@@ -63,7 +63,7 @@ class Step:
 
     shown        its samples
     start        the block whose output that is; None when it is the network's input
-    wanted       blocks whose outputs heads and terms read
+    wanted       blocks whose outputs heads and terms read, in the net's order
     """
 
     net: Net
@@ -83,7 +83,7 @@ class Step:
 
     def taps(self, view: str = "main") -> Mapping[str, Tensor]:
         if view not in self._taps:
-            until = max(self.wanted, key=self.net.block_names.index, default=None)
+            until = self.wanted[-1] if self.wanted else None
             self._taps[view] = self.net.run(self.shown.activations(view), start=self.start, until=until, taps=self.wanted)
         return self._taps[view]
 
@@ -112,7 +112,9 @@ class Step:
         return known & known[self.mixing[1]] if self.mixing is not None else known
 
     def mean(self, per_sample: Tensor, task: str) -> Tensor:
-        return (per_sample * self.valid(task)).sum() / max(self.batch.counted, 1)
+        self._check(task)
+        known = per_sample if self.batch.counted == self.batch.samples else per_sample * self.valid(task)
+        return known.sum() / max(self.batch.counted, 1)
 
     def mean_all(self, per_sample: Tensor) -> Tensor:
         return per_sample.sum() / max(self.batch.samples, 1)

@@ -18,7 +18,7 @@ def cross_entropy(logits: Tensor, targets: Tensor, *, smoothing: float = 0.0, we
     """
     log_p = F.log_softmax(logits if logits.dtype == torch.float64 else logits.float(), 1)
     if targets.ndim == 1:
-        loss = -log_p.gather(1, targets[:, None])[:, 0]
+        loss = F.nll_loss(log_p, targets, reduction="none")
         scale = weight[targets] if weight is not None else None
         loss = loss * scale if scale is not None else loss
     else:

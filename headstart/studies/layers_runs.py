@@ -28,6 +28,7 @@ from headstart.nets.initialise import copy_weights, reinitialise
 from headstart.nets.net import Net
 from headstart.nets.sources import from_source
 from headstart.seeding import seed_for
+from headstart.stage import Stage
 from headstart.strategies.common import supervised_stage
 from headstart.studies.layers_plan import FROZEN, Job, Run
 
@@ -78,6 +79,10 @@ class Setup:
     def half(self, run: Run) -> Half:
         return self.halves[f"{run.halves} {run.split} {run.target}"]
 
+    def seed_of(self, run: Run, *names: str) -> int:
+        """A seed of the run's halves, split and seed, and of what it is for."""
+        return seed_for(self.seed, "layers", run.halves, run.split, run.seed, *names)
+
     def record(self, run: Run) -> Path:
         """Where a finished run is kept."""
         return self.folder / "runs" / f"{run.file}.json"
@@ -117,42 +122,49 @@ def one(setup: Setup, run: Run, cache: Path | None = None) -> dict[str, Any]:
     """Train and test one network.
 
     cache  folder for the frozen part's output, which other runs with the same prefix may have filled
-
-    Runs with equal target, split and seed draw the layers that they learn anew alike, and see the images in the same order,
-    so that only what was transferred differs between them. A base draws its own: were its layers drawn the same way, a
-    selffer run would go the base's way again.
     """
     began = time.monotonic()
-    half, net = setup.half(run), setup.net()
-    train = half.train.take(np.arange(run.images)) if run.images else half.train
-    net.add_head(TASK, train.num_classes)
-    purpose = "base" if run.kind == "base" else "anew"
-    names = ("layers", run.halves, run.split, run.seed)
-    reinitialise(net, net.block_names, seed_for(setup.seed, *names, run.target, purpose))
-    transferred = setup.cuts[run.n] if run.n else ()
-    if run.kind == "random":
-        reinitialise(net, transferred, seed_for(setup.seed, *names, "random"))
-    elif transferred:
-        copy_weights(_base(setup, run), net, transferred)
-    frozen = transferred if run.kind in FROZEN else ()
-    trains = {f"blocks.{name}": 1.0 for name in net.block_names if name not in frozen} | {f"heads.{TASK}": 1.0}
-    recipe = replace(setup.recipe, epochs=_epochs(setup.recipe, len(half.train), len(train)))
-    stage = replace(supervised_stage(purpose, net, train, trains, recipe), cache="on" if setup.share else "off")
+    net, stage, frozen = prepared(setup, run)
+    test = setup.half(run).test
     machine = Machine(device=setup.device, cache=cache if setup.share else None, checkpoint_every=float("inf"))
-    result = fit(net, stage, seed=seed_for(setup.seed, *names, run.target), machine=machine)
+    result = fit(net, stage, seed=setup.seed_of(run, run.target), machine=machine)
     prefix = Prefix(net, _first(net, frozen), batch_for(net.input, net.device.type)) if frozen else None
-    right = answers(net, half.test, TASK, prefix=prefix, cache=machine.cache).argmax(1) == half.test.targets
+    right = answers(net, test, TASK, prefix=prefix, cache=machine.cache).argmax(1) == test.targets
     if run.kind == "base":
         save_state(setup.weights(run), {"net": dict(net.blocks.state_dict())})
     return {
         "run": asdict(run),
-        "images": len(train),
+        "images": len(stage.data),
         "accuracy": float(right.mean()),
         "right": np.packbits(right).tobytes().hex(),
         "tested": len(right),
         "seconds": round(time.monotonic() - began, 3),
         "epochs": result.epochs,
     }
+
+
+def prepared(setup: Setup, run: Run) -> tuple[Net, Stage, tuple[str, ...]]:
+    """The network before its training, the stage that trains it, and its frozen blocks.
+
+    Runs with equal target, split and seed draw the layers that they learn anew alike, and see the images in the same order,
+    so that only what was transferred differs between them. A base draws its own: were its layers drawn the same way, a
+    selffer run would go the base's way again.
+    """
+    whole, net = setup.half(run).train, setup.net()
+    train = whole.take(np.arange(run.images)) if run.images else whole
+    net.add_head(TASK, train.num_classes)
+    purpose = "base" if run.kind == "base" else "anew"
+    reinitialise(net, net.block_names, setup.seed_of(run, run.target, purpose))
+    transferred = setup.cuts[run.n] if run.n else ()
+    if run.kind == "random":
+        reinitialise(net, transferred, setup.seed_of(run, "random"))
+    elif transferred:
+        copy_weights(_base(setup, run), net, transferred)
+    frozen = transferred if run.kind in FROZEN else ()
+    trains = {f"blocks.{name}": 1.0 for name in net.block_names if name not in frozen} | {f"heads.{TASK}": 1.0}
+    recipe = replace(setup.recipe, epochs=_epochs(setup.recipe, len(whole), len(train)))
+    stage = supervised_stage(purpose, net, train, trains, recipe)
+    return net, replace(stage, cache="on" if setup.share else "off"), frozen
 
 
 def right_of(record: Mapping[str, Any]) -> NDArray[np.bool_]:
@@ -193,8 +205,7 @@ def filters_of(net: Net) -> NDArray[np.float32] | None:
 def write_filters(setup: Setup, base: Run, path: Path) -> bool:
     """Keep the first layer's weights of a base and of a random network in `path`; False where it is no convolution."""
     trained, drawn = _base(setup, replace(base, source=base.target)), setup.net()
-    seed = seed_for(setup.seed, "layers", base.halves, base.split, base.seed, "random")
-    reinitialise(drawn, drawn.block_names, seed)
+    reinitialise(drawn, drawn.block_names, setup.seed_of(base, "random"))
     first, second = filters_of(trained), filters_of(drawn)
     if first is None or second is None:
         return False

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from headstart.data.task import Task
-from headstart.engine import distributed
+from headstart.engine import course, distributed
 from headstart.engine.checkpoint import Checkpoints
 from headstart.engine.evaluate import looking
 from headstart.engine.fit import Machine, fit
@@ -100,6 +100,7 @@ def test_adding_up_over_processes_leaves_a_terms_own_loss_alone(monkeypatch: pyt
         return list(asked)
 
     monkeypatch.setattr(distributed, "sum_over_processes", doubled)
+    monkeypatch.setattr(course, "_waits", lambda net: True)
     net, task = vectors()
     keeping, heard = Keeping(), []
     fit(net, stage(task, terms={"keeping": keeping}, budget=Budget(epochs=1)), log=RunLog(None, (heard.append,)))
@@ -137,11 +138,11 @@ def test_an_infinite_loss_names_its_term_and_step() -> None:
 
 def watched(values: list[float], seen: list[Mapping[str, Tensor]], **how: Any) -> Evaluate:
     """An evaluation that reports the given numbers in turn and keeps the weights it was shown."""
-    course = iter(values)
+    left = iter(values)
 
     def look(net: Net) -> dict[str, float]:
         seen.append(state(net))
-        return {"value": next(course)}
+        return {"value": next(left)}
 
     return Evaluate(fn=look, monitor="value", **how)
 

@@ -232,7 +232,7 @@ def test_memory_is_bounded_by_the_batch(tmp_path: Path) -> None:
     store = store_of(np.ones((3000, 6), np.float32))
     task = Task("toy", store, np.zeros(3000, np.int64), ("a",), np.arange(3000))
     cache = open_cache(tmp_path, frozen(net, None, 512), task, PLAIN, seed=0, autocast=None)
-    assert isinstance(cache.array, np.memmap)
+    assert isinstance(cache.array.base, np.memmap)
     assert cache.gather(0, np.arange(8)).untyped_storage().nbytes() == 8 * 6 * 4
 
 
