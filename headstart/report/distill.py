@@ -12,7 +12,7 @@ from headstart.report import closing, found, words
 from headstart.report.adapt import subtitle, title
 from headstart.report.charts import Estimate, interval_plot
 from headstart.report.distill_curves import curves
-from headstart.report.distill_tables import audit, epoch_costs, likeness, seeds, sizes, worse
+from headstart.report.distill_tables import audit, epoch_costs, likeness, seeds, sizes, taught, texts, worse
 from headstart.report.distill_temperature import temperature
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
 from headstart.report.pictures import read_pictures
@@ -44,17 +44,18 @@ def context(run: RunFolder) -> dict[str, Any]:
         "seeds": seeds(summary),
         "again": born_again(summary),
         "teachers": audit(summary),
+        "taught": taught(summary),
         "temperature": temperature(run, pictures),
         "curves": curves(summary),
         "likeness": likeness(summary),
         "sizes": sizes(summary),
-        "warnings": [words.grouped(text) for text in _warnings(summary)],
+        "warnings": [words.sentence(words.grouped(text)) for text in _warnings(summary)],
         "following": _following(summary),
         "found": found.found(run, pictures),
         "cost": _cost(run),
         "repeat": _repeat(run),
         "limits": list(_limits(run)),
-        "notes": [text for text in run.remarks if text.removeprefix("Warning: ") not in _warnings(summary)],
+        "notes": _notes(run),
         "gaps": run.gaps,
     }
 
@@ -231,8 +232,20 @@ def born_again(summary: Mapping[str, Any]) -> str | None:
 
 
 def _warnings(summary: Mapping[str, Any]) -> list[str]:
+    """What the run warns of, but for what it says of a teacher: that stands with the teachers."""
     told = summary.get("warnings")
-    return [str(text) for text in told if text] if isinstance(told, list) else []
+    own = {
+        f"teacher {row.get('name')}: {text}"
+        for row in rows_of(summary.get("teachers"))
+        for text in texts(row.get("warnings"))
+    }
+    return [text for text in texts(told) if text not in own]
+
+
+def _notes(run: RunFolder) -> list[str]:
+    """What else the run wrote down; warnings that stand further up are left out."""
+    said = set(texts(run.summary.get("warnings")))
+    return [text for text in run.remarks if text.removeprefix("Warning: ") not in said]
 
 
 def _following(summary: Mapping[str, Any]) -> Sequence[str]:
@@ -274,7 +287,7 @@ def _limits(run: RunFolder) -> Iterator[str]:
             "A teacher may have learned from these very training images. Its accuracy there, and how sure it is of them, "
             "then say little about new ones."
         )
-    if summary.get("unlabelled"):
+    if number(table_of(summary.get("data")).get("unlabelled")):
         yield "Images without a label taught through the teacher alone; the student without a teacher could not use them."
     yield closing.GATHERED
     yield from closing.data_limits(run.inspection)

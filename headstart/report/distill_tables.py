@@ -21,6 +21,13 @@ ORDERS = {
 """How the classes of a teacher lie to those of the data."""
 
 
+LESSONS = {
+    "soft": "its probabilities, softened by the temperature",
+    "hard": "its first choice alone",
+}
+"""Kinds of the term that learns from the teacher."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One row: its name, what stands beside and below that, and cells of head, figure and a smaller text below it.
@@ -55,7 +62,9 @@ def audit(summary: Mapping[str, Any]) -> Table | None:
     rows = rows_of(summary.get("teachers"))
     if not rows:
         return None
-    warnings = [f"{row.get('name') or 'a teacher'}: {text}" for row in rows for text in _texts(row.get("warnings"))]
+    warnings = [
+        f"{row.get('name') or 'a teacher'}: {words.grouped(text)}" for row in rows for text in texts(row.get("warnings"))
+    ]
     modes = {str(row.get("mode")) for row in rows if row.get("mode")}
     lead = "A student can only learn what its teacher knows, so every teacher was examined first, through the student's own "
     lead += "pipeline: its image size, its labels."
@@ -67,8 +76,37 @@ def audit(summary: Mapping[str, Any]) -> Table | None:
     return Table(lead, [_audited(row) for row in rows], warnings, note)
 
 
-def _texts(value: Any) -> list[str]:
-    return [words.grouped(str(text)) for text in value if text] if isinstance(value, list) else []
+def texts(value: Any) -> list[str]:
+    """The texts in a list; an empty list for anything else."""
+    return [str(text) for text in value if text] if isinstance(value, list) else []
+
+
+def taught(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The settings of the lesson as pairs of a name and a text, as far as they were written."""
+    recipe, share = table_of(summary.get("recipe")), number(summary.get("share"))
+    views, more = number(summary.get("views")), number(table_of(summary.get("data")).get("unlabelled"))
+    every = f"{words.plural(views, 'fixed view')} of every image" if views else "every image drawn anew in each epoch"
+    batch, rate = number(recipe.get("batch_size")), number(recipe.get("lr"))
+    steps = [
+        str(recipe.get("optimizer") or ""),
+        f"learning rate {words.figures(rate)}" if rate else "",
+        f"batches of {words.plural(batch, 'image')}" if batch else "",
+    ]
+    several = len(rows_of(summary.get("teachers"))) > 1
+    rows = [
+        ("what it learns of a teacher", LESSONS.get(str(summary.get("kind")), "")),
+        (
+            "weight of the teacher in the loss",
+            f"{words.percent(share, 0)}, the labels have the rest" if share is not None else "",
+        ),
+        ("further losses", words.listed(texts(summary.get("losses")))),
+        ("several teachers speak by the mean of their", str(summary.get("average") or "") if several else ""),
+        ("distillation token", "yes, both heads are folded into one" if summary.get("token") is True else ""),
+        ("images without a label", words.count(more) if more else ""),
+        ("shown to teacher and student alike", every if views is not None else ""),
+        ("steps", ", ".join(filter(None, steps))),
+    ]
+    return [(name, text) for name, text in rows if text]
 
 
 def _audited(row: Mapping[str, Any]) -> Row:

@@ -26,6 +26,7 @@ BESIDE = 620.0
 """Width of the picture of an example where its image stands beside it."""
 LARGEST = 160
 """Side in pixels to which an image of an example is reduced."""
+HARD = "Here the student learned only the teacher's first choice, which is the same at every temperature."
 WHOLE = 0.999
 """Below this sum of the shown probabilities there is a row for all other classes."""
 
@@ -73,10 +74,11 @@ def temperature(run: RunFolder, pictures: Pictures) -> Temperature | None:
     examples = [one for one in made if one is not None]
     if chosen is None and not rows and not examples:
         return None
+    hard = run.summary.get("kind") == "hard"
     panels = [_entropy(rows, about, chosen), _gradient(rows, run.summary, chosen)]
     return Temperature(
-        lead=_lead(about, chosen),
-        why=_why(about, rows, chosen),
+        lead=_lead(None if hard else chosen),
+        why=HARD if hard else _why(about, rows, chosen),
         examples=examples[:FIRST],
         others=examples[FIRST:],
         panels=[panel for panel in panels if panel is not None],
@@ -96,7 +98,7 @@ def name(t: float) -> str:
     return f"T\u00a0=\u00a0{words.figures(t)}"
 
 
-def _lead(about: Mapping[str, Any], chosen: float | None) -> str:
+def _lead(chosen: float | None) -> str:
     text = (
         "A teacher's answer is one probability for each class. Dividing its scores by a temperature T before they become "
         "probabilities makes the answer softer, and shows which other classes an image resembles. Too hot, and all classes "

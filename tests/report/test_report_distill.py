@@ -86,6 +86,26 @@ def test_a_teacher_worse_than_its_student_is_named_at_the_top(tmp_path: Path) ->
     assert "it is right on 86.1 % of the test images" in audit
 
 
+def test_a_warning_about_a_teacher_is_told_once(tmp_path: Path) -> None:
+    weak = teachers()[1]
+    text = page(tmp_path, teachers=[weak], warnings=[f"teacher {weak['name']}: {weak['warnings'][0]}", "the disk is slow"])
+    assert plain(text).count("it is right on 86.1 %") == 1
+    assert "The disk is slow." in plain(text)
+
+
+def test_the_settings_of_the_lesson_are_told(tmp_path: Path) -> None:
+    told = section(page(tmp_path), "teachers")
+    assert "weight of the teacher in the loss 90 %, the labels have the rest further losses attention" in told
+    assert "4 fixed views of every image steps sgd, learning rate 0.05, batches of 64 images" in told
+    assert "the mean of their" not in told
+    hard = page(tmp_path, "hard", kind="hard", teachers=teachers(), token=True, views=0)
+    told = section(hard, "teachers")
+    assert "its first choice alone" in told
+    assert "several teachers speak by the mean of their logits distillation token yes" in told
+    assert "every image drawn anew in each epoch" in told
+    assert "which is the same at every temperature" in section(hard, "temperature")
+
+
 def test_a_teacher_that_is_caught_up_with(tmp_path: Path) -> None:
     gain = {**summary()["gain"], "estimate": 0.05}
     assert "The student is now right as often as its teacher." in plain(page(tmp_path, gain=gain))
