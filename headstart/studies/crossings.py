@@ -23,6 +23,8 @@ _MOST = 40_000_000
 """Numbers that are kept of all redrawings; with more test images than that allows they are fewer, 500 at least."""
 _FLOORS = np.linspace(0.0, 0.95, 20)
 """Floors that a fitted curve may have, as shares of the smallest error seen."""
+_PLACES = 129
+"""Numbers of images, in equal ratios, at which extrapolated curves are compared: 1 % apart up to four times the largest."""
 _FOR_A_FLOOR = 4
 """Sizes from which a floor is fitted: with three it could always be found, whatever the truth."""
 
@@ -186,3 +188,45 @@ def extrapolate(sizes: Sequence[float], mean: Floats, drawn: Floats, images: Seq
         expected, ends = float(1 - one(n)[0]), np.quantile(1 - many(n), [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
         found.append(Ahead(int(n), expected, (min(float(ends[0]), expected), max(float(ends[1]), expected))))
     return found
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where two extrapolated curves meet, beyond what was measured.
+
+    interval  an end is None where it lies at or below the largest size measured, or beyond `until`
+    """
+
+    images: float
+    interval: tuple[float | None, float | None]
+    until: float
+
+
+def meeting(
+    sizes: Sequence[Sequence[float]], mean: Sequence[Floats], drawn: Sequence[Floats], leads: int, until: float, least: float
+) -> Meeting | None:
+    """Where the one behind catches up between the largest size and `until`, should both go on by their power laws.
+
+    sizes, mean, drawn  of both curves, as for `extrapolate`; the redrawings of both are the same ones
+    leads               1 when the first is ahead in what was measured, -1 when the second is
+
+    None where the means themselves do not meet there.
+    """
+    start = max(float(one[-1]) for one in sizes)
+    along = np.geomspace(start, until, _PLACES)
+    place = float(_level(sizes, [values[None] for values in mean], leads, along, least)[0])
+    if not np.isfinite(place):
+        return None
+    places = _level(sizes, drawn, leads, along, least)
+    low, high = np.quantile(places, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], method="inverted_cdf")
+    low, high = min(float(low), place), max(float(high), place)
+    return Meeting(place, (low if low > start else None, high if np.isfinite(high) else None), until)
+
+
+def _level(
+    sizes: Sequence[Sequence[float]], accuracies: Sequence[Floats], leads: int, along: Floats, least: float
+) -> Floats:
+    """The first of `along` `[B]` at which the fitted curves of `accuracies`, twice `[B, K]`, are level; infinite: none."""
+    first, second = (power_law(x, np.clip(1 - y, least, 1.0)) for x, y in zip(sizes, accuracies, strict=True))
+    behind = np.stack([leads * (second(x) - first(x)) <= 0 for x in along.tolist()], 1)
+    return np.where(behind.any(1), along[behind.argmax(1)], np.inf)

@@ -18,7 +18,7 @@ from headstart.metrics.intervals import Interval, hierarchical
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net, count_parameters
 from headstart.seeding import seed_for
-from headstart.studies.crossings import Ahead, Crossing, Redrawn, crossing, extrapolate
+from headstart.studies.crossings import Ahead, Crossing, Meeting, Redrawn, crossing, extrapolate, meeting
 from headstart.studies.learners import Answered, Failed, Middle, Point
 from headstart.studies.records import again, data_record, name_of, plain
 from headstart.studies.splitting import Splits
@@ -193,10 +193,19 @@ def _curve(study: Study, way: Way, drawn: Mapping[tuple[str, int], Floats]) -> t
 def _expected(study: Study, way: Way, drawn: Mapping[tuple[str, int], Floats]) -> list[Ahead]:
     """Where a curve leads; nothing for one that was not measured at the largest size or at fewer than three."""
     sizes, mean, many = _curve(study, way, drawn)
-    if len(sizes) < 3 or sizes[-1] != study.sizes[-1]:
+    if not _leads_on(study, sizes):
         return []
     ahead = [factor * sizes[-1] for factor in AHEAD]
-    return extrapolate(sizes, mean, many, ahead, 0.5 / len(study.splits.test))
+    return extrapolate(sizes, mean, many, ahead, _least(study))
+
+
+def _leads_on(study: Study, sizes: Sequence[int]) -> bool:
+    return len(sizes) >= 3 and sizes[-1] == study.sizes[-1]
+
+
+def _least(study: Study) -> float:
+    """The smallest error that the test could have told from none."""
+    return 0.5 / len(study.splits.test)
 
 
 def _led(study: Study, way: Way, drawn: Mapping[tuple[str, int], Floats]) -> list[dict[str, Any]]:
@@ -245,27 +254,20 @@ def _crossed(
         "ahead": a.name if found.leads > 0 else b.name if found.leads < 0 else None,
         "sure": found.sure,
         "headline": a.headline and b.headline,
-        "extrapolated": later,
+        "extrapolated": None if later is None else later.images,
+        "extrapolated_interval": None if later is None else list(later.interval),
         "draws": draws,
         "sentence": told if draws > 1 else f"{told} {ONE_DRAW}",
     }
 
 
-def _later(study: Study, a: Way, b: Way, found: Crossing, drawn: Mapping[tuple[str, int], Floats]) -> float | None:
-    """Images at which the extrapolated curves would meet, None where they do not up to the farthest."""
-    led = [_expected(study, way, drawn) for way in (a, b)]
-    if not all(led) or not found.leads:
+def _later(study: Study, a: Way, b: Way, found: Crossing, drawn: Mapping[tuple[str, int], Floats]) -> Meeting | None:
+    """Where the extrapolated curves would meet, None where they do not up to the farthest, or one is not extrapolated."""
+    both = [_curve(study, way, drawn) for way in (a, b)]
+    if not found.leads or not all(_leads_on(study, sizes) for sizes, _, _ in both):
         return None
-    gaps = [one.accuracy - other.accuracy for one, other in zip(*led, strict=True)]
-    last = float(np.nanmean(study.grids[a.name, study.sizes[-1]]) - np.nanmean(study.grids[b.name, study.sizes[-1]]))
-    places = [float(study.sizes[-1]), *(float(one.images) for one in led[0])]
-    values = [last * found.leads, *(gap * found.leads for gap in gaps)]
-    for (x, before), (y, after) in zip(
-        zip(places, values, strict=True), zip(places[1:], values[1:], strict=True), strict=False
-    ):
-        if before > 0 >= after:
-            return float(np.exp(np.interp(0, [after, before], [np.log(y), np.log(x)])))
-    return None
+    sizes, mean, many = zip(*both, strict=True)
+    return meeting(sizes, mean, many, found.leads, max(AHEAD) * study.sizes[-1], _least(study))
 
 
 def about(images: float) -> str:
@@ -274,7 +276,7 @@ def about(images: float) -> str:
     return f"{round(images / scale) * scale:,}"
 
 
-def sentence(found: Crossing, a: str, b: str, sizes: Sequence[int], later: float | None = None) -> str:
+def sentence(found: Crossing, a: str, b: str, sizes: Sequence[int], later: Meeting | None = None) -> str:
     """What was found about two curves, in words; never surer than it is."""
     first, second = (f"“{name}”" for name in ((a, b) if found.leads >= 0 else (b, a)))
     span = f"between {sizes[0]:,} and {sizes[-1]:,} images"
@@ -287,8 +289,22 @@ def sentence(found: Crossing, a: str, b: str, sizes: Sequence[int], later: float
     else:
         text = f"{first} was ahead of {second} {span} as measured, but other draws and test images could let them cross."
     if later is not None:
-        text += f" Should both go on as they run, {second} would catch up at about {about(later)} images: an extrapolation."
+        text += f" Should both go on as they run, {second} would catch up at about {about(later.images)} images"
+        text += f" ({_span(later, sizes[-1])}): an extrapolation."
     return text
+
+
+def _span(later: Meeting, last: int) -> str:
+    low, high = later.interval
+    if low is None and high is None:
+        return f"95 %: anywhere from {last:,} on, perhaps not by {about(later.until)}"
+    if low is None:
+        return f"95 %: {last:,} to {about(float(high or 0))}"
+    return (
+        f"95 %: {about(low)} to {about(high)}"
+        if high is not None
+        else (f"95 %: from {about(low)}, perhaps not by {about(later.until)}")
+    )
 
 
 def _where(found: Crossing, first: str, second: str, sizes: Sequence[int]) -> str:

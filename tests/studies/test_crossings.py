@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from headstart.metrics.intervals import hierarchical
-from headstart.studies.crossings import Redrawn, crossing, cuts, extrapolate, power_law
+from headstart.studies.crossings import Redrawn, crossing, cuts, extrapolate, meeting, power_law
 
 SIZES = [50, 100, 200, 400, 800]
 X = np.log(np.array(SIZES, float))
@@ -170,3 +170,43 @@ def test_extrapolation_contains_its_estimate_and_the_truth() -> None:
 def test_perfect_answers_extrapolate_to_nearly_perfect() -> None:
     found = extrapolate(SIZES, np.ones(5), np.ones((10, 5)), [1600], 0.005)
     assert found[0].accuracy == pytest.approx(0.995)
+
+
+def test_extrapolated_curves_meet_where_their_laws_do() -> None:
+    """Errors 0.3 n^0 and 3 n^-0.3 are level at 10^(1/0.3): beyond the 1 600 images measured."""
+    sizes = [100, 200, 400, 800, 1600]
+    n = np.array(sizes, float)
+    mean = [np.full(5, 0.7), 1 - 3 * n**-0.3]
+    found = meeting([sizes, sizes], mean, [np.tile(one, (50, 1)) for one in mean], 1, 6400, 0.001)
+    assert found is not None
+    assert found.images == pytest.approx(10 ** (1 / 0.3), rel=0.02)
+    assert found.interval == (found.images, found.images)
+    assert meeting([sizes, sizes], mean, [np.tile(one, (5, 1)) for one in mean], 1, 2000, 0.001) is None
+    turned = meeting([sizes, sizes], mean[::-1], [np.tile(one, (5, 1)) for one in mean[::-1]], -1, 6400, 0.001)
+    assert turned is not None
+    assert turned.images == found.images
+
+
+def test_the_interval_of_an_extrapolated_meeting_covers_it() -> None:
+    """Made answers, redrawn as a study does: 95 of 100 intervals should hold the meeting that was made."""
+    sizes = [100, 200, 400, 800, 1600]
+    n = np.array(sizes, float)
+    truth = (np.full(5, 0.62), 1 - 2.2 * n**-0.23)
+    place = (2.2 / 0.38) ** (1 / 0.23)
+    assert 1600 < place < 6400
+    hits = opened = 0
+    for seed in range(24):
+        redrawn = Redrawn(4, 1500, seed)
+        grids = [
+            [answers(p, 4, 1500, 1000 * seed + 10 * which + k) for k, p in enumerate(one)] for which, one in enumerate(truth)
+        ]
+        mean = [np.array([grid.mean() for grid in one]) for one in grids]
+        drawn = [np.stack([redrawn.means(grid) for grid in one], 1) for one in grids]
+        found = meeting([sizes, sizes], mean, drawn, 1, 6400, 1 / 3000)
+        if found is None:
+            continue
+        low, high = found.interval
+        hits += (low or 0) <= place <= (high or np.inf)
+        opened += 1
+    assert opened > 15
+    assert hits / opened >= 0.9

@@ -24,7 +24,7 @@ from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet
 from headstart.studies import curves, learners, pipeline
-from headstart.studies.crossings import Crossing
+from headstart.studies.crossings import Crossing, Meeting
 from headstart.studies.data_size import DataSizeResult
 from headstart.studies.learners import Answered, Learners, Point, is_trained
 from tests.engine.engine_toys import perceptron
@@ -374,14 +374,21 @@ BELOW = "Below about 390 images “{}” is ahead of “{}”, above it behind (
         ),
         (
             Crossing(None, None, 1, 0.6),
-            2610.0,
+            Meeting(2610.0, (1500.0, None), 5388),
             "“a” was ahead of “b” between 84 and 1,347 images as measured, but other draws and test images could let them "
-            "cross. Should both go on as they run, “b” would catch up at about 2,600 images: an extrapolation.",
+            "cross. Should both go on as they run, “b” would catch up at about 2,600 images (95 %: from 1,500, perhaps "
+            "not by 5,400): an extrapolation.",
+        ),
+        (
+            Crossing(None, None, 1, 0.99),
+            Meeting(2610.0, (1500.0, 3210.0), 5388),
+            "“a” is ahead of “b” at every number measured between 84 and 1,347 images. Should both go on as they run, “b” "
+            "would catch up at about 2,600 images (95 %: 1,500 to 3,200): an extrapolation.",
         ),
         (Crossing(None, None, 0, 0.1), None, "“a” and “b” are equal between 84 and 1,347 images."),
     ],
 )
-def test_sentences(found: Crossing, later: float | None, said: str) -> None:
+def test_sentences(found: Crossing, later: Meeting | None, said: str) -> None:
     assert curves.sentence(found, "a", "b", [84, 168, 1347], later) == said
 
 
