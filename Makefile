@@ -26,7 +26,7 @@ bench: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[tests,check,studies]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[tests,check,studies,device]'
 	touch $(READY)
 
 clean:

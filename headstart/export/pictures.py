@@ -87,17 +87,50 @@ def pictures(
     Those to check on are the test split where there is one, else what `adapt` would set aside; those to calibrate with come
     from the rest. Raises DataError for what cannot be read.
     """
-    if isinstance(data, (str, Path)) and _is_plain(Path(data)):
-        return _unlabelled(Path(data), wanted)
-    source = open_source(data, **vars(columns or ColumnsConfig()))
+    source = parted(data, wanted, cache=cache, columns=columns, progress=progress)
+    if isinstance(source, Path):
+        return _unlabelled(source, wanted)
     check_kind(source, wanted.spec)
-    few = _fewer(source, wanted)
-    found = prepare(few, size=wanted.spec.size, fit=wanted.fit, cache=cache, progress=progress)
-    check, calibrate, notes = _parts(found, wanted)
-    array = found.store.array
-    return Pictures(
-        source.where, np.asarray(array[check]), found.labels[check], found.classes, np.asarray(array[calibrate]), notes
-    )
+    found = prepare(_fewer(source, wanted), size=wanted.spec.size, fit=wanted.fit, cache=cache, progress=progress)
+    bad = [one.path for one in found.inspection.set_aside]
+    notes = [*source.notes, *([f"{len(bad)} images cannot be read: {some(bad)}"] if bad else [])]
+    rows = {name: at[_some(len(at), most, wanted.seed)] for name, at, most in _parts(found, wanted)}
+    array, check = found.store.array, rows["check"]
+    taken, rest = np.asarray(array[check]), np.asarray(array[rows["calibrate"]])
+    return Pictures(source.where, taken, found.labels[check], found.classes, rest, tuple(notes))
+
+
+def parted(
+    data: Any,
+    wanted: Wanted,
+    *,
+    cache: Path,
+    columns: ColumnsConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Source | Path:
+    """The images with a test part, so that networks of other input sizes can be asked about the same ones.
+
+    A folder of images without classes is returned as it is.
+    """
+    if isinstance(data, (str, Path)) and _is_plain(Path(data)):
+        return Path(data)
+    source = open_source(data, **vars(columns or ColumnsConfig()))
+    if len(source.splits.get("test", ())):
+        return source
+    check_kind(source, wanted.spec)
+    found = prepare(source, size=wanted.spec.size, fit=wanted.fit, cache=cache, progress=progress)
+    rows, val = found.splits["train"], found.splits.get("val", np.empty(0, np.int64))
+    groups = duplicate_groups(found, near=True)[rows]
+    try:
+        at, taken = split_off(found.labels[rows], groups, TEST_SHARE, seed_for(wanted.seed, "test split"), keep=3)
+    except DataError:
+        at = taken = np.arange(len(rows))
+        told = "too few images to keep some apart, so the answers are checked on the images that calibrate"
+        source = replace(source, notes=(*source.notes, told))
+    place = {name: number for number, name in enumerate(source.names)}
+    parts = {"train": rows[at], "val": val, "test": rows[taken]}
+    splits = {split: np.array(sorted(place[found.names[row]] for row in at), np.int64) for split, at in parts.items()}
+    return replace(source, splits=splits)
 
 
 def drawn(wanted: Wanted) -> Pictures:
@@ -159,8 +192,8 @@ def _unlabelled(folder: Path, wanted: Wanted) -> Pictures:
 
 
 def _fewer(source: Source, wanted: Wanted) -> Source:
-    """The source without images that nobody asked for; all of it when the test part has to be found by looking at them."""
-    if "test" not in source.splits or source.labels is None or isinstance(source.samples, VectorSamples):
+    """The source without images that nobody asked for."""
+    if source.labels is None or isinstance(source.samples, VectorSamples):
         return source
     rest = np.concatenate([rows for name, rows in source.splits.items() if name != "test"])
     # Duplicates may be set aside while reading, classes may lose their last image: one per class is kept.
@@ -170,22 +203,10 @@ def _fewer(source: Source, wanted: Wanted) -> Source:
     return replace(source, splits={"train": train, "test": test})
 
 
-def _parts(data: DataSet, wanted: Wanted) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
-    """Rows to check on and rows to calibrate with."""
-    bad = [one.path for one in data.inspection.set_aside]
-    notes = [f"{len(bad)} images cannot be read: {some(bad)}"] if bad else []
-    test = data.splits.get("test")
+def _parts(data: DataSet, wanted: Wanted) -> tuple[tuple[str, NDArray[np.int64], int], ...]:
+    """Rows to check on and rows to calibrate with, and how many of them are wanted."""
     rest = np.concatenate([rows for name, rows in data.splits.items() if name != "test"])
-    if test is None or not len(test):
-        groups = duplicate_groups(data, near=True)
-        try:
-            at, taken = split_off(data.labels[rest], groups[rest], TEST_SHARE, seed_for(wanted.seed, "test split"), keep=3)
-            test, rest = rest[taken], rest[at]
-        except DataError:
-            notes.append("too few images to keep some apart: answers are compared on the images that calibrate")
-            test = rest
-    check = test[_some(len(test), wanted.check, wanted.seed)]
-    return check, rest[_some(len(rest), wanted.calibrate, wanted.seed)], tuple(notes)
+    return ("check", data.splits["test"], wanted.check), ("calibrate", rest, wanted.calibrate)
 
 
 def _some(count: int, most: int, seed: int) -> NDArray[np.int64]:
