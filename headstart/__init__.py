@@ -15,13 +15,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import adapt, advise, compare, fit, read, select, study_data_size, study_layers
+    from headstart.api import adapt, advise, compare, distill, fit, read, select, study_data_size, study_layers
     from headstart.balance.base import Balance
     from headstart.balance.fixed import Fixed
     from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig, ReadingConfig
     from headstart.catalog.advise import AdviseConfig
     from headstart.catalog.compare import CompareConfig
     from headstart.catalog.data_size import DataSizeConfig
+    from headstart.catalog.distill import DistillJobConfig
     from headstart.catalog.select import Candidate, SelectConfig
     from headstart.catalog.strategies import (
         EarlyProbeConfig,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from headstart.studies.advise import AdviseResult
     from headstart.studies.compare import CompareResult
     from headstart.studies.data_size import DataSizeResult
+    from headstart.studies.distill import DistillResult
     from headstart.studies.layers import LayersResult
     from headstart.studies.select import SelectResult
     from headstart.terms.base import Term
@@ -79,13 +81,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {
-    "headstart.api": ("adapt", "advise", "compare", "fit", "read", "select", "study_data_size", "study_layers"),
+    "headstart.api": ("adapt", "advise", "compare", "distill", "fit", "read", "select", "study_data_size", "study_layers"),
     "headstart.balance.base": ("Balance",),
     "headstart.balance.fixed": ("Fixed",),
     "headstart.catalog.adapt": ("AdaptConfig", "BackboneConfig", "DataConfig", "ReadingConfig"),
     "headstart.catalog.advise": ("AdviseConfig",),
     "headstart.catalog.compare": ("CompareConfig",),
     "headstart.catalog.data_size": ("DataSizeConfig",),
+    "headstart.catalog.distill": ("DistillJobConfig",),
     "headstart.catalog.select": ("Candidate", "SelectConfig"),
     "headstart.catalog.strategies": (
         "EarlyProbeConfig",
@@ -134,6 +137,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.studies.advise": ("AdviseResult",),
     "headstart.studies.compare": ("CompareResult",),
     "headstart.studies.data_size": ("DataSizeResult",),
+    "headstart.studies.distill": ("DistillResult",),
     "headstart.studies.layers": ("LayersResult",),
     "headstart.studies.select": ("SelectResult",),
     "headstart.terms.base": ("Term",),
@@ -172,6 +176,8 @@ __all__ = [
     "DataSizeConfig",
     "DataSizeResult",
     "DiskFull",
+    "DistillJobConfig",
+    "DistillResult",
     "Drive",
     "EarlyProbeConfig",
     "Evaluate",
@@ -222,6 +228,7 @@ __all__ = [
     "advise",
     "build",
     "compare",
+    "distill",
     "fit",
     "inspect",
     "memo",

@@ -16,6 +16,7 @@ from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
 from headstart.catalog.advise import AdviseConfig
 from headstart.catalog.compare import CompareConfig
 from headstart.catalog.data_size import DataSizeConfig
+from headstart.catalog.distill import DistillJobConfig
 from headstart.catalog.select import SelectConfig
 from headstart.catalog.study import ArchitectureConfig, LayersConfig
 from headstart.data.prepare import DataSet, prepare
@@ -38,6 +39,8 @@ from headstart.studies.compare import CompareResult
 from headstart.studies.compare import compare as compare_study
 from headstart.studies.data_size import DataSizeResult
 from headstart.studies.data_size import data_size as data_size_study
+from headstart.studies.distill import DistillResult
+from headstart.studies.distill import distill as distill_study
 from headstart.studies.layers import LayersResult
 from headstart.studies.layers import layers as layers_study
 from headstart.studies.result import JobResult
@@ -45,7 +48,9 @@ from headstart.studies.select import SelectResult
 from headstart.studies.select import select as select_study
 
 Found = TypeVar("Found", bound=JobResult)
-Config = TypeVar("Config", AdaptConfig, AdviseConfig, CompareConfig, DataSizeConfig, LayersConfig, SelectConfig)
+Config = TypeVar(
+    "Config", AdaptConfig, AdviseConfig, CompareConfig, DataSizeConfig, DistillJobConfig, LayersConfig, SelectConfig
+)
 
 
 def run_adapt(
@@ -88,6 +93,18 @@ def run_compare(
 ) -> CompareResult:
     """`headstart compare`: measure strategies side by side, then render the report. Ctrl-C saves first."""
     return _with_report(lambda: compare_study(config, data=data, backbone=backbone, listeners=listeners))
+
+
+def run_distill(
+    config: DistillJobConfig,
+    *,
+    data: Any = None,
+    teachers: Sequence[Any] | None = None,
+    student: Any = None,
+    listeners: Sequence[Listener] = (),
+) -> DistillResult:
+    """`headstart distill`: train the student alone and distilled, then render the report. Ctrl-C saves first."""
+    return _with_report(lambda: distill_study(config, data=data, teachers=teachers, student=student, listeners=listeners))
 
 
 def read(data: Any, *, size: int, fit: str = "squash", cache: str | Path | None = None, **columns: str | None) -> DataSet:
@@ -203,6 +220,32 @@ def study_data_size(
     """
     config, objects = _given(DataSizeConfig, data, backbone, out, settings)
     return run_study_data_size(config, **objects)
+
+
+def distill(data: Any, teacher: Any, student: Any, *, out: str | Path = "runs/distill", **settings: Any) -> DistillResult:
+    """Train a small network on what big ones answer, and measure what it gained against the same network trained alone.
+
+    data      as of `adapt`
+    teacher   one network or several: a saved model's folder, `NAME@WEIGHTFILE`, a `Model`, or a `Net` with its classifier
+    student   a name, a saved model's folder, or a `Net`; its weights are drawn anew
+    out       the run folder
+    settings  any field of `DistillJobConfig` or `DataConfig`, e.g. `temperature="auto"`, `share=0.5`, `seeds=5`
+
+    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
+    """
+    teachers = list(teacher) if isinstance(teacher, (list, tuple)) else [teacher]
+    words = all(isinstance(one, (str, Path)) for one in teachers)
+    named = data if isinstance(data, (str, Path)) else None
+    config = DistillJobConfig(data=str(named) if named is not None else type(data).__name__, out=Path(out))
+    if isinstance(student, (str, Path)):
+        settings = {**settings, "student": str(student)}
+    config = _configured(config, {**settings, **({"teacher": tuple(map(str, teachers))} if words else {})})
+    return run_distill(
+        replace(config, temperature=str(config.temperature)),
+        data=data if named is None else None,
+        teachers=None if words else teachers,
+        student=None if isinstance(student, (str, Path)) else student,
+    )
 
 
 def select(

@@ -56,7 +56,7 @@ class DistillJobConfig:
     batch_size: int = 64
     """images per optimiser step"""
     lr: float | None = None
-    """learning rate; none: 0.1 (SGD), 0.001 for transformers (AdamW)"""
+    """learning rate; none: 0.05 (SGD), 0.001 for transformers (AdamW)"""
     seeds: int = 3
     """how often everything is trained, from --seed, --seed + 1, ...; the gain's interval rests on it"""
     born_again: int = 0

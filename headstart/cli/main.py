@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from headstart import __version__
-from headstart.cli import adapt, advise, compare, data_size, demo, inspect, models, predict, report, speak, study
+from headstart.cli import adapt, advise, compare, data_size, demo, distill, inspect, models, predict, report, speak, study
 from headstart.cli import select as select_command
 from headstart.cli.command import EXIT_CODES, Command, UsageError
 from headstart.errors import HeadstartError, InputError, Interrupted, NonFiniteLoss, RunFolderMismatch
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command[Any]] = {
         advise.COMMAND,
         select_command.COMMAND,
         compare.COMMAND,
+        distill.COMMAND,
         study.LAYERS,
         data_size.COMMAND,
         demo.COMMAND,

@@ -83,5 +83,5 @@ def recipe_of(config: DistillJobConfig, net: Net, images: int) -> Recipe:
     if is_transformer(net):
         kind = {"optimizer": "adamw", "lr": config.lr or 1e-3, "weight_decay": 0.05}
     else:
-        kind = {"optimizer": "sgd", "lr": config.lr or 0.1}
+        kind = {"optimizer": "sgd", "lr": config.lr or 0.05}
     return Recipe(**{**vars(shared), **kind})

@@ -214,7 +214,8 @@ def _proposal(teacher: Teacher, classes: Sequence[str], places: Sequence[int | N
         if place is None:
             near = difflib.get_close_matches(_loose(name), free, 1, 0.5)
             inside = [one for one in free if one and (one in _loose(name) or _loose(name) in one)]
-            chosen = free.pop((near or inside or ["?"])[0], "?")
+            last = list(free) if len(free) == 1 == places.count(None) else []
+            chosen = free.pop((near or inside or last or ["?"])[0], "?")
         else:
             chosen = teacher.classes[place]
         lines.append((chosen, name))
