@@ -16,6 +16,7 @@ from headstart.errors import BackboneError, ConfigError
 from headstart.nets import timm_nets, torchvision_nets
 from headstart.nets.library import Wanted, parse_args
 from headstart.nets.net import Net
+from headstart.nets.published import adopted
 from headstart.nets.rng import forked
 from headstart.nets.saved import EMBEDDED, is_saved, load_embedded, load_net
 from headstart.nets.small import cifar_resnet, convnet8
@@ -153,7 +154,7 @@ def _own(name: str, options: dict[str, Any], wanted: Wanted, file: WeightFile | 
         net.input = wanted.over(Wanted(net.input.size, net.input.mean, net.input.std)).spec(f"headstart:{name}")
     assert net.source is not None
     if file is not None:
-        fit_weights(net, file, (), f"headstart:{name}")
+        fit_weights(net, adopted(net, file), (), f"headstart:{name}")
         net.source["weights"] = file.provenance()
     net.source["input"] = json.loads(json.dumps(net.input.to_json()))
     return ready(net)
