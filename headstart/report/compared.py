@@ -320,8 +320,9 @@ def _limits(run: RunFolder) -> Iterator[str]:
             "looks at them once, at the end."
         )
         yield (
-            "Operations count matrix products, convolutions and attention of the network, a multiply-add as two; a frozen "
-            "part whose output is kept counts once. Solving for a linear head on kept features is not counted."
+            "Operations count matrix products, convolutions and attention, a multiply-add as two; a frozen part whose "
+            "output is kept counts once. Of a head that is solved for they count the solver's products and decompositions, "
+            "its cross-validation included."
         )
     yield closing.GATHERED
     yield from closing.data_limits(run.inspection)

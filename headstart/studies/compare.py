@@ -293,7 +293,8 @@ class _Job:
         for entry in self.entries:
             walked = copy.deepcopy(net)
             stages = STRATEGIES[entry.arm.strategy](walked, part, entry.arm.config)
-            entry.course = course_of(walked, stages, part, machine, flops)
+            bank = race.bank if entry.finished else None
+            entry.course = course_of(walked, stages, part, machine, flops, bank, race.seed)
 
     def _save(self, found: compared.Comparison) -> CompareResult:
         summary = compare_records.summarise(found, self.opening.seconds)

@@ -1,20 +1,30 @@
 """What a strategy costs, counted and not measured: operations of training and of answering, what has to be stored.
 
-Operations are floating-point operations, a multiply-add counting two, of matrix products, convolutions and attention.
+Operations are floating-point operations, a multiply-add counting two, of matrix products, convolutions and attention, and of
+the decompositions that solvers use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from headstart.data.task import Task
+from headstart.engine import distributed
+from headstart.engine.features import FeatureBank
 from headstart.engine.fit import Machine
 from headstart.engine.inputs import decide
 from headstart.engine.prefix_cache import Prefix
 from headstart.engine.sampler import plan_for
+from headstart.engine.solve import solve
 from headstart.engine.trained import release, resolve
 from headstart.nets.cost import block_flops, head_macs, tensors_apart
 from headstart.nets.net import Net
@@ -36,26 +46,98 @@ class Course:
     old_images: int
 
 
-def course_of(net: Net, stages: Iterable[Stage | Solve], task: Task, machine: Machine, flops: Mapping[str, int]) -> Course:
-    """Go through `stages` of a strategy on `net` without carrying them out, and count.
+def course_of(
+    net: Net,
+    stages: Iterable[Stage | Solve],
+    task: Task,
+    machine: Machine,
+    flops: Mapping[str, int],
+    bank: FeatureBank | None = None,
+    seed: int = 0,
+) -> Course:
+    """Go through `stages` of a strategy on `net` and count what they do; training is not carried out, solving is.
 
     flops  multiply-adds of the net's blocks, `block_flops(net)`
+    bank   features that heads are solved on; None leaves the solvers' own work out
+    seed   of the run, which folds of a cross-validation follow from
 
     A block that trains costs three forward passes a sample and epoch (forward, gradient of the weights, gradient of the
     input), one that lies above it untrained two, one below only the forward pass; a prefix that the engine keeps counts once
-    per rendering it keeps. Of a solved head the features count, once; the solver's own arithmetic on them does not, and
-    neither does looking at held-out images.
+    per rendering it keeps. Of a solved head the features count once, and what its solver does on them (see `solving`), its
+    cross-validation included. Looking at held-out images does not count.
     """
     total, others = 0.0, set[tuple[str, int]]()
     for stage in stages:
         if isinstance(stage, Solve):
             total += len(stage.task) * 2.0 * _forward(net, _solved_reads(net, stage), flops)
+            total += 0 if bank is None else solving(net, stage, bank, seed)
             others |= _others(stage.task, task)
         else:
             total += _stage_flops(net, stage, machine, flops)
             others |= _others(stage.data, task)
         release(net)
     return Course(total, len(others))
+
+
+def solving(net: Net, stage: Solve, bank: FeatureBank, seed: int = 0) -> int:
+    """Floating-point operations of finding a head on features that are there, counted by finding it once more.
+
+    How many steps a solver takes depends on the data, so that no formula tells. Counted are products with a matrix, and
+    decompositions as usual (Golub & Van Loan 2013): n^3 / 3 of Cholesky's, 2 n^3 / 3 of Gauss's, 9 n^3 of a symmetric
+    matrix into all eigenvalues and vectors.
+    """
+
+    def once() -> int:
+        found, counter = copy.deepcopy(net), FlopCounterMode(display=False, custom_mapping=_EXTRA)
+        names = sorted({*_solved_reads(net, stage)}, key=net.block_names.index)
+        bank.get(found, stage.task.store, stage.task.rows, names)  # by now, so that the backbone is not counted here
+        with _one_thread(), counter:  # the counter does not see what other threads do
+            solve(found, stage, seed=seed, bank=bank)
+        return int(counter.get_total_flops())
+
+    return int(distributed.first(once))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+Shape = Sequence[int]
+
+
+def _triangles(right: Shape, matrix: Shape, *_: Any, **__: Any) -> int:
+    return 2 * matrix[-1] ** 2 * right[-1]
+
+
+def _gauss(matrix: Shape, right: Shape, *_: Any, **__: Any) -> int:
+    n = matrix[-1]
+    return math.prod(matrix[:-2]) * (2 * n**3 // 3 + 2 * n**2 * (right[-1] if len(right) == len(matrix) else 1))
+
+
+def _eigen(matrix: Shape, *_: Any, **__: Any) -> int:
+    return math.prod(matrix[:-2]) * 9 * matrix[-1] ** 3
+
+
+def _cholesky(matrix: Shape, *_: Any, **__: Any) -> int:
+    return math.prod(matrix[:-2]) * matrix[-1] ** 3 // 3
+
+
+_EXTRA: dict[Any, Callable[..., int]] = {
+    torch.ops.aten.addmm_: lambda _, left, right, **__: 2 * math.prod(left) * right[-1],
+    torch.ops.aten.mv: lambda matrix, *_, **__: 2 * math.prod(matrix),
+    torch.ops.aten.addmv: lambda _, matrix, *__, **___: 2 * math.prod(matrix),
+    torch.ops.aten._linalg_eigh: _eigen,
+    torch.ops.aten.linalg_cholesky_ex: _cholesky,
+    torch.ops.aten.cholesky_solve: _triangles,
+    torch.ops.aten._linalg_solve_ex: _gauss,
+}
+"""What PyTorch's counter does not know, from the shapes of the arguments."""
 
 
 def _others(data: Task, task: Task) -> set[tuple[str, int]]:

@@ -22,6 +22,7 @@ from headstart.engine.interrupt import STOP
 from headstart.engine.source_statistics import last_features
 from headstart.errors import ConfigError, DataError, Interrupted
 from headstart.nets.heads import LinearHead
+from headstart.nets.cost import block_flops
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet
@@ -143,6 +144,9 @@ def test_costs_are_those_of_the_strategies(finished: CompareResult) -> None:
     assert found["full"]["trained_parameters"] == found["full"]["stored_parameters"] == everything
     assert head < found["partial_1"]["stored_parameters"] < everything
     assert found["probe"]["training_flops"] < found["partial_1"]["training_flops"] < found["full"]["training_flops"]
+    blocks, images = sum(block_flops(net).values()), finished.summary["data"]["splits"]["train"]
+    folds = finished.summary["folds"]
+    assert found["probe"]["training_flops"] > 2 * blocks * (images * (folds - 1) / folds + 1)  # features, and solving
     assert len({row["inference_flops"] for row in found.values()}) == 1
     for row in found.values():
         assert row["bytes"] >= 4 * row["stored_parameters"]

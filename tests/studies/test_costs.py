@@ -16,14 +16,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from headstart.catalog.strategies import FullConfig, GradualConfig, LpftConfig, PartialConfig, ProbeConfig, Recipe
 from headstart.catalog.strategies import RetrainConfig as Retrain
 from headstart.data.task import Task
+from headstart.engine.features import FeatureBank
 from headstart.engine.fit import Machine
 from headstart.engine.run import Drive
+from headstart.engine.solvers.objective import Objective
 from headstart.nets.cost import block_flops
 from headstart.nets.net import BlockInfo, InputSpec, Net
 from headstart.nets.rng import forked
 from headstart.stage import Budget, Solve, Stage
 from headstart.strategies import STRATEGIES
-from headstart.studies.costs import Course, course_of, inference_flops, stored
+from headstart.studies.costs import Course, course_of, inference_flops, solving, stored
 from headstart.terms.supervised import Supervised
 from tests.conftest import make_image_task, make_vector_task
 from tests.engine.engine_toys import perceptron
@@ -46,6 +48,10 @@ def conv_net() -> Net:
         )
     info = {"first": BlockInfo("nchw", 8), "second": BlockInfo("nchw", 16)}
     return Net(blocks, InputSpec(SIZE), info, None)
+
+
+def identity() -> Net:
+    return Net({"same": nn.Identity()}, InputSpec(WIDTH, kind="vector"), {"same": BlockInfo("nc", WIDTH)}, None)
 
 
 @pytest.fixture
@@ -72,6 +78,78 @@ def test_a_head_on_frozen_features_costs_one_pass(task: Task) -> None:
     assert counted("probe", ProbeConfig(), conv_net(), task).flops == close(2 * N * (FIRST + SECOND))
     both = counted("lpft", LpftConfig(DRAWN), conv_net(), task).flops
     assert both == close(2 * N * (FIRST + SECOND) + 2 * (4 * N) * 3 * (FIRST + SECOND + HEAD))
+
+
+WIDTH, MANY = 12, 96
+"""Of the features below, and how many."""
+
+
+@pytest.fixture
+def many() -> Task:
+    return make_vector_task(MANY, CLASSES, WIDTH)
+
+
+def spectrum_by_hand(n: int) -> int:
+    """Second moments, their eigenvectors, the coordinates along them, and weighted means."""
+    return 2 * n * WIDTH**2 + 9 * WIDTH**3 + 2 * n * WIDTH**2 + 2 * n * WIDTH
+
+
+def folded_by_hand(classes: int = CLASSES) -> int:
+    """Weights on raw features from those on axes, and their bias."""
+    return 2 * classes * WIDTH**2 + 2 * classes * WIDTH
+
+
+def solved(net: Net, task: Task, solver: str, penalties: tuple[float, ...], folds: int = 5) -> int:
+    net.add_head(task.name, task.num_classes)
+    return solving(net, Solve("head", task, task.name, (), solver, penalties, folds), FeatureBank(), 0)  # type: ignore[arg-type]
+
+
+def test_a_ridge_head_by_hand(many: Task) -> None:
+    wide = WIDTH + 1  # and the bias
+    targets = 2 * MANY * wide * CLASSES
+    by_hand = spectrum_by_hand(MANY) + 2 * targets + 2 * MANY * wide + folded_by_hand()
+    assert solved(identity(), many, "ridge", (0.1,)) == close(by_hand)
+
+
+def test_a_logistic_head_by_hand(many: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at the objective is one product with the features for the logits and one for the gradient."""
+    looks = list[int]()
+    real = Objective.__call__
+
+    def counted_look(self: Objective, x: torch.Tensor, which: torch.Tensor) -> Any:
+        looks.append(len(which) * self.rows * self.samples.features.numel())
+        return real(self, x, which)
+
+    monkeypatch.setattr(Objective, "__call__", counted_look)
+    one = solved(identity(), many, "logistic", (0.01,))
+    # the weighted loss is a product with the samples' weights for every class, the bend another
+    small = sum(2 * MANY * (2 + CLASSES) for _ in looks)
+    assert len(looks) > 5
+    assert one == pytest.approx(spectrum_by_hand(MANY) + 4 * sum(looks) + small + folded_by_hand(), rel=0.01)
+
+
+def test_a_cross_validated_head_costs_its_folds(many: Task) -> None:
+    once, several = (solved(identity(), many, "logistic", penalties) for penalties in ((0.01,), (0.01, 0.1)))
+    assert several > 2 * once
+    assert solved(identity(), many, "svm", (0.01,)) > 0
+
+
+def test_a_solved_head_costs_features_and_solver(task: Task) -> None:
+    net = conv_net()
+    bank = FeatureBank()
+    stages = list(STRATEGIES["probe"](net, task, ProbeConfig(penalties=(0.1,))))
+    whole = course_of(net, stages, task, Machine(), block_flops(net), bank).flops
+    assert isinstance(stages[0], Solve)
+    assert whole - 2 * N * (FIRST + SECOND) == solving(net, stages[0], bank)
+
+
+def test_counting_leaves_everything_as_it_was(task: Task) -> None:
+    net = conv_net()
+    net.add_head("toy", CLASSES)
+    before, threads = {k: v.clone() for k, v in net.state_dict().items()}, torch.get_num_threads()
+    solving(net, Solve("head", task, "toy", (), "ridge", (0.1,), 2), FeatureBank())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert torch.get_num_threads() == threads
 
 
 def test_a_kept_prefix_counts_once_and_another_in_every_epoch(task: Task, tmp_path: Path) -> None:
