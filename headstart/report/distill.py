@@ -243,9 +243,9 @@ def _warnings(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _notes(run: RunFolder) -> list[str]:
-    """What else the run wrote down; warnings that stand further up are left out."""
+    """What else the run wrote down; warnings that stand further up, and what tells how far it had come, are left out."""
     said = set(texts(run.summary.get("warnings")))
-    return [text for text in run.remarks if text.removeprefix("Warning: ") not in said]
+    return [text for text in run.remarks if text.removeprefix("Warning: ") not in said and not text.startswith("  ")]
 
 
 def _following(summary: Mapping[str, Any]) -> Sequence[str]:

@@ -17,7 +17,7 @@ from headstart.report.svg import NARROW, padded
 HEIGHT = 190.0
 LINES = {"alone": "dashed", "born_again": "loss", "distilled": "bold"}
 """Class of the style sheet of each way of learning, in the order in which lines are laid over each other."""
-NAMES = {"alone": "student alone", "born_again": "born again", "distilled": "distilled"}
+NAMES = {"alone": "student alone", "born_again": "born again, all generations", "distilled": "distilled"}
 NOUGHT = 1e-12
 
 Line = list[tuple[float, float]]

@@ -22,8 +22,8 @@ ORDERS = {
 
 
 LESSONS = {
-    "soft": "its probabilities, softened by the temperature",
-    "hard": "its first choice alone",
+    "soft": "the teacher's probabilities, softened by the temperature",
+    "hard": "the teacher's first choice alone",
 }
 """Kinds of the term that learns from the teacher."""
 
@@ -94,7 +94,7 @@ def taught(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
     several = len(rows_of(summary.get("teachers"))) > 1
     rows = [
-        ("what it learns of a teacher", LESSONS.get(str(summary.get("kind")), "")),
+        ("the student learned", LESSONS.get(str(summary.get("kind")), "")),
         (
             "weight of the teacher in the loss",
             f"{words.percent(share, 0)}, the labels have the rest" if share is not None else "",
