@@ -21,8 +21,8 @@ from headstart.data.store import store_of
 from headstart.engine.interrupt import STOP
 from headstart.engine.source_statistics import last_features
 from headstart.errors import ConfigError, DataError, Interrupted
-from headstart.nets.heads import LinearHead
 from headstart.nets.cost import block_flops
+from headstart.nets.heads import LinearHead
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -238,3 +241,38 @@ def test_ray_that_is_missing(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="Ray is not installed"):
         headstart.study_layers(str(folder), out=tmp_path / "out", ray=True, **QUICK)
     assert study.SIDES == (8, 64)
+
+
+@pytest.mark.slow
+def test_ray_through_the_command_line(folder: Path, tmp_path: Path) -> None:
+    """On a local cluster of two processes, in a process of its own as a user has it: the numbers of one worker."""
+    pytest.importorskip("ray", reason="Ray is an optional extra")
+    found = {}
+    for name, words in (("ray", ("--ray", "--workers", "2")), ("alone", ("--workers", "1"))):
+        out = tmp_path / name
+        command = [sys.executable, "-m", "headstart", "study", "layers", str(folder), "--out", str(out), *words]
+        command += ["--cuts", "2", "7", "--epochs", "1", "--batch-size", "16"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        found[name] = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        log = [json.loads(line) for line in (out / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        (told,) = (line for line in log if line["event"] == "grid")
+        assert (told["ray"], told["workers"]) == (name == "ray", 2 if name == "ray" else 1)
+    assert found["ray"]["failed"] == []
+    assert found["ray"]["curves"] == found["alone"]["curves"]
+    assert found["ray"]["claims"] == found["alone"]["claims"]
+
+
+@pytest.mark.slow
+def test_ray_missing_through_the_command_line(folder: Path, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "ray.py").write_text("raise ImportError('no ray')\n", encoding="utf-8")
+    command = [sys.executable, "-m", "headstart", "study", "layers", str(folder), "--ray", "--out", str(tmp_path / "out")]
+    paths = os.pathsep.join([str(hidden), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=100, check=False, env={**os.environ, "PYTHONPATH": paths}
+    )
+    assert done.returncode == 2
+    assert "error: --ray: Ray is not installed. Install it by `pip install 'headstart[ray]'`" in done.stderr
+    assert not (tmp_path / "out").exists()
