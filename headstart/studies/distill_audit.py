@@ -103,13 +103,15 @@ def _size(teacher: Teacher, student: Net) -> list[str]:
 
 def _order(teacher: Teacher, order: Order, found: Seen, task: Task) -> list[str]:
     """Whether its classes seem to be where they are taken to be."""
+    chance = float(task.counts.max() / len(task))
+    wrong = found.interval.low <= chance
     told = []
     if order.kind == "assumed":
+        check = "" if wrong else f", as its being right on {found.accuracy:.1%} of the training images confirms"
         told.append(
-            "nothing says what its classes are called or how they are ordered: taken to be those of the data in their order"
+            f"nothing says what its classes are called; they are taken to be those of the data in their order{check}"
         )
-    chance = float(task.counts.max() / len(task))
-    if found.interval.low <= chance:
+    if wrong:
         told.append(f"it is right on {found.accuracy:.1%} of the training images, no more often than chance ({chance:.1%})")
         told += _other_order(teacher, order, found, task)
     return told

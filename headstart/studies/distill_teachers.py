@@ -214,11 +214,13 @@ def _proposal(teacher: Teacher, classes: Sequence[str], places: Sequence[int | N
         if place is None:
             near = difflib.get_close_matches(_loose(name), free, 1, 0.5)
             inside = [one for one in free if one and (one in _loose(name) or _loose(name) in one)]
-            last = list(free) if len(free) == 1 == places.count(None) else []
-            chosen = free.pop((near or inside or last or ["?"])[0], "?")
+            chosen = free.pop((near or inside or ["?"])[0], "?")
         else:
             chosen = teacher.classes[place]
         lines.append((chosen, name))
+    if len(free) == 1 and sum(theirs == "?" for theirs, _ in lines) == 1:
+        (last,) = free.values()
+        return [(last if theirs == "?" else theirs, name) for theirs, name in lines]
     return lines
 
 
