@@ -11,7 +11,7 @@ from markupsafe import Markup
 from headstart.report import closing, words
 from headstart.report.bench_charts import Pace, Wait, paces, waits
 from headstart.report.compared_charts import Spot, front, scatter
-from headstart.report.distill_tables import Row, Table
+from headstart.report.distill_tables import Row, Table, texts
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
 from headstart.report.growing import Curve, swatch
 from headstart.report.svg import both, fit
@@ -50,12 +50,12 @@ class Section:
 def context(run: RunFolder) -> dict[str, Any]:
     """Everything the template shows; a section the run has nothing for is None."""
     summary = run.summary
-    machine = table_of(summary.get("machine"))
+    warnings, machine = texts(summary.get("warnings")), table_of(summary.get("machine"))
     return {
         "title": _title(summary),
         "subtitle": _subtitle(summary),
         "verdict": verdict(summary),
-        "warnings": [str(text) for text in summary["warnings"] if text] if isinstance(summary.get("warnings"), list) else [],
+        "warnings": [words.sentence(words.grouped(text)) for text in warnings],
         "picture": picture(summary),
         "latency": latency(summary),
         "throughput": throughput(summary),
@@ -64,7 +64,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "machine": flatten(machine),
         "repeat": closing.repeat(run),
         "limits": list(_limits(summary)),
-        "notes": run.remarks,
+        "notes": [text for text in run.remarks if text.removeprefix("Warning: ") not in warnings],
         "gaps": run.gaps,
     }
 
@@ -105,7 +105,8 @@ def _subtitle(summary: Mapping[str, Any]) -> str:
     threads, images = number(machine.get("threads")), number(summary.get("images"))
     parts = [str(machine["cpu"])] if machine.get("cpu") else []
     parts += [words.plural(threads, "thread")] if threads else []
-    parts += [f"accuracy on {words.plural(images, 'image')}"] if images else []
+    of = f" of {summary['data']}" if isinstance(summary.get("data"), str) and summary["data"] else ""
+    parts += [f"accuracy on {words.plural(images, 'image')}{of}"] if images else []
     return " · ".join(parts)
 
 
@@ -136,24 +137,38 @@ def _against(summary: Mapping[str, Any], timed: Sequence[tuple[str, Mapping[str,
 
 
 def _after(name: str, quick: Mapping[str, Any], against: str, row: Mapping[str, Any]) -> Iterator[str]:
+    """What the quickest costs in accuracy, and how like the first model it answers."""
     ours, theirs = number(quick.get("accuracy")), number(row.get("accuracy"))
     if ours is None or theirs is None:
         yield "Accuracy was not measured for both; --images with labelled images does that."
         return
-    gap = ours - theirs
-    side = (
-        f"{words.points(abs(gap))} {'more' if gap > 0 else 'less'} than"
-        if words.points(gap) != "0.0 points"
-        else "as much as"
-    )
-    text = f"It is right on {words.percent(ours)} of the images, {side} “{against}” ({words.percent(theirs)})."
-    a, b = interval(quick.get("interval")), interval(row.get("interval"))
-    if a and b and a[0] <= b[1] and b[0] <= a[1] and side != "as much as":
-        text += " Their intervals overlap, so on other images that could differ."
-    yield text
+    gap = _gap(quick, row)
+    if gap is None:
+        yield f"It is right on {words.percent(ours)} of the images, “{against}” on {words.percent(theirs)}."
+    else:
+        yield f"It is right on {words.percent(ours)} of the images, “{against}” on {words.percent(theirs)}: {_said(*gap)}."
     agreement = number(quick.get("agreement"))
     if agreement is not None:
         yield f"“{name}” says the same class as the first model on {words.percent(agreement)} of the images."
+
+
+def _gap(quick: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[float, tuple[float, float] | None, bool] | None:
+    """How far the quickest is ahead of the other on the same images; a run writes it against the first model only."""
+    found, sign = table_of(quick.get("difference")), 1.0
+    if not found:
+        found, sign = table_of(row.get("difference")), -1.0
+    estimate, span = number(found.get("estimate")), interval([found.get("low"), found.get("high")])
+    if estimate is None:
+        return None
+    ends = None if span is None else (sign * span[0], sign * span[1])
+    return sign * estimate, ends and (min(ends), max(ends)), bool(found.get("decided"))
+
+
+def _said(gap: float, span: tuple[float, float] | None, decided: bool) -> str:
+    """A difference in words; one that is not decided is said to be undecided."""
+    between = f" (95{words.NARROW}% interval {words.points_range(span)})" if span else ""
+    told = f"{words.points(gap, sign=True)}{between} on the same images"
+    return told if decided else f"{told}, so which is right more often is undecided"
 
 
 def _facts(timed: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[Fact, ...]:
@@ -257,7 +272,10 @@ def speeds(summary: Mapping[str, Any]) -> Table | None:
     if not models:
         return None
     repeats = [n for _, row in models if (n := number(table_of(row.get("latency")).get("repeats")))]
-    note = "95 of 100: the time within which 95 of 100 answers came. Alike: share of images on which it says the same class "
+    note = "One image: the median, and the time within which 95 of 100 answers came. Against the first: the difference in "
+    note += (
+        "right answers on the same images, with its 95 % interval. Alike: share of images on which it says the same class "
+    )
     note += "as the first model."
     note += f" Times of one image are of {words.count(min(repeats))} answers or more." if repeats else ""
     return Table("", [_speed(name, row) for name, row in models], note=note)
@@ -265,12 +283,15 @@ def speeds(summary: Mapping[str, Any]) -> Table | None:
 
 def _speed(name: str, row: Mapping[str, Any]) -> Row:
     late, batch = number(table_of(row.get("latency")).get("p95")), number(table_of(row.get("throughput")).get("batch"))
-    span = interval(row.get("interval"))
+    span, gap = interval(row.get("interval")), table_of(row.get("difference"))
+    between = interval([gap.get("low"), gap.get("high")])
+    sure = [words.points_range(between)] if between else []
+    sure += ["not decided"] if gap and not gap.get("decided") else []
     cells = [
-        ("One image", words.short(_median(row)), ""),
-        ("95 of 100 within", words.short(late), ""),
+        ("One image", words.short(_median(row)), f"95 of 100 in {words.short(late)}" if late else ""),
         ("Images a second", _per_second(_rate(row)), f"in batches of {words.count(batch)}" if batch else ""),
         ("Right", words.percent(number(row.get("accuracy"))), words.percent_range(span) if span else ""),
+        ("Against the first", words.points(number(gap.get("estimate")), sign=True), ", ".join(sure)),
         ("Alike", words.percent(number(row.get("agreement"))), ""),
     ]
     return Row(name, cells, "" if _kind(row) in name else _kind(row))

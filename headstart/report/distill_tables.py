@@ -230,7 +230,7 @@ def epoch_costs(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         seconds, alone = mean[kind], mean["alone"]
         if seconds is None:
             continue
-        beside = f", {words.figures(seconds / alone)} times as long as alone" if kind != "alone" and alone else ""
+        beside = f", {seconds / alone:.2f} times as long as alone" if kind != "alone" and alone else ""
         rows.append((f"an epoch of the student, {name}", words.duration(seconds) + beside))
     record = table_of(summary.get("record"))
     kept = number(record.get("bytes"))

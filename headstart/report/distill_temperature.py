@@ -301,5 +301,5 @@ def brief(p: float | None) -> str:
     if p is None:
         return words.UNKNOWN
     if 0.995 <= p < 1:
-        return f"> 99{words.NARROW}%" if p < 0.9995 else f"> 99.9{words.NARROW}%"
+        return f"> 99{words.NARROW}%"
     return words.percent(p, 0 if p >= 0.0995 else 1)

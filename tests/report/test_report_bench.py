@@ -32,12 +32,14 @@ def test_the_page_holds_everything(tmp_path: Path) -> None:
     text = page(tmp_path)
     assert [name for name in SECTIONS if f'id="{name}"' not in text] == []
     said = plain(text)
-    assert "Example Processor 3000 · 2 threads · accuracy on 10 000 images" in said
+    assert "Example Processor 3000 · 2 threads · accuracy on 10 000 images of pictures/shapes" in said
     assert "“student-int8” answers one image in 0.41 ms, 30 times as quick as “teacher” (12.1 ms)." in said
-    assert "It is right on 90.9 % of the images, 3.4 points less than “teacher” (94.3 %)." in said
+    gap = f"{words.MINUS}3.4 points (95 % interval {words.MINUS}3.8 to {words.MINUS}3.0) on the same images."
+    assert f"It is right on 90.9 % of the images, “teacher” on 94.3 %: {gap}" in said
     assert "says the same class as the first model on 92.4 % of the images" in said
     assert "Nothing quicker is more often right than “student-int8”, “student, ONNX” and “teacher”." in said
-    assert "student-int8 ONNX, int8 0.41 ms 0.533 ms 3 420 in batches of 16 90.9 % 90.3–91.5 % 92.4 %" in said
+    row = "student-int8 ONNX, int8 0.41 ms 95 of 100 in 0.533 ms 3 420 in batches of 16 90.9 % 90.3–91.5 %"
+    assert f"{row} {words.MINUS}3.4 points {words.MINUS}3.8 to {words.MINUS}3.0 92.4 %" in said
     assert "teacher PyTorch runs/resnet56/model 853 k 3.44 MB 251 MFLOP" in said
     assert "headstart bench runs/resnet56/model" in said
     assert "onnxruntime 1.30.0" in said
@@ -47,9 +49,27 @@ def test_the_page_holds_everything(tmp_path: Path) -> None:
 
 
 def test_the_first_model_may_be_the_quickest(tmp_path: Path) -> None:
-    said = plain(page(tmp_path, models=models()[::-1]))
+    turned = [{**row, "difference": None if place == 0 else row["difference"]} for place, row in enumerate(models()[::-1])]
+    unsure = {"estimate": 0.005, "low": -0.002, "high": 0.012, "p_value": 0.2, "decided": False, "detectable": 0.01}
+    turned[1]["difference"] = unsure
+    text = page(tmp_path, models=turned)
+    said = plain(text)
     assert "“student-int8” answers one image in 0.41 ms, 2.3 times as quick as “student, ONNX” (0.93 ms)." in said
-    assert "Their intervals overlap" in said
+    gap = f"{words.MINUS}0.5 points (95 % interval {words.MINUS}1.2 to 0.2) on the same images"
+    assert f"“student, ONNX” on 91.4 %: {gap}, so which is right more often is undecided." in said
+    assert f"+0.5 points {words.MINUS}0.2 to 1.2, not decided" in said
+
+
+def test_without_a_paired_difference_none_is_claimed(tmp_path: Path) -> None:
+    said = plain(page(tmp_path, models=[{**row, "difference": None} for row in models()]))
+    assert "It is right on 90.9 % of the images, “teacher” on 94.3 %." in said
+
+
+def test_a_warning_is_told_once(tmp_path: Path) -> None:
+    run = make_bench(tmp_path / "run", warnings=["3 images are left out"])
+    with (run / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write('{"event": "warning", "text": "3 images are left out"}\n')
+    assert plain(page_of(run)).count("3 images are left out") == 1
 
 
 def test_one_model_alone(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_class_that_is_not_among_the_likeliest_is_shown_when_it_is_the_label(t
 
 def test_small_and_large_probabilities_are_told_from_nought_and_one() -> None:
     told = [brief(p).replace(words.NARROW, " ") for p in (0.0, 0.0004, 0.03, 0.5, 0.997, 0.99999, 1.0, None)]
-    assert told == ["0.0 %", "0.0 %", "3.0 %", "50 %", "> 99 %", "> 99.9 %", "100 %", words.UNKNOWN]
+    assert told == ["0.0 %", "0.0 %", "3.0 %", "50 %", "> 99 %", "> 99 %", "100 %", words.UNKNOWN]
 
 
 def test_images_by_file_name_and_never_from_outside(tmp_path: Path) -> None:
