@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageStat, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from torch.nn import functional as F
 
 from headstart.errors import ConfigError
 
-DECODER_VERSION = 2
+DECODER_VERSION = 3
 """Raised whenever what is made from the same file changes, so that no cache of the older ones is used."""
 
 MAX_PIXELS = 178_956_970
@@ -128,13 +130,13 @@ def render(image: Image.Image, size: int, fit: str = "squash") -> Picture:
         image.draft(None, (size, size))  # a JPEG is decoded at 1/2, 1/4 or 1/8 where that is still large enough
     with _gate(image):
         upright = to_rgb(image)
-        upright = upright if turn is None else upright.transpose(turn)
-        fitted = fit_square(upright, size, fit)
-    data = fitted.tobytes()
-    whole = zlib.crc32(data if fitted is upright else upright.tobytes())
-    # the checksum tells pictures apart that differ only in what fitting averages out, at a third of a hash's price
-    digest = hashlib.sha256(struct.pack("<3I", width, height, whole) + data).digest()[:16]
-    return Picture(np.frombuffer(data, np.uint8).reshape(size, size, 3), width, height, mode, digest, _thumb(fitted))
+        whole = np.asarray(upright if turn is None else upright.transpose(turn))
+        fitted = fit_square(whole, size, fit)
+        # the checksum tells pictures apart that differ only in what fitting averages out, at a third of a hash's price
+        checked = struct.pack("<3I", width, height, zlib.crc32(whole.data))
+    digest = hashlib.sha256(checked)
+    digest.update(fitted.data)
+    return Picture(fitted, width, height, mode, digest.digest()[:16], _thumb(fitted))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -155,43 +157,51 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def fit_square(image: Image.Image, size: int, fit: str = "squash") -> Image.Image:
-    """Bring an RGB image to `size` x `size`.
+def fit_square(pixels: NDArray[np.uint8], size: int, fit: str = "squash") -> NDArray[np.uint8]:
+    """Bring an RGB image `[H, W, 3]` to `[size, size, 3]`.
 
     squash  the whole image, squeezed: nothing is lost, proportions change
     pad     the whole image in proportion, on a ground of its own mean colour
     crop    the largest centred square; what lies outside is lost
     """
-    width, height = image.size
-    if fit == "squash" or width == height:
-        return _resize(image, (size, size))
+    high, wide = pixels.shape[:2]
+    if fit == "squash" or wide == high:
+        return _resized(pixels, size, size)
     if fit == "crop":
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        return _resize(image, (size, size), (left, top, left + side, top + side))
-    scale = size / max(width, height)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = _resize(image, inner)
-    ground = Image.new("RGB", (size, size), tuple(round(c) for c in ImageStat.Stat(small).mean))
-    ground.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
-    return ground
+        side = min(wide, high)
+        top, left = (high - side) // 2, (wide - side) // 2
+        return _resized(pixels[top : top + side, left : left + side], size, size)
+    scale = size / max(wide, high)
+    inner = max(1, round(high * scale)), max(1, round(wide * scale))
+    small = _resized(pixels, *inner)
+    square = np.empty((size, size, 3), np.uint8)
+    square[:] = np.rint(small.mean((0, 1)))
+    top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
+    square[top : top + inner[0], left : left + inner[1]] = small
+    return square
 
 
-def _resize(image: Image.Image, to: tuple[int, int], box: tuple[float, float, float, float] | None = None) -> Image.Image:
-    """Antialiased: Pillow widens the filter by the factor of reduction. Bicubic where it enlarges, which keeps edges."""
-    box = box or (0, 0, *image.size)
-    wide, high = box[2] - box[0], box[3] - box[1]
-    if image.size == to and box == (0, 0, *image.size):
-        return image
-    enlarges = to[0] > wide or to[1] > high
-    kind = Image.Resampling.BICUBIC if enlarges else Image.Resampling.BILINEAR
-    return image.resize(to, kind, box=box, reducing_gap=None if enlarges else 3.0)
+def _resized(pixels: NDArray[np.uint8], high: int, wide: int) -> NDArray[np.uint8]:
+    """Antialiased: the filter widens by the factor of reduction. Bicubic where it enlarges, which keeps edges.
+
+    PyTorch shrinks within one grey level of Pillow, in a third of the time.
+    """
+    if pixels.shape[:2] == (high, wide):
+        return np.ascontiguousarray(pixels)
+    if high > pixels.shape[0] or wide > pixels.shape[1]:
+        image = Image.fromarray(np.ascontiguousarray(pixels)).resize((wide, high), Image.Resampling.BICUBIC)
+        return np.asarray(image)
+    # A copy where need be: Pillow's own memory cannot be written to, and a part of an array has gaps.
+    planes = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
+    small = F.interpolate(planes, (high, wide), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
+    found: NDArray[np.uint8] = small.contiguous().numpy()
+    return found
 
 
-def _thumb(image: Image.Image) -> NDArray[np.uint8]:
+def _thumb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    image = Image.fromarray(pixels).convert("L")
     kind = Image.Resampling.BOX if image.width >= THUMB else Image.Resampling.BILINEAR
-    small = image.convert("L").resize((THUMB, THUMB), kind)
-    return np.frombuffer(small.tobytes(), np.uint8).reshape(THUMB, THUMB)
+    return np.asarray(image.resize((THUMB, THUMB), kind))
 
 
 def _grey(values: NDArray[Any]) -> Image.Image:

@@ -146,7 +146,7 @@ def test_exif_rotation_brings_the_picture_upright(tmp_path: Path, orientation: i
     with quiet_pillow():
         picture = decode_file(tmp_path / "a.png", 16)
     assert (picture.width, picture.height) == (32, 16)
-    np.testing.assert_array_equal(picture.pixels, np.asarray(fit_square(Image.fromarray(upright), 16)))
+    np.testing.assert_array_equal(picture.pixels, fit_square(upright, 16))
 
 
 def test_damaged_exif_does_not_spoil_the_picture(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_identical_pictures_in_different_files_have_one_digest(tmp_path: Path) -
 def test_shrinking_averages_what_it_covers() -> None:
     """Antialiased: a fine chequerboard becomes its mean, not a moire of 0 and 255."""
     board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
-    small = np.asarray(fit_square(Image.fromarray(rgb(board)), 8))
+    small = fit_square(rgb(board), 8)
     assert np.abs(small.astype(int) - 127).max() <= 2
 
 
@@ -190,7 +190,7 @@ def test_fit_keeps_what_it_says(shape: tuple[int, int]) -> None:
     image = Image.new("RGB", shape, (255, 0, 0))
     third = (20, 0, 40, 20) if width > height else (0, 20, 20, 40)
     image.paste((0, 255, 0), third)
-    squash, pad, crop = (np.asarray(fit_square(image, 30, f)).astype(int) for f in ("squash", "pad", "crop"))
+    squash, pad, crop = (fit_square(np.asarray(image), 30, f).astype(int) for f in ("squash", "pad", "crop"))
     if height > width:
         squash, pad, crop = (a.transpose(1, 0, 2) for a in (squash, pad, crop))
     assert squash[15, 2].tolist() == squash[15, 27].tolist() == [255, 0, 0]
@@ -203,9 +203,18 @@ def test_fit_keeps_what_it_says(shape: tuple[int, int]) -> None:
 
 def test_small_pictures_are_enlarged_smoothly() -> None:
     small = Image.fromarray(np.array([[0, 255], [0, 255]], np.uint8)).convert("RGB")
-    row = np.asarray(fit_square(small, 16))[8, :, 0].astype(int)
+    row = fit_square(np.asarray(small), 16)[8, :, 0].astype(int)
     assert (np.diff(row) >= 0).all()
     assert len(set(row.tolist())) > 4
+
+
+@pytest.mark.parametrize("shape", [(375, 500), (224, 500), (500, 225), (1000, 300)])
+def test_shrinking_is_pillows_to_a_grey_level(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    pillow = np.asarray(Image.fromarray(pixels).resize((224, 224), Image.Resampling.BILINEAR)).astype(int)
+    apart = np.abs(fit_square(pixels, 224) - pillow)
+    assert apart.max() <= 1
+    assert apart.mean() < 0.25
 
 
 def test_unknown_fit_and_size_are_refused() -> None:
