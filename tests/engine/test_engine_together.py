@@ -44,11 +44,14 @@ def test_two_processes_equal_one(name: str, both: tuple[Found, Found], tmp_path_
     assert second["losses"] == []
 
 
-def test_a_strategy_ends_the_same_in_both(both: tuple[Found, Found], tmp_path_factory: pytest.TempPathFactory) -> None:
-    alone = together.strategy(tmp_path_factory.mktemp("alone"))["net"]
-    assert not differing(both[0]["strategy"]["net"], both[1]["strategy"]["net"])
+@pytest.mark.parametrize("name", together.STRATEGIES)
+def test_a_strategy_ends_the_same_in_both(
+    name: str, both: tuple[Found, Found], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    alone = together.strategy(name, tmp_path_factory.mktemp("alone"))["net"]
+    assert not differing(both[0][name]["net"], both[1][name]["net"])
     for key, value in alone.items():
-        torch.testing.assert_close(both[0]["strategy"]["net"][key], value, rtol=2e-4, atol=2e-5)
+        torch.testing.assert_close(both[0][name]["net"][key], value, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("total", range(9))

@@ -106,18 +106,22 @@ def carry_out(name: str, folder: Path) -> dict[str, Any]:
     return {"net": state(net), "steps": result.steps, "losses": losses}
 
 
-def strategy(folder: Path) -> dict[str, Any]:
-    """A strategy with a solved and a trained stage, saved and loaded again."""
-    case = Case("lpft", "vectors")
+STRATEGIES = ("lpft", "distill")
+"""One with a solved and a trained stage, and one with a teacher that answers live and one whose answers are kept."""
+
+
+def strategy(name: str, folder: Path) -> dict[str, Any]:
+    """A strategy saved and loaded again."""
+    case = Case(name, "vectors")
     for _ in range(2):
         net = case.net()
-        Drive(net, folder=folder / "drive").run(case.stages(net))
+        Drive(net, folder=folder / name).run(case.stages(net))
     return {"net": state(net), "steps": 0, "losses": []}
 
 
 def everything(folder: Path) -> dict[str, Any]:
-    """All stages and the strategy."""
-    return {name: carry_out(name, folder) for name in STAGES} | {"strategy": strategy(folder)}
+    """All stages and strategies."""
+    return {name: carry_out(name, folder) for name in STAGES} | {name: strategy(name, folder) for name in STRATEGIES}
 
 
 def failures(rank: int, folder: Path) -> None:
