@@ -15,6 +15,7 @@ import torch
 from headstart.catalog.compare import CompareConfig
 from headstart.catalog.durations import parse_seconds
 from headstart.data.sources import Source
+from headstart.data.task import Task
 from headstart.engine import distributed, interrupt
 from headstart.engine.fit import Machine
 from headstart.engine.log import Listener, RunLog
@@ -24,7 +25,9 @@ from headstart.errors import ConfigError
 from headstart.metrics.cost import format_seconds
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net
+from headstart.stage import Solve
 from headstart.strategies import STRATEGIES
+from headstart.strategies.early_probe import depths_of
 from headstart.studies import compare_records, compared
 from headstart.studies.arms import advised_arm, all_arms, base_recipe, pick
 from headstart.studies.checks import check_apart, check_settings, device_of
@@ -108,6 +111,11 @@ def compare(
         return _Job(config, opening, budget, given).run(source, backbone)
 
 
+def _solves(net: Net, arm: Arm, task: Task) -> bool:
+    """Whether a way that trains learns a head on the features of the backbone as it came before anything else."""
+    return isinstance(next(iter(STRATEGIES[arm.strategy](copy.deepcopy(net), task, arm.config))), Solve)
+
+
 @dataclass
 class _Job:
     """One run, phase by phase."""
@@ -154,6 +162,7 @@ class _Job:
         bank = self.opening.bank()
         for race in races:
             race.log, race.bank = self.log, bank
+        self._features(net, races)
         frozen = [entry.arm.name for entry in self.entries if entry.arm.frozen]
         trained = [entry.arm.name for entry in self.entries if not entry.arm.frozen]
         if frozen:
@@ -168,6 +177,31 @@ class _Job:
         ):
             self._all(races, there)
         return plan
+
+    def _features(self, net: Net, races: Sequence[Race]) -> None:
+        """Features that ways on the frozen backbone, and heads learned first on it, read: computed before any clock runs.
+
+        The way that came first would else pay for all. Each is charged what the pass over its own images took.
+        """
+        task, bank = races[0].task, races[0].bank
+        reads = [entry.arm for entry in self.entries if entry.arm.frozen or _solves(net, entry.arm, task)]
+        if not reads:
+            return
+        deep = any(arm.strategy == "early_probe" for arm in reads)
+
+        def once() -> float:
+            began = time.monotonic()
+            bank.get(net, task.store, task.rows, depths_of(net) if deep else [net.last])
+            return time.monotonic() - began
+
+        with self.opening.phase("features", "one pass of the backbone over all images"):
+            taken = float(distributed.share(distributed.first(once)))
+            facts = kept(self.folder.work / "features.safetensors", lambda: {"seconds": taken}, self.log)
+        self.spent += float(facts["seconds"])
+        train, valid = races[0].folds[0]
+        for entry in self.entries:
+            images = len(train) + (len(valid) if entry.arm.frozen else 0)
+            entry.shared = float(facts["seconds"]) * images / len(task) if entry.arm in reads else 0.0
 
     def _source(self, net: Net, own: OwnHead | str) -> SourceTask | None:
         if self.config.source is None or isinstance(own, str):

@@ -31,6 +31,7 @@ class Entry:
 
     trials, looks  by (seed, fold), both counted from 0
     reason         why it was not, or not to the end, compared; empty when it was
+    shared         seconds of a trial that were spent once for all: features of the backbone as it came
     """
 
     arm: Arm
@@ -38,6 +39,7 @@ class Entry:
     looks: dict[tuple[int, int], Look] = field(default_factory=dict)
     reason: str = ""
     diverged: bool = False
+    shared: float = 0.0
     course: Course = field(default_factory=lambda: Course(0.0, 0))
 
     @property
@@ -67,8 +69,8 @@ class Entry:
 
     @property
     def seconds(self) -> float:
-        """Mean seconds of a trial."""
-        return float(np.mean([trial.seconds for trial in self.trials.values()]))
+        """Mean seconds of a trial, with what it would have cost alone of what all share."""
+        return float(np.mean([trial.seconds for trial in self.trials.values()])) + self.shared
 
     def looked(self, what: str) -> float:
         """Mean of one field of the looks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from headstart.catalog.adapt import BackboneConfig
 from headstart.catalog.compare import USUAL, CompareConfig
 from headstart.cli.main import COMMANDS, main
 from headstart.data.store import store_of
+from headstart.engine.features import FeatureBank
 from headstart.engine.interrupt import STOP
 from headstart.engine.source_statistics import last_features
 from headstart.errors import ConfigError, DataError, Interrupted
@@ -133,6 +135,23 @@ def test_every_pair_is_told_once_and_hangs_together(finished: CompareResult) -> 
         assert one["interval"][0] <= one["difference"] <= one["interval"][1]
         assert one["detectable"] > 0
         assert not one["decided"] or one["p_value"] < 0.05
+
+
+def test_the_pass_over_the_backbone_is_charged_to_all_that_read_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only to the way that happens to come first."""
+    real = FeatureBank._compute
+
+    def slowly(*args: Any, **rest: Any) -> None:
+        time.sleep(0.6)
+        real(*args, **rest)
+
+    monkeypatch.setattr(FeatureBank, "_compute", slowly)
+    found = rows(compare(folder, tmp_path / "run", strategies=("probe", "svm")))
+    seconds = {name: row["seconds"] for name, row in found.items()}
+    assert min(seconds["probe"], seconds["svm"]) >= 0.59
+    assert abs(seconds["probe"] - seconds["svm"]) < 0.4
 
 
 def test_costs_are_those_of_the_strategies(finished: CompareResult) -> None:
