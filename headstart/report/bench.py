@@ -65,7 +65,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "repeat": closing.repeat(run),
         "limits": list(_limits(summary)),
         "notes": [text for text in run.remarks if text.removeprefix("Warning: ") not in warnings],
-        "gaps": run.gaps,
+        "gaps": [text for text in run.gaps if not text.startswith("inspection.json is missing")],  # no data are inspected
     }
 
 
@@ -204,11 +204,7 @@ def picture(summary: Mapping[str, Any]) -> Section | None:
         return None
     ahead = front(spots)
     names = words.listed(f"“{spot.name}”" for spot in ahead)
-    lead = (
-        f"{names} is quickest and most often right."
-        if len(ahead) == 1
-        else f"Nothing quicker is more often right than {names}."
-    )
+    lead = f"{names} is quickest and most often right." if len(ahead) == 1 else f"Not outdone by a quicker one: {names}."
     images = number(summary.get("images"))
     on = f" on {words.plural(images, 'image')}" if images else ""
     return Section(

@@ -77,7 +77,6 @@ def make_bench(folder: Path, **changed: Any) -> Path:
     folder.mkdir(parents=True)
     parts = {
         "summary.json": {**summary(), **changed},
-        "inspection.json": {},
         "config.json": {"command": "bench", "models": [way[1] for way in WAYS], "seed": 0},
         "env.json": {"python": "3.12.3", "torch": "2.15.0", "threads": 2, "device": "cpu"},
     }
