@@ -27,6 +27,8 @@ from headstart.studies.outcome import shrunk
 from headstart.studies.records import again, data_record, plain
 from headstart.studies.splitting import Splits
 
+_RECIPE = ("optimizer", "lr", "batch_size", "weight_decay", "clip")
+
 
 @dataclass(frozen=True, eq=False)
 class Found:

@@ -130,6 +130,8 @@ class Runs:
         state = {"net": net.state_dict(), "heads": {name: net.head(name).spec() for name in net.heads}, "seen": seen}
         distributed.first(lambda: save_state(self._file(run), state))
         distributed.first(lambda: self._clear(place, kept))
+        if not self.done(run):
+            raise CheckpointError(f"{self._file(run)} was written and cannot be read again; check the disk of --out")
         self.log.event("run", run=run.key, seconds=seen["seconds"])
 
     def net(self, run: Run) -> Net:
