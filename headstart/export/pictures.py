@@ -128,7 +128,7 @@ def parted(
         told = "too few images to keep some apart, so the answers are checked on the images that calibrate"
         source = replace(source, notes=(*source.notes, told))
     place = {name: number for number, name in enumerate(source.names)}
-    parts = {"train": rows[at], "val": val, "test": rows[taken]}
+    parts = {"train": np.concatenate([rows[at], val]), "test": rows[taken]}
     splits = {split: np.array(sorted(place[found.names[row]] for row in at), np.int64) for split, at in parts.items()}
     return replace(source, splits=splits)
 

@@ -26,6 +26,8 @@ GAIN = 1.03
 """A larger batch is better only when it is so by more than what two measurements of the same differ by."""
 PATIENCE = 2
 """Batches in a row that bring no gain before the search ends."""
+ENOUGH = 500
+"""Calls at the best batch after which nothing more is learned."""
 ROUNDS, TURN = 5, 0.01
 """Turns of each model at every batch that is tried, and seconds that a turn lasts where single calls are shorter."""
 
@@ -105,7 +107,7 @@ def measure(models: Sequence[Timed], seconds: float, *, seed: int, tick: Callabl
             models[place].once(1)
             models[place].single += [models[place].once(1) for _ in range(BURST)]
     _batches(models, lambda: left(0.8), order)
-    while left(1.0) > 0:
+    while left(1.0) > 0 and min(len(one.batches[one.best]) for one in models) < ENOUGH:
         for place in order.permutation(len(models)):
             one = models[place]
             one.batches[one.best].append(one.once(one.best))

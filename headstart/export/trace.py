@@ -60,11 +60,13 @@ def _first_line(text: str) -> str:
 
 def block_with(program: ExportedProgram, operator: str) -> str | None:
     """The block of the network in which an operator (`aten.topk`) stands; None when that cannot be told."""
-    for node in program.graph.nodes:
+    with quiet():
+        simpler = program.run_decompositions()  # the operator may be what another one is made of
+    for node in (*program.graph.nodes, *simpler.graph.nodes):
         if operator in str(node.target):
             paths = [str(path) for path, _ in (node.meta.get("nn_module_stack") or {}).values()]
-            found = next((re.search(r"blocks\.(\w+)", path) for path in reversed(paths) if "blocks." in path), None)
-            return found[1] if found else None
+            found = [re.search(r"blocks\.(\w+)", path) for path in reversed(paths) if "blocks." in path]
+            return found[0][1] if found and found[0] else None
     return None
 
 
