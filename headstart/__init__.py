@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import adapt, advise, compare, distill, fit, read, select, study_data_size, study_layers
+    from headstart.api import adapt, advise, compare, distill, figure, fit, read, select, study_data_size, study_layers
     from headstart.balance.base import Balance
     from headstart.balance.fixed import Fixed
     from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig, ReadingConfig
@@ -81,7 +81,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES: dict[str, tuple[str, ...]] = {
-    "headstart.api": ("adapt", "advise", "compare", "distill", "fit", "read", "select", "study_data_size", "study_layers"),
+    "headstart.api": (
+        "adapt",
+        "advise",
+        "compare",
+        "distill",
+        "figure",
+        "fit",
+        "read",
+        "select",
+        "study_data_size",
+        "study_layers",
+    ),
     "headstart.balance.base": ("Balance",),
     "headstart.balance.fixed": ("Fixed",),
     "headstart.catalog.adapt": ("AdaptConfig", "BackboneConfig", "DataConfig", "ReadingConfig"),
@@ -229,6 +240,7 @@ __all__ = [
     "build",
     "compare",
     "distill",
+    "figure",
     "fit",
     "inspect",
     "memo",

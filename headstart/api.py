@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
@@ -30,6 +30,8 @@ from headstart.engine.solve import solve
 from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.report import render
+from headstart.report.figures import figure_of
+from headstart.report.folder import read_run
 from headstart.stage import Solve, Stage
 from headstart.studies.adapt import AdaptResult
 from headstart.studies.adapt import adapt as adapt_study
@@ -46,6 +48,9 @@ from headstart.studies.layers import layers as layers_study
 from headstart.studies.result import JobResult
 from headstart.studies.select import SelectResult
 from headstart.studies.select import select as select_study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Found = TypeVar("Found", bound=JobResult)
 Config = TypeVar(
@@ -140,6 +145,16 @@ def fit(
         return solve(net, stage, seed=seed)
     carried = after.optimizer if isinstance(after, FitResult) else None
     return fit_stage(net, stage, seed=seed, machine=machine, carried=carried)
+
+
+def figure(run: JobResult | str | Path) -> Figure:
+    """The main picture of a run as a matplotlib figure, for a paper or a notebook: `figure("runs/photos").savefig("a.pdf")`.
+
+    run  what `adapt`, `compare`, `select`, `distill`, `bench` or a study returned, or its folder
+
+    Raises ConfigError where there is nothing to draw, RunError for a folder that is no run.
+    """
+    return figure_of(run.summary if isinstance(run, JobResult) else read_run(Path(run)).summary)
 
 
 def _with_report(job: Callable[[], Found]) -> Found:
