@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -56,10 +57,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Crossings:
-    """Sentences on pairs of ways: of those that stand for their families, and of all others."""
+    """Sentences on pairs of ways: of those that stand for their families, of all others; what is true of several of them."""
 
     chief: Sequence[str]
     others: Sequence[str]
+    note: str
 
 
 def context(run: RunFolder) -> dict[str, Any]:
@@ -124,11 +126,11 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
     if not chief:
         text = "Only one way was measured at two sizes, so there is nothing that could cross."
         return Verdict("undecided", "Nothing to compare", text, (), facts)
-    sure = _decided(chief[0])
+    sure = _decided(chief[0]) and not _alone(chief[0])  # one draw cannot decide for others
     crossed = number(chief[0].get("images")) is not None
     kicker = "Where the curves cross" if crossed else "No crossing among the sizes measured"
     kicker = kicker if sure else "Whether and where the curves cross is not decided"
-    after = tuple(_told(row) for row in chief[1 : 1 + SHOWN])
+    after = tuple(_short(row) for row in chief[1 : 1 + SHOWN])
     return Verdict("decided" if sure else "undecided", kicker, _told(chief[0]), after, facts)
 
 
@@ -157,7 +159,23 @@ def crossings(summary: Mapping[str, Any]) -> Crossings | None:
     rows = sorted((row for row in rows_of(summary.get("crossings")) if row.get("sentence")), key=_rank)
     if not rows:
         return None
-    return Crossings([_told(row) for row in rows if row.get("headline")], [_told(r) for r in rows if not r.get("headline")])
+    few = [row for row in rows if _alone(row)]
+    which = "All of these" if len(few) == len(rows) > 1 else f"{words.count(len(few))} of these"
+    note = (
+        f"{which} rest{'s' if len(few) == 1 else ''} on one draw at some sizes: others could move it by more than is said."
+    )
+    chief, others = ([_short(row) for row in rows if bool(row.get("headline")) == wanted] for wanted in (True, False))
+    return Crossings(chief, others, note if few else "")
+
+
+def _alone(row: Mapping[str, Any]) -> bool:
+    """Whether other draws had no say at some sizes."""
+    return number(row.get("draws")) == 1
+
+
+def _short(row: Mapping[str, Any]) -> str:
+    """Its sentence without the warning that a section gives once for all."""
+    return re.sub(r" At some sizes this rests on one draw:[^.]*\.$", "", _told(row)) if _alone(row) else _told(row)
 
 
 def _spots(summary: Mapping[str, Any], way: str, across: str) -> list[Spot]:

@@ -31,6 +31,7 @@ AHEAD = (2, 4)
 """Multiples of the largest size at which every curve is extrapolated."""
 SURE = 0.95
 ONE_DRAW = "At some sizes this rests on one draw: others could move it by more than that."
+"""Follows a sentence."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -356,7 +357,10 @@ def as_text(found: Mapping[str, Any]) -> str:
     told = [row["sentence"] for row in found["crossings"] if row["headline"]] or [
         row["sentence"] for row in found["crossings"]
     ]
-    lines += ["", *told]
+    short = [text.removesuffix(f" {ONE_DRAW}") for text in told]  # said once for all
+    few = sum(one != other for one, other in zip(short, told, strict=True))
+    which = "All of these rest" if few == len(told) > 1 else f"{few} of these rest{'s' if few == 1 else ''}"
+    lines += ["", *short, *([f"{which} on one draw at some sizes: others could move it by more than that."] if few else [])]
     if found["failed"]:
         lines += ["", f"{len(found['failed'])} runs are missing: " + "; ".join(_reasons(found["failed"]))]
     tested = found["data"]["splits"]["test"]

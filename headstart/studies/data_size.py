@@ -7,7 +7,7 @@ at the end. Nothing is chosen by the test images.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,21 @@ def intermediate(config: DataSizeConfig, source: Source) -> dict[str, str]:
             f"--intermediate {column} is empty for {len(lacking)} of {len(source)} images, e.g. {lacking[0]}; "
             "fill it in, or take these rows out"
         )
+    _worth_a_step(column, source, labels)
     return labels
+
+
+def _worth_a_step(column: str, source: Source, labels: Mapping[str, str]) -> None:
+    """Raise DataError where the intermediate label is the class again; one that is the same for all was refused as data."""
+    if source.classes is None or source.labels is None:
+        return
+    pairs = {(labels[name], label) for name, label in zip(source.names, source.labels.tolist(), strict=True) if label >= 0}
+    values, known = {value for value, _ in pairs}, {label for _, label in pairs}
+    if len(pairs) == len(values) == len(known):
+        raise DataError(
+            f"--intermediate {column} is the class by another name: whoever knows it knows the class. Name a column that "
+            "several classes share, such as a superclass"
+        )
 
 
 @dataclass

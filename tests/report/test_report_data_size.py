@@ -55,6 +55,18 @@ def test_it_is_no_surer_than_the_run(tmp_path: Path) -> None:
     assert "Nothing to compare" in plain(page_of(make_data_size(tmp_path / "c", crossings=[])))
 
 
+def test_one_draw_decides_nothing_for_others_and_is_said_once(tmp_path: Path) -> None:
+    once = "At some sizes this rests on one draw: others could move it by more than that."
+    rows = [row | {"draws": 1, "sentence": f"{row['sentence']} {once}"} for row in crossings()]
+    page = page_of(make_data_size(tmp_path / "a", crossings=rows))
+    text = plain(page)
+    assert 'class="verdict undecided"' in page
+    assert text.count("At some sizes this rests on one draw") == 1  # in the verdict
+    assert "All of these rest on one draw at some sizes: others could move it by more than is said." in text
+    two = plain(page_of(make_data_size(tmp_path / "b", crossings=[*crossings()[:3], rows[3]])))
+    assert "1 of these rests on one draw at some sizes" in two
+
+
 def test_rings_lie_on_the_curves() -> None:
     """A crossing is drawn where the first curve is at that many images; an undecided one is not drawn."""
     found = curves(summary())

@@ -134,6 +134,10 @@ def test_as_text(result: DataSizeResult) -> None:
     tested = result.summary["data"]["splits"]["test"]
     assert said.endswith(f"Judged on the same {tested} test images, on which nothing was chosen.")
     assert all(row["sentence"] in said for row in result.summary["crossings"] if row["headline"])
+    rows = [{**row, "sentence": f"{row['sentence']} {curves.ONE_DRAW}"} for row in result.summary["crossings"]]
+    few = curves.as_text({**result.summary, "crossings": rows})
+    assert few.count("one draw") == 1
+    assert "\nAll of these rest on one draw at some sizes: others could move it by more than that.\n" in few
 
 
 def test_the_command_repeats_it(tmp_path: Path) -> None:
@@ -298,6 +302,12 @@ def test_intermediate_columns_that_cannot_be(manifest: Path, tmp_path: Path) -> 
     assert "'shape'" in str(found.value)
     with pytest.raises(DataError, match="--intermediate shape names a column of a CSV manifest, and arrays is none"):
         run(digits(), "shape")
+    with pytest.raises(DataError, match="--intermediate label is the class by another name"):
+        run(str(manifest), "label")
+    one = manifest.with_name("one.csv")
+    one.write_text(manifest.read_text().replace("straight", "round"))
+    with pytest.raises(DataError, match="(?s)--intermediate shape.*only one class, 'round'"):
+        run(str(one), "shape")
     text = manifest.read_text().replace("0.png,digit 0,round", "0.png,digit 0,", 1)
     manifest.write_text(text)
     with pytest.raises(DataError, match=r"--intermediate shape is empty for 1 of 90 images, e\.g\. 0\.png"):
