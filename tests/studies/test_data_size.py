@@ -306,7 +306,7 @@ def test_intermediate_columns_that_cannot_be(manifest: Path, tmp_path: Path) -> 
         run(str(manifest), "label")
     one = manifest.with_name("one.csv")
     one.write_text(manifest.read_text().replace("straight", "round"))
-    with pytest.raises(DataError, match="(?s)--intermediate shape.*only one class, 'round'"):
+    with pytest.raises(DataError, match=r"(?s)--intermediate shape.*only one class, 'round'"):
         run(str(one), "shape")
     text = manifest.read_text().replace("0.png,digit 0,round", "0.png,digit 0,", 1)
     manifest.write_text(text)
