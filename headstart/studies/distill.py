@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from headstart.catalog.adapt import BackboneConfig
 from headstart.catalog.distill import DistillJobConfig, check_settings
 from headstart.catalog.strategies import BornAgainConfig, DistillConfig
 from headstart.data.names import count, some
+from headstart.data.prepare import DataSet
 from headstart.data.sources import Source
 from headstart.data.task import UNKNOWN, Task
 from headstart.data.unlabelled import copies_of, read_unlabelled
@@ -24,14 +25,15 @@ from headstart.engine.run import stored
 from headstart.engine.run_folder import open_run
 from headstart.engine.source_statistics import evenly
 from headstart.errors import ConfigError
+from headstart.metrics.cost import format_seconds
 from headstart.nets.net import Net
 from headstart.studies.checks import check_kind, device_of
 from headstart.studies.distill_audit import Audit, answers_of, audit, seen, together
 from headstart.studies.distill_outcome import KINDS, Tested, tested
 from headstart.studies.distill_records import Found, as_text, model_of, summary_of, write_pictures
-from headstart.studies.distill_runs import Run, Runs, Watched, mean_answers
+from headstart.studies.distill_runs import Kind, Run, Runs, Watched, mean_answers
 from headstart.studies.distill_student import recipe_of, student_of
-from headstart.studies.distill_teachers import Order, Teacher, find_teachers, order_of
+from headstart.studies.distill_teachers import Order, Teacher, find_teachers, learned_elsewhere, order_of
 from headstart.studies.distill_temperature import find_temperature
 from headstart.studies.opening import Opening, fingerprint_of, opened
 from headstart.studies.result import JobResult
@@ -77,7 +79,7 @@ def distill(
             return DistillResult(folder.path, done)
         objects = {"data": data, "teacher": teachers, "student": student}
         given = tuple(name for name, value in objects.items() if value is not None)
-        opening = Opening(folder, BackboneConfig(), config.images, _FOLDS, config.seed, tuple(listeners))
+        opening = Opening(folder, BackboneConfig(), config.images, _FOLDS, config.seed, tuple(listeners), chooses=False)
         source = opened(config.data if data is None else data, config.images)
         return _Job(config, opening, source, device, given).run(teachers, student)
 
@@ -125,6 +127,7 @@ class _Job:
         with opening.phase("data", "reading and inspecting the images"):
             data, splits = opening.read(self.source, student)
             orders = _orders(found, data.classes, self.config.map_classes)
+            self._seen_before(found, data)
             more = self._unlabelled(student, splits)
         opening.begin_with(
             data,
@@ -159,6 +162,18 @@ class _Job:
         distributed.first(lambda: self._save(made, summary))
         opening.log.event("phase", name="done", text="done")
         return DistillResult(opening.folder.path, summary)
+
+    def _seen_before(self, found: Sequence[Teacher], data: DataSet) -> None:
+        """Say which teachers may have learned from what are test images here, where no test split of the user's tells."""
+        if "test" in data.splits:
+            return
+        for teacher in found:
+            if learned_elsewhere(teacher, data.inspection.where, self.config):
+                self._warn(
+                    f"teacher {teacher.name} learned from {data.inspection.where} with other settings of the split, so that "
+                    "it may have seen test images; its own accuracy, and what the student gains by it, may be too high. "
+                    "Give --seed and --test-fraction as it was trained with"
+                )
 
     def _unlabelled(self, student: Net, splits: Splits) -> Task | None:
         """Images without labels, but for copies of test images."""
@@ -275,11 +290,16 @@ class _Job:
         kinds = KINDS if self.config.born_again else KINDS[:2]
         every = [Run(kind, self.config.seed + n) for n in range(self.config.seeds) for kind in kinds]
         left = [run for run in every if not runs.done(run)]
-        with self.opening.phase("runs", f"{len(every)} trainings, {len(left)} to do"):
-            for place, run in enumerate(every):
-                if not runs.done(run):
-                    runs.carry_out(run)
-                self.opening.log.tick(place + 1, len(every), "trainings")
+        took: dict[Kind, float] = {}
+        with self.opening.phase("runs", f"{count(len(every), 'training')}, {len(left)} to do"):
+            for place, run in enumerate(left):
+                began = time.monotonic()
+                runs.carry_out(run)
+                took[run.kind] = time.monotonic() - began
+                rest = _rest(left[place + 1 :], took, self.config.born_again)
+                about = f"; about {format_seconds(max(1, round(rest)))} left" if rest else ""
+                self.opening.log.event("note", text=f"  {run}: {format_seconds(round(took[run.kind], 1))}{about}")
+                self.opening.log.tick(place + 1, len(left), "trainings")
 
     def _test(self, runs: Runs, audits: Sequence[Audit], test: Task) -> tuple[list[Tested], list[Any]]:
         """Every network on the test images, for the first and only time."""
@@ -303,6 +323,13 @@ class _Job:
         model_of(made, summary).save(folder.path / "model")
         folder.write("summary.json", summary)
         folder.clean()
+
+
+def _rest(left: Sequence[Run], took: Mapping[Kind, float], generations: int) -> float:
+    """Seconds that the trainings left should take; of a kind not seen yet as one that was, by its number of epochs."""
+    seen = next(iter(took))
+    lengths: dict[Kind, int] = {"alone": 1, "distilled": 1, "born_again": generations + 1}
+    return sum(took.get(run.kind, took[seen] * lengths[run.kind] / lengths[seen]) for run in left)
 
 
 _KINDS = {

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 import headstart
 from headstart.catalog.distill import DistillJobConfig
+from headstart.data.names import count
 from headstart.data.prepare import DataSet
 from headstart.engine.model import Ancestor, Card, Model
 from headstart.engine.source_statistics import evenly, statistics_from_task
@@ -213,8 +214,8 @@ def as_text(summary: Mapping[str, Any]) -> str:
     lines = [
         f"{data['splits']['train']} images to learn from, {data['num_classes']} classes"
         + (f", and {data['unlabelled']} without label" if data["unlabelled"] else ""),
-        f"T = {chosen['value']:g} ({how}), lambda = {summary['share']:g}, {summary['epochs']} epochs, "
-        f"{len({run['seed'] for run in summary['runs']})} seeds",
+        f"T = {chosen['value']:g} ({how}), lambda = {summary['share']:g}, {count(summary['epochs'], 'epoch')}, "
+        f"{count(len({run['seed'] for run in summary['runs']}), 'seed')}",
         "",
         f"{'network':<34} {'accuracy':>8}  {'95 % interval':<16} {'agreement':>9} {'KL':>7} {'calib.':>6} {'weights':>8}",
     ]

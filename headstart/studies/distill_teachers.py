@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import csv
 import difflib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from headstart.catalog.adapt import BackboneConfig
-from headstart.catalog.distill import BY_NAME
+from headstart.catalog.distill import BY_NAME, DistillJobConfig
 from headstart.catalog.select import Candidate
 from headstart.data.names import some
 from headstart.engine.model import Ancestor, Model, model_folder, read_card
@@ -149,6 +150,27 @@ def _origin(name: str, net: Net) -> Ancestor:
     return Ancestor(name, "pretrained", told, str(weights.get("sha256", "")))
 
 
+def learned_elsewhere(teacher: Teacher, where: str, config: DistillJobConfig) -> bool:
+    """Whether the teacher learned from the same images, split into those to learn from and those to test on otherwise.
+
+    Judged by the command that its card keeps: images are split by seed, share of the test images and number of folds.
+    """
+    for one in teacher.ancestors:
+        command = str(one.settings.get("command", ""))
+        if one.data != where or not command:
+            continue
+        split = (_said(command, "seed", 0), _said(command, "test-fraction", 0.2), _said(command, "folds", 5))
+        if split != (config.seed, config.images.test_fraction, 5):
+            return True
+    return False
+
+
+def _said(command: str, flag: str, usual: float) -> float:
+    """A number that a command line or a call gives."""
+    found = re.search(rf"(?:--{flag} |\b{flag.replace('-', '_')}=)([0-9.]+)", command)
+    return float(found[1]) if found else usual
+
+
 # --- classes ------------------------------------------------------------------------------------------------------------
 
 
@@ -280,8 +302,3 @@ def detached(teacher: Teacher) -> Net:
     for name in [name for name in net.heads if name != teacher.head]:
         del net.heads[name]
     return net
-
-
-def described(orders: Mapping[str, Order]) -> str:
-    """Kinds of order, for the log."""
-    return ", ".join(f"{name}: {order.kind}" for name, order in orders.items())

@@ -62,6 +62,8 @@ class Opening:
 
     Until data and network are known to be usable, nothing is written that would replace an earlier run: `early` keeps
     what there was to log.
+
+    chooses  whether the job chooses something by held-out images, which the user's val split then is
     """
 
     folder: RunFolder
@@ -72,6 +74,7 @@ class Opening:
     listeners: tuple[Listener, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
     early: list[dict[str, Any]] = field(default_factory=list)
+    chooses: bool = True
     log: RunLog = field(init=False)
 
     def __post_init__(self) -> None:
@@ -118,7 +121,9 @@ class Opening:
         for warning in (*data.inspection.warnings, *_shrunk(data, net)):
             self.log.event("warning", text=warning)
         fraction = self.images.test_fraction
-        return data, split(data, test_fraction=fraction, folds=self.folds, seed=self.seed, log=self.log)
+        return data, split(
+            data, test_fraction=fraction, folds=self.folds, seed=self.seed, log=self.log, chooses=self.chooses
+        )
 
     def begin(self, net: Net, data: DataSet) -> None:
         """From here on the folder is this run's."""

@@ -27,11 +27,12 @@ class Splits:
     folds: list[Fold]
 
 
-def split(data: DataSet, *, test_fraction: float, folds: int, seed: int, log: RunLog) -> Splits:
+def split(data: DataSet, *, test_fraction: float, folds: int, seed: int, log: RunLog, chooses: bool = True) -> Splits:
     """The user's splits where there are some; else a test part is set aside by class and group.
 
     Copies, re-encoded ones too, count as one group; where the user's own splits share some, the inspection warns. Every job
-    with the same data, seed and settings splits alike, so that what one chose never saw what another tests on.
+    with the same data, seed and settings splits alike, so that what one chose never saw what another tests on. One that
+    does not choose (`chooses`) says that it learns from the val split.
     """
     groups = duplicate_groups(data, near=True)
     rows = data.splits["train"]
@@ -45,6 +46,8 @@ def split(data: DataSet, *, test_fraction: float, folds: int, seed: int, log: Ru
     parts = [(np.arange(len(rows)), np.arange(len(rows), len(train)))]
     if len(val_rows):
         said = f"the arms are compared on the {len(val_rows)} images of the val split; --folds is not used"
+        if not chooses:
+            said = f"nothing is chosen by the {len(val_rows)} images of the val split, which are learned from too"
         log.event("note", text=said)
     else:
         parts = make_folds(train.targets, groups[rows], folds, seed_for(seed, "folds"), classes=data.classes)

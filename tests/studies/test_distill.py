@@ -204,6 +204,17 @@ def test_images_without_labels_teach_too(folder: Path, model: Path, tmp_path: Pa
     assert found.summary["curves"][1] != plain.summary["curves"][1]
 
 
+def test_a_val_split_is_learned_from(folder: Path, tmp_path: Path) -> None:
+    every = tmp_path / "data"
+    shutil.copytree(folder / "train", every / "train")
+    shutil.copytree(folder / "test", every / "val")
+    config = DistillJobConfig(str(every), out=tmp_path / "run", **{**USED, "seeds": 1, "epochs": 1})
+    found = study(config, teachers=[teacher()], student=student())
+    said = (found.folder / "log.jsonl").read_text()
+    assert "nothing is chosen by the 36 images of the val split, which are learned from too" in said
+    assert found.summary["data"]["splits"]["train"] + found.summary["data"]["splits"]["test"] == 96
+
+
 def test_the_command_line(folder: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "distill",

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from headstart.catalog.distill import DistillJobConfig
 from headstart.data.prepare import DataSet
+from headstart.engine.model import Ancestor
 from headstart.errors import BackboneError, ConfigError
 from headstart.nets.net import Net
 from headstart.nets.small import cifar_resnet
 from headstart.studies.distill_audit import Audit, answers_of, audit, live, together
-from headstart.studies.distill_teachers import Order, find_teachers, order_of
+from headstart.studies.distill_teachers import Order, Teacher, find_teachers, learned_elsewhere, order_of
 from tests.studies.distill_toys import NAMES, SIZE, saved, student, teacher, write
 
 
@@ -131,6 +133,24 @@ def test_what_is_no_teacher() -> None:
         find_teachers(("headstart:cifar_resnet8",))
     with pytest.raises(BackboneError, match=r"[Dd]id you mean"):
         find_teachers(("headstart:cifar_resnet21x",))
+
+
+@pytest.mark.parametrize(
+    ("command", "where", "otherwise"),
+    [
+        ("headstart adapt photos --out runs/a", "photos", False),
+        ("headstart adapt photos --out runs/a --seed 1", "photos", True),
+        ("headstart adapt photos --out runs/a --seed 1", "others", False),
+        ("headstart adapt photos --test-fraction 0.3", "photos", True),
+        ("headstart.adapt('photos', out='runs/a', folds=3)", "photos", True),
+        ("", "photos", False),
+    ],
+)
+def test_a_teacher_that_may_have_seen_the_test_images(command: str, where: str, otherwise: bool) -> None:
+    (found,) = find_teachers((), [teacher()])
+    settings = {"command": command} if command else {}
+    past = Teacher("t", found.net, found.head, found.own, (Ancestor("a", "full", "photos", "0", settings),))
+    assert learned_elsewhere(past, where, DistillJobConfig("photos")) == otherwise
 
 
 def test_several_say_one_thing() -> None:
