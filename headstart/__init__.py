@@ -15,13 +15,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headstart.api import adapt, advise, compare, distill, figure, fit, read, select, study_data_size, study_layers
+    from headstart.api import (
+        adapt,
+        advise,
+        bench,
+        compare,
+        distill,
+        figure,
+        fit,
+        read,
+        select,
+        study_data_size,
+        study_layers,
+    )
     from headstart.balance.base import Balance
     from headstart.balance.fixed import Fixed
     from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig, ReadingConfig
     from headstart.catalog.advise import AdviseConfig
     from headstart.catalog.compare import CompareConfig
     from headstart.catalog.data_size import DataSizeConfig
+    from headstart.catalog.device import BenchConfig, ColumnsConfig, ExportConfig
     from headstart.catalog.distill import DistillJobConfig
     from headstart.catalog.select import Candidate, SelectConfig
     from headstart.catalog.strategies import (
@@ -63,6 +76,9 @@ if TYPE_CHECKING:
         RunFolderMismatch,
         TrainingError,
     )
+    from headstart.export.bench import BenchResult
+    from headstart.export.calls import export_model
+    from headstart.export.export import Exported
     from headstart.nets.build import build
     from headstart.nets.net import InputSpec, Net
     from headstart.seeding import seed_for
@@ -84,6 +100,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.api": (
         "adapt",
         "advise",
+        "bench",
         "compare",
         "distill",
         "figure",
@@ -99,6 +116,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.catalog.advise": ("AdviseConfig",),
     "headstart.catalog.compare": ("CompareConfig",),
     "headstart.catalog.data_size": ("DataSizeConfig",),
+    "headstart.catalog.device": ("BenchConfig", "ColumnsConfig", "ExportConfig"),
     "headstart.catalog.distill": ("DistillJobConfig",),
     "headstart.catalog.select": ("Candidate", "SelectConfig"),
     "headstart.catalog.strategies": (
@@ -139,6 +157,9 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "RunFolderMismatch",
         "TrainingError",
     ),
+    "headstart.export.bench": ("BenchResult",),
+    "headstart.export.calls": ("export_model",),
+    "headstart.export.export": ("Exported",),
     "headstart.nets.build": ("build",),
     "headstart.nets.net": ("InputSpec", "Net"),
     "headstart.seeding": ("seed_for",),
@@ -174,10 +195,13 @@ __all__ = [
     "BackboneConfig",
     "BackboneError",
     "Balance",
+    "BenchConfig",
+    "BenchResult",
     "Budget",
     "Candidate",
     "Card",
     "CheckpointError",
+    "ColumnsConfig",
     "CompareConfig",
     "CompareResult",
     "ConfigError",
@@ -192,6 +216,8 @@ __all__ = [
     "Drive",
     "EarlyProbeConfig",
     "Evaluate",
+    "ExportConfig",
+    "Exported",
     "FitResult",
     "Fixed",
     "FrozenChanged",
@@ -237,9 +263,11 @@ __all__ = [
     "__version__",
     "adapt",
     "advise",
+    "bench",
     "build",
     "compare",
     "distill",
+    "export_model",
     "figure",
     "fit",
     "inspect",

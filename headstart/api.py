@@ -16,6 +16,7 @@ from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
 from headstart.catalog.advise import AdviseConfig
 from headstart.catalog.compare import CompareConfig
 from headstart.catalog.data_size import DataSizeConfig
+from headstart.catalog.device import BenchConfig
 from headstart.catalog.distill import DistillJobConfig
 from headstart.catalog.select import SelectConfig
 from headstart.catalog.study import ArchitectureConfig, LayersConfig
@@ -28,6 +29,9 @@ from headstart.engine.log import Listener
 from headstart.engine.run import Result
 from headstart.engine.solve import solve
 from headstart.errors import ConfigError
+from headstart.export.bench import BenchResult
+from headstart.export.bench import bench as bench_models
+from headstart.export.calls import with_settings
 from headstart.nets.net import Net
 from headstart.report import render
 from headstart.report.figures import figure_of
@@ -110,6 +114,11 @@ def run_distill(
 ) -> DistillResult:
     """`headstart distill`: train the student alone and distilled, then render the report. Ctrl-C saves first."""
     return _with_report(lambda: distill_study(config, data=data, teachers=teachers, student=student, listeners=listeners))
+
+
+def run_bench(config: BenchConfig, *, images: Any = None, listeners: Sequence[Listener] = ()) -> BenchResult:
+    """`headstart bench`: measure models side by side, then render the report."""
+    return _with_report(lambda: bench_models(config, images=images, listeners=listeners))
 
 
 def read(data: Any, *, size: int, fit: str = "squash", cache: str | Path | None = None, **columns: str | None) -> DataSet:
@@ -296,6 +305,24 @@ def study_layers(
     """
     config, objects = _given(LayersConfig, data, backbone, out, settings)
     return run_study_layers(config, **objects)
+
+
+def bench(
+    models: str | Path | Sequence[str | Path], *, images: Any = None, out: str | Path = "runs/bench", **settings: Any
+) -> BenchResult:
+    """Measure size, latency, throughput and accuracy of models side by side on this machine.
+
+    models    folders of saved models or runs, and files that `export_model` wrote; others are compared with the first
+    images    labelled images, as `adapt` takes them; None: only costs are measured
+    out       the run folder
+    settings  any field of `BenchConfig` or `ColumnsConfig`, e.g. `threads=1`, `seconds=60`
+
+    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
+    """
+    paths = [models] if isinstance(models, (str, Path)) else models
+    named = str(images) if isinstance(images, (str, Path)) else None
+    config = BenchConfig(tuple(map(Path, paths)), out=Path(out), images=named)
+    return run_bench(with_settings(config, settings), images=images if named is None else None)
 
 
 def _given(

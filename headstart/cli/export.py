@@ -24,7 +24,7 @@ def run(config: ExportConfig) -> int:
 
 COMMAND = Command(
     name="export",
-    summary="Write a saved model as one file for a device: ONNX or torch.export, also as int8, checked on real images.",
+    summary="Write a saved model as one file for a device (ONNX, int8, torch.export), checked on real images.",
     config=ExportConfig,
     run=run,
     examples=(

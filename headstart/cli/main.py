@@ -16,7 +16,22 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from headstart import __version__
-from headstart.cli import adapt, advise, compare, data_size, demo, distill, inspect, models, predict, report, speak, study
+from headstart.cli import (
+    adapt,
+    advise,
+    bench,
+    compare,
+    data_size,
+    demo,
+    distill,
+    export,
+    inspect,
+    models,
+    predict,
+    report,
+    speak,
+    study,
+)
 from headstart.cli import select as select_command
 from headstart.cli.command import EXIT_CODES, Command, UsageError
 from headstart.errors import HeadstartError, InputError, Interrupted, NonFiniteLoss, RunFolderMismatch
@@ -34,6 +49,8 @@ COMMANDS: dict[str, Command[Any]] = {
         demo.COMMAND,
         inspect.COMMAND,
         predict.COMMAND,
+        export.COMMAND,
+        bench.COMMAND,
         models.COMMAND,
         report.COMMAND,
     )
