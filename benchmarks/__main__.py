@@ -17,7 +17,7 @@ import time
 
 from benchmarks import table
 
-NAMES = ("frozen", "prefix_cache", "heads", "fine_tune", "help", "memory", "scores", "layers")
+NAMES = ("frozen", "prefix_cache", "heads", "fine_tune", "help", "memory", "scores", "layers", "distill")
 
 
 def main() -> int:
