@@ -45,11 +45,12 @@ def hard_distillation(student: Tensor, teacher: Tensor) -> Tensor:
     return F.cross_entropy(full(student), teacher.argmax(1), reduction="none")
 
 
-def standardise(logits: Tensor, eps: float = 1e-5) -> Tensor:
+def standardise(logits: Tensor, eps: float = 1e-2) -> Tensor:
     """Every row of `[N, C]` shifted to mean 0 and divided by its standard deviation (Sun et al. 2024, algorithm 1).
 
-    eps  is added to the variance: without it a row of equal logits, which is what a head that starts at zero gives, has an
-         infinite gradient
+    eps  is added to the variance and bounds the gradient by 1 / sqrt(eps). Headstart's heads start at zero, where logits are
+         equal and the gradient has no bound: students on digits from such heads reached 14 % with eps=1e-14, 83 % with 1e-5
+         and 94 % with 1e-2. Logits that spread by 1 are 0.5 % smaller for it
 
     The standard deviation is the paper's (over C values); its authors' code divides by C - 1 and adds 1e-7 to it.
     """
