@@ -71,7 +71,8 @@ def own_models() -> list[ModelName]:
     """What needs no download."""
     found = [ModelName("embedded", "embedded", 272_000, 32, "trained on CIFAR-10, comes with headstart")]
     for name, thousands in _OWN.items():
-        found.append(ModelName(f"headstart:{name}", "headstart", thousands * 1000, 32, "weights drawn at random"))
+        note = "weights drawn at random" + ("; has a distillation token" if name == "vit" else "")
+        found.append(ModelName(f"headstart:{name}", "headstart", thousands * 1000, 32, note))
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,7 +53,7 @@ class Recorded:
     view_name: str
     seed: int
     seconds: float
-    path: Path | None = field(default=None)
+    path: Path | None = None
 
     @property
     def bytes(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from headstart.catalog.strategies import DistillConfig
@@ -51,13 +52,20 @@ def distill(
     trains = {f"blocks.{name}": 1.0 for name in weighted_blocks(net)} | {f"heads.{name}": 1.0 for name in heads}
     stage = supervised_stage("distill", net, task, trains, cfg.recipe)
     if unlabelled is not None:
-        stage = replace(stage, data=with_unlabelled(stage.data, unlabelled, folder))
+        stage = replace(stage, data=with_unlabelled(stage.data, _others(unlabelled, task), folder))
     check_classes(teachers, stage)
     terms = _terms(net, task, cfg, stage, heads, teachers, folder)
     learned = {f"terms.{name}": 1.0 for name, term in terms.items() if next(term.parameters(), None) is not None}
     yield replace(stage, terms=terms, trains={**stage.trains, **learned})
     if cfg.token:
         fold_heads(net, *heads)
+
+
+def _others(unlabelled: Task, task: Task) -> Task:
+    """The unlabelled samples that are none of the task's, whose held-out part nobody may learn from either."""
+    if unlabelled.store.fingerprint != task.store.fingerprint:
+        return unlabelled
+    return unlabelled.take(np.flatnonzero(~np.isin(unlabelled.rows, task.rows)))
 
 
 def _token_faults(net: Net, cfg: DistillConfig) -> list[str]:

@@ -104,6 +104,16 @@ def test_unlabelled_samples_count_for_the_teacher_alone() -> None:
     assert (data.labels[8:] == UNKNOWN).all()
 
 
+def test_what_is_held_out_to_stop_early_is_not_learned_from_as_unlabelled() -> None:
+    task, net = make_image_task(48, size=12), resnet()
+    cfg = DistillConfig(replace(RECIPE, patience=2))
+    learned = task.take(np.arange(40))
+    stage = next(distill(net, learned, cfg, teachers=[live()], unlabelled=task))
+    assert set(range(40, 48)) <= set(stage.data.rows.tolist())
+    assert len(stage.data) == 36 + 8
+    assert stage.evaluate is not None
+
+
 def _on(task: Task, **more: Any) -> dict[str, torch.Tensor]:
     """Distilled from the first twelve samples, whatever is said about the rest of them."""
     net = resnet()
