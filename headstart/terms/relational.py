@@ -16,8 +16,8 @@ from headstart.terms.teacher import Live
 class Relational(FeatureTerm):
     """weight * sum over pairs of blocks of distance and angle times their losses on pooled activations (Park et al. 2019).
 
-    distance, angle  25 and 50 are the paper's for classification; 0 leaves one out. Angles take memory for B^2 numbers per
-                     channel of a batch of B
+    distance, angle  25 and 50 are the paper's for classification; 0 leaves one out. Angles take memory for
+                     B^3 numbers in a batch of B
 
     Relations are those within a process's part of the batch.
     """
