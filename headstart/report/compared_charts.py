@@ -110,11 +110,13 @@ def scatter(
     parts.append(label((46 + width) / 2, height - 6, axis, class_="muted", anchor="middle", size=SMALL))
     ahead = front(spots)
     at = {spot.name: (x_scale(math.log10(spot.cost)), y_scale(spot.accuracy)) for spot in spots}
+    way = _steps([at[spot.name] for spot in ahead])
     if len(ahead) > 1:
-        parts.append(path(_steps([at[spot.name] for spot in ahead]), "line"))
+        parts.append(path(way, "line"))
     for spot in spots:
         parts += _spot(spot, at[spot.name], y_scale, "best" if spot in ahead else "plain")
-    parts += _names(spots, at, (46, width - 4, 4, bottom))
+    level = [(a, b, y - 2, y + 2) for (a, y), (b, _) in zip(way[::2], way[1::2], strict=False)]
+    parts += _names(spots, at, (46, width - 4, 4, bottom), level)
     spoken = "; ".join(f"{spot.name} {words.percent(spot.accuracy)} in {unit(spot.cost)}" for spot in spots)
     return drawing(width, height, f"Accuracy against {axis}: {spoken}", *parts)
 
@@ -146,9 +148,11 @@ def _spot(spot: Spot, at: tuple[float, float], scale: Scale, kind: str) -> list[
     return [line(x, scale(spot.span[0]), x, scale(spot.span[1]), f"whisker {kind}"), dot]
 
 
-def _names(spots: Sequence[Spot], at: Mapping[str, tuple[float, float]], frame: Box) -> list[Markup]:
-    """Each name beside its dot, where it covers neither another dot nor another name and stays in the frame."""
-    taken: list[Box] = [(x - 7, x + 7, y - 7, y + 7) for x, y in at.values()]
+def _names(
+    spots: Sequence[Spot], at: Mapping[str, tuple[float, float]], frame: Box, drawn: Sequence[Box] = ()
+) -> list[Markup]:
+    """Each name beside its dot, where it covers neither another dot nor another name nor what is `drawn`, in the frame."""
+    taken: list[Box] = [*drawn, *((x - 7, x + 7, y - 7, y + 7) for x, y in at.values())]
     parts = []
     for spot in sorted(spots, key=lambda spot: at[spot.name][1]):
         (x, y), wide = at[spot.name], text_width(spot.name, SMALL)

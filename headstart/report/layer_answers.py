@@ -55,28 +55,36 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
     tone = "undecided" if not held or any(one.style == "open" for one in held) else "decided"
     kept = sum(one.style == "holds" for one in held)
     kicker = f"{kept} of {len(held)} claims {'holds' if kept == 1 else 'hold'} here" if held else "Answered"
-    short = _in_short(summary)
+    short, *others = _in_short(summary) or [""]
     first = short or (said[0] if said else "What the paper claims, tested on these images.")
-    after = (*said[1:], *([tally(held)] if held else []))
+    after = (*said[1:], *others, *([tally(held)] if held else []))
     return Verdict(tone, kicker, first, after, _facts(summary))
 
 
-def _in_short(summary: Mapping[str, Any]) -> str:
-    """Which layers are general and which specific, without the numbers; empty where the study does not list them."""
-    found = next((table_of(row.get("numbers")) for row in rows_of(summary.get("answers"))), {})
-    names, parts = cut_names(summary), []
+def _in_short(summary: Mapping[str, Any]) -> list[str]:
+    """Which layers are general and which specific, without the numbers, for each kind of halves that lists them."""
+    first, several = first_halves(summary), len(halves_of(summary)) > 1
+    told: dict[str, str] = {}
+    for row in rows_of(summary.get("answers")):
+        halves = str(row.get("halves") or first)
+        listed = _listed(table_of(row.get("numbers")), cut_names(summary))
+        if listed and halves not in told:
+            where = f"With {HALVES[halves].name}, of" if several and halves in HALVES else "Of"
+            told[halves] = f"{where} the layers, {listed}."
+    return list(told.values())
+
+
+def _listed(found: Mapping[str, Any], names: Mapping[int, str]) -> str:
+    parts = []
     for key, word in (
         ("general", "general"),
         ("specific", "specific to the classes learned on"),
         ("undecided", "undecided"),
     ):
-        listed = found.get(key) if isinstance(found.get(key), list) else []
-        ns = [n for value in listed or () if (n := cut_of(value)) is not None]
+        ns = [n for value in (found[key] if isinstance(found.get(key), list) else ()) if (n := cut_of(value)) is not None]
         if ns:
             parts.append(f"{_run_of(ns, names)} {'is' if len(ns) == 1 else 'are'} {word}")
-    several = halves_of(summary)
-    where = f"With {HALVES[several[0]].name}, of" if len(several) > 1 else "Of"
-    return f"{where} the layers, {'; '.join(parts)}." if parts else ""
+    return "; ".join(parts)
 
 
 def _run_of(ns: Sequence[int], names: Mapping[int, str]) -> str:

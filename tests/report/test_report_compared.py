@@ -160,6 +160,12 @@ def test_names_in_the_scatter_stay_apart_and_inside(width: float) -> None:
     assert len(overlaps) <= (0 if width > 500 else 2)
 
 
+def test_the_front_does_not_strike_through_a_name() -> None:
+    drawn = scatter([Spot("early_probe", 0.4, 0.7, (0.6, 0.8)), Spot("full", 8.0, 0.72, (0.5, 0.95))], 700)
+    ((dot, base),) = re.findall(r'<circle cx="[\d.]+" cy="([\d.]+)".*?<text[^>]* y="([\d.]+)"[^>]*>early_probe<', drawn)
+    assert not float(base) - 10 < float(dot) < float(base)
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here to look at the page with")
 def test_in_chromium(tmp_path: Path) -> None:
     """Nothing scrolls sideways on a phone or a desktop, nothing is fetched, and everything can be read."""

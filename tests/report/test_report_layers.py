@@ -253,6 +253,11 @@ def test_answers_of_the_first_halves_are_the_verdict() -> None:
     said = verdict(summary)
     assert "unlike" not in said.sentence + " ".join(said.after)
     assert answers(summary)[0].numbers == [("Step interval", "0.0 to 10.0")]
+    for row, cuts in zip(rows, ([1], [2]), strict=True):
+        row["numbers"] = {"specific": cuts, "general": "x"}
+    said = verdict(summary)
+    assert plain(said.sentence) == "With like halves, of the layers, n = 1 is specific to the classes learned on."
+    assert plain(said.after[-1]) == "With unlike halves, of the layers, n = 2 is specific to the classes learned on."
 
 
 def test_filters_as_pictures(tmp_path: Path) -> None:
