@@ -29,13 +29,16 @@ from headstart.errors import ConfigError, problems
 from headstart.export.parity import answers
 from headstart.export.pictures import Pictures, Wanted, drawn, parted, pictures
 from headstart.export.runners import Runner, open_runner
-from headstart.export.timing import Timed, measure
+from headstart.export.timing import Timed, measure, waited
 from headstart.metrics.cost import format_bytes, format_count, format_flops, format_seconds
 from headstart.metrics.intervals import wilson
 from headstart.metrics.paired import paired_bootstrap
 from headstart.seeding import seed_for
 from headstart.studies.records import plain
 from headstart.studies.result import JobResult
+
+BUSY = 0.25
+"""Share of the time without work from which on the numbers are called rough; on a quiet machine it is a few per cent."""
 
 
 @dataclass(frozen=True)
@@ -137,17 +140,17 @@ def _measure(
         log.tick(int(share * told), told, "measuring latency and throughput")
 
     measure(timed, config.seconds, seed=config.seed, tick=tick)
-    real = shown[0].where is not None
+    idle, real = waited(timed), shown[0].where is not None
     if real:
         log.event("phase", name="accuracy", text=f"asking every model about {len(shown[0].check)} images")
     judged, warnings = _judged(runners, shown, config.seed) if real else ([_NOTHING] * len(runners), [])
-    warnings = [*dict.fromkeys((*shown[0].notes, *warnings))]
+    warnings = [*dict.fromkeys((*_busy(idle), *shown[0].notes, *warnings))]
     for text in warnings:
         log.event("warning", text=text)
     rows = zip(runners, timed, judged, strict=True)
     return {
         "command": "bench",
-        "machine": machine(threads),
+        "machine": {**machine(threads), "waited": round(idle, 3)},
         "images": len(shown[0].check) if real else None,
         "data": shown[0].where,
         "reference": runners[0].name,
@@ -157,6 +160,16 @@ def _measure(
         "reproduce": again(config),
         "version": headstart.__version__,
     }
+
+
+def _busy(idle: float) -> list[str]:
+    """A word of warning when other programs had the processor for much of the time."""
+    if idle <= BUSY:
+        return []
+    return [
+        f"the models stood still for {100 * idle:.0f} % of the time they were measured, mostly for other programs on this "
+        "machine: they would be quicker alone, and ratios are rough. Measure again when it is quiet"
+    ]
 
 
 def _model(runner: Runner) -> dict[str, Any]:

@@ -38,19 +38,25 @@ class Timed:
 
     single   of calls with one image
     batches  size -> of calls with so many
+    worked   of all calls together that this thread worked, and `passed`: that went by
     """
 
     answer: Answer
     samples: NDArray[Any]
     single: list[float] = field(default_factory=list)
     batches: dict[int, list[float]] = field(default_factory=dict)
+    worked: float = 0.0
+    passed: float = 0.0
 
     def once(self, size: int) -> float:
         """Seconds of one call, from an array of samples to arrays of answers."""
         samples = self._batch(size)
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.thread_time()
         self.answer(samples)
-        return time.perf_counter() - began
+        spent = time.perf_counter() - began
+        self.passed += spent
+        self.worked += time.thread_time() - worked
+        return spent
 
     def _batch(self, size: int) -> NDArray[Any]:
         repeats = -(-size // len(self.samples))
@@ -79,6 +85,12 @@ class Timed:
         """Images per second at the best batch, and at every batch tried."""
         by = [{"batch": size, "images_per_second": self.rate(size)} for size in sorted(self.batches)]
         return {"images_per_second": self.rate(self.best), "batch": self.best, "by": by}
+
+
+def waited(models: Sequence[Timed]) -> float:
+    """Share of the measured time that the calling thread stood still: for other programs, or for its own helpers."""
+    passed = sum(one.passed for one in models)
+    return max(1 - sum(one.worked for one in models) / passed, 0.0) if passed else 0.0
 
 
 def measure(models: Sequence[Timed], seconds: float, *, seed: int, tick: Callable[[float], None]) -> None:

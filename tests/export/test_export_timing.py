@@ -33,6 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(timing.time, "perf_counter", lambda: made.now)
     monkeypatch.setattr(timing.time, "monotonic", lambda: made.now)
+    monkeypatch.setattr(timing.time, "thread_time", lambda: made.now / 4)
     return made
 
 
@@ -110,3 +111,11 @@ def test_time_asked_for_is_kept(clock: Clock) -> None:
     assert 9 <= clock.now <= 13
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+def test_time_spent_waiting_for_others_is_known(clock: Clock) -> None:
+    """The thread's own clock here runs at a quarter of the pace."""
+    models = [clock.model(name, lambda n: 0.01 * n) for name in "ab"]
+    run(models, 1.0)
+    assert timing.waited(models) == pytest.approx(0.75)
+    assert timing.waited([]) == 0
