@@ -347,7 +347,8 @@ def _configured(config: Config, settings: dict[str, Any]) -> Config:
             continue
         home = next((part for part, kind in parts.items() if name in {one.name for one in fields(kind)}), None)
         if home is None:
-            command = type(config).__name__.removesuffix("Config")
-            raise ConfigError(f"{command.lower()}() has no setting {name!r}; see headstart.{command}Config")
+            kind = type(config).__name__
+            command = kind.removesuffix("Config").removesuffix("Job").lower()
+            raise ConfigError(f"{command}() has no setting {name!r}; see headstart.{kind}")
         config = replace(config, **{home: replace(getattr(config, home), **{name: value})})
     return config

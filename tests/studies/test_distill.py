@@ -17,7 +17,7 @@ from headstart.catalog.distill import DistillJobConfig
 from headstart.cli.main import COMMANDS, main
 from headstart.engine.interrupt import STOP
 from headstart.engine.model import Model
-from headstart.errors import Interrupted
+from headstart.errors import ConfigError, Interrupted
 from headstart.studies.distill import DistillResult
 from headstart.studies.distill import distill as study
 from tests.studies.distill_toys import CLASSES, NAMES, SIZE, USED, saved, student, teacher, write
@@ -248,3 +248,5 @@ def test_from_python(folder: Path, tmp_path: Path) -> None:
     assert found.summary["temperature"]["value"] == 2
     assert found.summary["reproduce"].startswith(f"headstart.distill({str(folder)!r}, teacher, student, out=")
     assert found.report.is_file()
+    with pytest.raises(ConfigError, match=r"distill\(\) has no setting 'epoch'; see headstart\.DistillJobConfig"):
+        headstart.distill(str(folder), teacher(), student(), out=tmp_path / "other", epoch=3)
