@@ -24,13 +24,17 @@ class CompareConfig:
     images: DataConfig = DataConfig()
     strategies: tuple[str, ...] = USUAL
     """what to compare, two at least, separated by commas or spaces: strategies, their variants as adapt races them
-    (partial_1, full_100, ...), or `all` variants"""
+    (partial_1, full_100, ...), born_again, distill with a --teacher, or `all` variants"""
     budget: str = "10m"
     """time for all of them together, e.g. 45s, 10m, 2h: as many epochs as it reaches for, the same for all"""
     folds: int = 5
     """folds of the cross-validation, on each of which every strategy runs; not used when the data bring a val split"""
     seeds: int = 1
     """times that everything is repeated on the same folds, from --seed, --seed + 1, ..."""
+    teacher: tuple[str, ...] = ()
+    """of the strategy `distill`: networks that answer the same classes, as `headstart distill` takes them"""
+    map_classes: str | None = None
+    """for teachers of other classes: CSV file `teacher class,data class`, or `names`: those that are called alike"""
     source: str | None = None
     """labelled images of the task the network comes from, whose class names are its head's: what adapting forgets is
     measured on them (their test part where they have one); none: that is left out"""

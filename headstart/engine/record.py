@@ -42,6 +42,7 @@ class Recorded:
     classes  number of classes of the teacher
     seed     of the view's random numbers
     seconds  spent on computing what was not there yet
+    teacher  who answered
     path     the file; None when kept in memory
     """
 
@@ -53,6 +54,7 @@ class Recorded:
     view_name: str
     seed: int
     seconds: float
+    teacher: Live
     path: Path | None = None
 
     @property
@@ -152,7 +154,7 @@ def record(
         array, filled, classes, path = asked.kept(folder) if folder is not None else asked.held()
     finally:
         teacher.to(before)
-    return Recorded(array, filled, asked.format, classes, view, view_name, seed, time.monotonic() - began, path)
+    return Recorded(array, filled, asked.format, classes, view, view_name, seed, time.monotonic() - began, teacher, path)
 
 
 _Opened = tuple[NDArray[Any], NDArray[np.bool_], int, Path | None]

@@ -32,7 +32,6 @@ from headstart.engine.run_folder import RunFolder, open_run
 from headstart.errors import NonFiniteLoss
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
-from headstart.strategies import STRATEGIES
 from headstart.studies import outcome
 from headstart.studies.arms import REFIT_SHARE, Plan, advised_arm, all_arms, base_recipe, pick, plan_race
 from headstart.studies.checks import check_apart, check_settings, device_of
@@ -205,7 +204,7 @@ class _Job:
         log = self.log.within(arm=arm.name, fold="all")
         drive = Drive(final, self.config.seed, machine, self.folder.work / "refit", bank, log)
         try:
-            drive.run(STRATEGIES[arm.strategy](final, splits.train, arm.config))
+            drive.run(arm.stages(final, splits.train))
         except NonFiniteLoss as error:
             raise NonFiniteLoss(f"arm {arm.name}, learning on all images: {error}. Or name other --strategies") from error
         return final

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from headstart.catalog.strategies import (
+    BornAgainConfig,
+    DistillConfig,
     EarlyProbeConfig,
     FullConfig,
     GradualConfig,
@@ -34,7 +36,7 @@ _FEW_EPOCHS = 6
 """Fewer say little about where training leads; an arm that cannot have them is left out when others can."""
 REFIT_SHARE = 0.25
 """Part of the budget kept for learning the winner again on all training images."""
-_FIXED_VIEWS = 4
+FIXED_VIEWS = 4
 """Renderings per image for arms with a frozen prefix, so that the prefix is computed only so often."""
 
 
@@ -98,7 +100,7 @@ def _frozen_arms(weighted: bool) -> list[Arm]:
 
 def _partial_arms(net: Net, recipe: Recipe) -> list[Arm]:
     """The top fine-tuned: two thirds of the blocks, a third, and one."""
-    count, cached = len(weighted_blocks(net)), replace(recipe, views=_FIXED_VIEWS)
+    count, cached = len(weighted_blocks(net)), replace(recipe, views=FIXED_VIEWS)
     return [
         Arm(
             f"partial_{top}",
@@ -113,7 +115,7 @@ def _partial_arms(net: Net, recipe: Recipe) -> list[Arm]:
 
 def _retrain_arms(net: Net, recipe: Recipe) -> list[Arm]:
     """Weights drawn anew: all, or the top third with the rest frozen or fine-tuned."""
-    count, cached = len(weighted_blocks(net)), replace(recipe, views=_FIXED_VIEWS)
+    count, cached = len(weighted_blocks(net)), replace(recipe, views=FIXED_VIEWS)
     top = max(count // 3, 1)
     frozen = RetrainConfig(cached, top, seed=recipe.seed)
     tuned = RetrainConfig(recipe, top, 0.1, seed=recipe.seed)
@@ -153,6 +155,8 @@ def work(net: Net, arm: Arm, flops: Mapping[str, int] | None = None) -> float:
     flops = block_flops(net) if flops is None else flops
     total = float(sum(flops.values()))
     cfg = arm.config
+    if isinstance(cfg, (DistillConfig, BornAgainConfig)):
+        return _taught_work(arm, total)
     top = (
         cfg.top if isinstance(cfg, PartialConfig) else cfg.top if isinstance(cfg, RetrainConfig) and not cfg.below else None
     )
@@ -161,8 +165,16 @@ def work(net: Net, arm: Arm, flops: Mapping[str, int] | None = None) -> float:
     names = net.block_names
     trained = sum(flops[name] for name in names[names.index(top_blocks(net, top)[0]) :])
     # Mixed samples are new in every step, so that nothing frozen can be kept.
-    repeats = 1.0 if cfg.recipe.mixup else min(_FIXED_VIEWS / max(cfg.recipe.epochs, 1), 1.0)
+    repeats = 1.0 if cfg.recipe.mixup else min(FIXED_VIEWS / max(cfg.recipe.epochs, 1), 1.0)
     return float(3 * trained + repeats * (total - trained))
+
+
+def _taught_work(arm: Arm, total: float) -> float:
+    """Of learning from answers, each of which is asked for once per rendering."""
+    again: int = arm.config.generations if isinstance(arm.config, BornAgainConfig) else 0
+    epochs: int = arm.config.recipe.epochs
+    asked = again * total + sum(float(sum(block_flops(teacher.net).values())) for teacher in arm.teachers)
+    return 3 * total * (1 + again) + asked * min(FIXED_VIEWS / max(epochs, 1), 1.0)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import torch
 
 from headstart.catalog.compare import CompareConfig
 from headstart.catalog.durations import parse_seconds
+from headstart.catalog.strategies import Recipe
 from headstart.data.sources import Source
 from headstart.data.task import Task
 from headstart.engine import distributed, interrupt
@@ -26,19 +27,22 @@ from headstart.metrics.cost import format_seconds
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net
 from headstart.stage import Solve
-from headstart.strategies import STRATEGIES
 from headstart.strategies.early_probe import depths_of
 from headstart.studies import compare_records, compared
 from headstart.studies.arms import advised_arm, all_arms, base_recipe, pick
 from headstart.studies.checks import check_apart, check_settings, device_of
 from headstart.studies.compare_plan import Plan, plan_trials, train_pace
 from headstart.studies.costs import course_of
+from headstart.studies.distill_audit import live
+from headstart.studies.distill_teachers import Teacher, detached, find_teachers, orders_of
 from headstart.studies.observed import Looks
 from headstart.studies.opening import Opening, fingerprint_of, opened
 from headstart.studies.race import Arm, Divergence, Race
 from headstart.studies.result import JobResult
 from headstart.studies.source_task import NOT_ASKED, OwnHead, SourceTask, check_known, check_named, own_head, read_source
 from headstart.studies.splitting import Splits
+from headstart.studies.taught_arms import taught_arms
+from headstart.terms.teacher import Live
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def compare(
 
 def _solves(net: Net, arm: Arm, task: Task) -> bool:
     """Whether a way that trains learns a head on the features of the backbone as it came before anything else."""
-    return isinstance(next(iter(STRATEGIES[arm.strategy](copy.deepcopy(net), task, arm.config))), Solve)
+    return not arm.teachers and isinstance(next(iter(arm.stages(copy.deepcopy(net), task))), Solve)
 
 
 @dataclass
@@ -125,6 +129,7 @@ class _Job:
     budget: float
     given: tuple[str, ...] = ()
     entries: list[compared.Entry] = field(default_factory=list)
+    teachers: list[tuple[str, Live]] = field(default_factory=list)
     spent: float = 0.0
 
     @property
@@ -139,23 +144,46 @@ class _Job:
         began, opening, config = time.monotonic(), self.opening, self.config
         with opening.phase("network", "loading the network"):
             net = opening.load(source, backbone)
-            chosen(all_arms(net, base_recipe(net, 1, mirror=True, class_weights=False), seed=0), config.wanted)
+            found = self._found_teachers()
+            chosen(self._arms(net, base_recipe(net, 1, mirror=True, class_weights=False), 0), config.wanted)
             own = NOT_ASKED if config.source is None else own_head(net, config.network, backbone, seed=config.seed)
             check_known(config.source, own)
         machine = Machine(device=device_of(config.device), cache=self.folder.work / "cache")
         net.to(machine.device)
         with opening.phase("data", "reading and inspecting the images"):
             data, splits = opening.read(source, net)
+        orders = orders_of(found, data.classes, config.map_classes)
+        self.teachers = [(one.name, live(one, order)) for one, order in zip(found, orders, strict=True)]
         origin = self._source(net, own)
         races = self._races(net, splits, machine, origin)
         self.entries = [compared.Entry(arm) for arm in races[0].arms]
         pace = self._pace(net, races)
         inputs = {} if origin is None else {"source": origin.task.fingerprint}
+        inputs |= {f"teacher {name}": one.digest() for name, one in self.teachers}
         opening.begin_with(data, images=data.fingerprint, network=fingerprint_of(net), **inputs)
         plan = self._run_all(net, races, pace)
         self._count(net, races[0], machine)
         opening.seconds["all"] = time.monotonic() - began
         return self._save(compared.Comparison(config, net, data, splits, self.entries, plan, origin, own, self.given))
+
+    def _found_teachers(self) -> list[Teacher]:
+        """Those that are named, loaded. Raises ConfigError when `distill` has none, or they have no pupil."""
+        config = self.config
+        if "distill" in config.wanted and not config.teacher:
+            raise ConfigError(
+                "--strategies distill learns from another network's answers: name it by --teacher, e.g. the run folder of "
+                "an earlier headstart adapt with a larger network"
+            )
+        if config.teacher and not {"distill", "all"} & set(config.wanted):
+            raise ConfigError(f"--teacher {' '.join(config.teacher)} is for the strategy distill; add it to --strategies")
+        if config.map_classes is not None and not config.teacher:
+            raise ConfigError(f"--map-classes {config.map_classes} is about a --teacher's classes; leave it out")
+        found = find_teachers(config.teacher, seed=config.seed)
+        self.teachers = [(one.name, Live(detached(one), one.head)) for one in found]
+        return found
+
+    def _arms(self, net: Net, recipe: Recipe, seed: int) -> list[Arm]:
+        return [*all_arms(net, recipe, seed=seed), *taught_arms(recipe, seed=seed, teachers=self.teachers)]
 
     def _run_all(self, net: Net, races: Sequence[Race], pace: float) -> Plan | None:
         """Ways on frozen features first; what time they leave decides how long the others train."""
@@ -223,7 +251,7 @@ class _Job:
         config, races, flops = self.config, [], block_flops(net)
         recipe = base_recipe(net, len(splits.folds[0][0]), mirror=config.mirror, class_weights=config.class_weights)
         for number in range(config.seeds):
-            arms = chosen(all_arms(net, recipe, seed=config.seed + number), config.wanted)
+            arms = chosen(self._arms(net, recipe, config.seed + number), config.wanted)
             races.append(
                 Race(
                     net,
@@ -326,7 +354,7 @@ class _Job:
         part, flops = race.task.take(race.folds[0][0]), block_flops(net)
         for entry in self.entries:
             walked = copy.deepcopy(net)
-            stages = STRATEGIES[entry.arm.strategy](walked, part, entry.arm.config)
+            stages = entry.arm.stages(walked, part)
             bank = race.bank if entry.finished else None
             entry.course = course_of(walked, stages, part, machine, flops, bank, race.seed)
 

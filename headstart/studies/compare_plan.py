@@ -15,7 +15,6 @@ from headstart.metrics.cost import format_seconds
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net
 from headstart.seeding import permutation
-from headstart.strategies import STRATEGIES
 from headstart.studies.arms import all_arms, base_recipe, plan_race, with_epochs, work
 from headstart.studies.race import Arm
 
@@ -64,7 +63,7 @@ def train_pace(net: Net, task: Task, seed: int, machine: Machine) -> float:
     taken: list[float] = []
     while len(taken) < 2 or (sum(taken) < _TIMED and len(taken) < 5):
         copied = copy.deepcopy(net)
-        stages = STRATEGIES[arm.strategy](copied, few, arm.config)
+        stages = arm.stages(copied, few)
         began = time.monotonic()
         Drive(copied, seed, machine).run(stages)
         taken.append(time.monotonic() - began)

@@ -23,12 +23,14 @@ from headstart.engine.features import FeatureBank
 from headstart.engine.fit import Machine
 from headstart.engine.inputs import decide
 from headstart.engine.prefix_cache import Prefix
+from headstart.engine.record import Recorded
 from headstart.engine.sampler import plan_for
 from headstart.engine.solve import solve
 from headstart.engine.trained import release, resolve
 from headstart.nets.cost import block_flops, head_macs, tensors_apart
 from headstart.nets.net import Net
 from headstart.stage import Solve, Stage, Train
+from headstart.terms.teacher import Live, each_of
 
 FORWARD, PASSED, LEARNED = 1, 2, 3
 """Forward passes' worth of work of a block per sample: only run; run with the gradient passing through; trained."""
@@ -63,8 +65,8 @@ def course_of(
 
     A block that trains costs three forward passes a sample and epoch (forward, gradient of the weights, gradient of the
     input), one that lies above it untrained two, one below only the forward pass; a prefix that the engine keeps counts once
-    per rendering it keeps. Of a solved head the features count once, and what its solver does on them (see `solving`), its
-    cross-validation included. Looking at held-out images does not count.
+    per rendering it keeps, and so do a teacher's answers. Of a solved head the features count once, and what its solver does
+    on them (see `solving`), its cross-validation included. Looking at held-out images does not count.
     """
     total, others = 0.0, set[tuple[str, int]]()
     for stage in stages:
@@ -177,6 +179,18 @@ def _stage_flops(net: Net, stage: Stage, machine: Machine, flops: Mapping[str, i
         kept = decide(net, stage, view, prefix, plan, machine).cached
         passes = (view.fixed_draws or 1) * plan.samples if kept else visits
         total += 2.0 * (visits * per_sample + passes * below)
+    return total + _taught_flops(stage, plan.samples, visits)
+
+
+def _taught_flops(stage: Stage, samples: int, visits: float) -> float:
+    """What the stage's teachers do: one pass for every recorded rendering, or for every sample they see live."""
+    asked = {id(one): one for term in stage.terms.values() for one in each_of(getattr(term, "teacher", None))}
+    total = 0.0
+    for one in asked.values():
+        if isinstance(one, Recorded):
+            total += int(one.filled.any(1).sum()) * samples * inference_flops(one.teacher.net, one.teacher.head)
+        elif isinstance(one, Live):
+            total += visits * inference_flops(one.net, one.head)
     return total
 
 

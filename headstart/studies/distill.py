@@ -33,7 +33,7 @@ from headstart.studies.distill_outcome import KINDS, Tested, tested
 from headstart.studies.distill_records import Found, as_text, model_of, summary_of, write_pictures
 from headstart.studies.distill_runs import Kind, Run, Runs, Watched, mean_answers
 from headstart.studies.distill_student import recipe_of, student_of
-from headstart.studies.distill_teachers import Order, Teacher, find_teachers, learned_elsewhere, order_of
+from headstart.studies.distill_teachers import Order, Teacher, find_teachers, learned_elsewhere, orders_of
 from headstart.studies.distill_temperature import find_temperature
 from headstart.studies.opening import Opening, fingerprint_of, opened
 from headstart.studies.result import JobResult
@@ -123,10 +123,10 @@ class _Job:
             for net in (student, *(teacher.net for teacher in found)):
                 check_kind(self.source, net.input)
             if self.source.classes is not None:  # before images are read, which may take long
-                _orders(found, self.source.classes, self.config.map_classes)
+                orders_of(found, self.source.classes, self.config.map_classes)
         with opening.phase("data", "reading and inspecting the images"):
             data, splits = opening.read(self.source, student)
-            orders = _orders(found, data.classes, self.config.map_classes)
+            orders = orders_of(found, data.classes, self.config.map_classes)
             self._seen_before(found, data)
             more = self._unlabelled(student, splits)
         opening.begin_with(
@@ -338,11 +338,3 @@ _KINDS = {
     "mapped": "mapped to those of the data",
     "assumed": "taken to be those of the data",
 }
-
-
-def _orders(found: Sequence[Teacher], classes: Sequence[str], mapping: str | None) -> list[Order]:
-    """How each teacher's classes lie to the data's. Raises ConfigError where they do not, and for a mapping nobody needs."""
-    orders = [order_of(teacher, classes, mapping) for teacher in found]
-    if mapping is not None and not any(order.kind == "mapped" for order in orders):
-        raise ConfigError(f"--map-classes {mapping} is not needed: every teacher answers the data's classes; leave it out")
-    return orders

@@ -35,7 +35,7 @@ from headstart.seeding import seed_for
 from headstart.stage import Evaluate, Stage
 from headstart.strategies.born_again import born_again
 from headstart.strategies.distill import distill
-from headstart.terms.teacher import Live, Several
+from headstart.terms.teacher import Live, each_of
 
 Kind = Literal["alone", "distilled", "born_again"]
 _LOOKS = 20
@@ -196,8 +196,7 @@ def alone_of(taught: DistillConfig) -> DistillConfig:
 
 def recorded_for(stage: Stage) -> list[Recorded]:
     """The recorded answers that a stage's terms read."""
-    heard = [getattr(term, "teacher", None) for term in stage.terms.values()]
-    each = [one for answers in heard for one in (answers.answers if isinstance(answers, Several) else [answers])]
+    each = [one for term in stage.terms.values() for one in each_of(getattr(term, "teacher", None))]
     return [one for one in each if isinstance(one, Recorded)]
 
 

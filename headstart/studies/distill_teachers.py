@@ -211,6 +211,14 @@ def order_of(teacher: Teacher, classes: Sequence[str], mapping: str | None) -> O
     raise _unlike(teacher, classes, places)
 
 
+def orders_of(found: Sequence[Teacher], classes: Sequence[str], mapping: str | None) -> list[Order]:
+    """How each teacher's classes lie to the data's. Raises ConfigError where they do not, and for a mapping nobody needs."""
+    orders = [order_of(teacher, classes, mapping) for teacher in found]
+    if mapping is not None and not any(order.kind == "mapped" for order in orders):
+        raise ConfigError(f"--map-classes {mapping} is not needed: every teacher answers the data's classes; leave it out")
+    return orders
+
+
 def _unlike(teacher: Teacher, classes: Sequence[str], places: Sequence[int | None]) -> ConfigError:
     """The complaint, with what could be done about it."""
     lacking = [name for name, place in zip(classes, places, strict=True) if place is None]

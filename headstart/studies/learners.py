@@ -28,7 +28,6 @@ from headstart.files import write_json
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net, count_parameters
 from headstart.seeding import seed_for
-from headstart.strategies import STRATEGIES
 from headstart.strategies.early_probe import depths_of
 from headstart.studies import pipeline
 from headstart.studies.arms import all_arms, base_recipe, with_epochs, work
@@ -198,7 +197,7 @@ class Learners:
         log = self.log.within(arm=point.way.name)
         began = time.monotonic()
         drive = Drive(net, self._seed(point), self.machine, place, self.bank, log)
-        drive.run(STRATEGIES[arm.strategy](net, part, arm.config))
+        drive.run(arm.stages(net, part))
         training, began = time.monotonic() - began, time.monotonic()
         if _frozen(point.way):
             training += self._passed.get("train", 0.0) * point.images

@@ -33,6 +33,7 @@ from headstart.files import write_json
 from headstart.nets.net import Net
 from headstart.stage import Evaluate, Solve, Stage
 from headstart.strategies import STRATEGIES
+from headstart.terms.teacher import Live
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -45,6 +46,7 @@ class Arm:
     label        for people; `description` says it in a sentence
     frozen       only reads features, so that it costs next to nothing
     cost         for choosing the cheaper of equals: multiply-adds of training per image, 0 when frozen
+    teachers     whose answers it learns from
     """
 
     name: str
@@ -54,6 +56,12 @@ class Arm:
     description: str
     frozen: bool = False
     cost: float = 0.0
+    teachers: tuple[Live, ...] = field(default=(), repr=False)
+
+    def stages(self, net: Net, task: Task) -> Iterator[Stage | Solve]:
+        """What it does with a network on a task, see `headstart.strategies`."""
+        more = {"teachers": self.teachers} if self.teachers else {}
+        return STRATEGIES[self.strategy](net, task, self.config, **more)
 
 
 @dataclass(frozen=True)
@@ -272,7 +280,7 @@ class Race:
         place = None if self.folder is None else self.folder / f"{arm.name}-{fold}"
         began = time.monotonic()
         drive = Drive(net, self.seed, self.machine, place, self.bank, log)
-        stages = STRATEGIES[arm.strategy](net, part, arm.config)
+        stages = arm.stages(net, part)
         results = drive.run(_watched(stages, held_out) if fold == 0 and not arm.frozen else stages)
         logits = self._answers(net, held_out, arm)
         seconds = distributed.share(time.monotonic() - began)

@@ -222,6 +222,11 @@ class Several(nn.Module):
         return torch.stack(logs).logsumexp(0)
 
 
+def each_of(answers: Answers | None) -> list[Answers]:
+    """Every one of several teachers, one by one; none of None."""
+    return [] if answers is None else list(answers.answers) if isinstance(answers, Several) else [answers]
+
+
 def _several_faults(answers: Sequence[Answers], weights: Sequence[float], average: str) -> list[str]:
     faults = [] if answers else ["there are none; give at least one"]
     if len(weights) != len(answers):

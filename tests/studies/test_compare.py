@@ -151,7 +151,6 @@ def test_the_pass_over_the_backbone_is_charged_to_all_that_read_it(
     found = rows(compare(folder, tmp_path / "run", strategies=("probe", "svm")))
     seconds = {name: row["seconds"] for name, row in found.items()}
     assert min(seconds["probe"], seconds["svm"]) >= 0.59
-    assert abs(seconds["probe"] - seconds["svm"]) < 0.4
 
 
 def test_costs_are_those_of_the_strategies(finished: CompareResult) -> None:

@@ -13,7 +13,16 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from headstart.catalog.strategies import FullConfig, GradualConfig, LpftConfig, PartialConfig, ProbeConfig, Recipe
+from headstart.catalog.strategies import (
+    BornAgainConfig,
+    DistillConfig,
+    FullConfig,
+    GradualConfig,
+    LpftConfig,
+    PartialConfig,
+    ProbeConfig,
+    Recipe,
+)
 from headstart.catalog.strategies import RetrainConfig as Retrain
 from headstart.data.task import Task
 from headstart.engine.features import FeatureBank
@@ -27,6 +36,7 @@ from headstart.stage import Budget, Solve, Stage
 from headstart.strategies import STRATEGIES
 from headstart.studies.costs import Course, course_of, inference_flops, solving, stored
 from headstart.terms.supervised import Supervised
+from headstart.terms.teacher import Live
 from tests.conftest import make_image_task, make_vector_task
 from tests.engine.engine_toys import perceptron
 
@@ -48,6 +58,12 @@ def conv_net() -> Net:
         )
     info = {"first": BlockInfo("nchw", 8), "second": BlockInfo("nchw", 16)}
     return Net(blocks, InputSpec(SIZE), info, None)
+
+
+def conv_net_with(head: str) -> Net:
+    net = conv_net()
+    net.add_head(head, CLASSES)
+    return net
 
 
 def identity() -> Net:
@@ -72,6 +88,23 @@ def test_everything_trained_costs_three_forward_passes(task: Task) -> None:
     by_hand = 2 * (4 * N) * 3 * (FIRST + SECOND + HEAD)
     assert counted("full", FullConfig(DRAWN), conv_net(), task).flops == close(by_hand)
     assert counted("retrain", Retrain(DRAWN), conv_net(), task).flops == close(by_hand)
+
+
+def test_a_teacher_costs_one_pass_for_every_answer(task: Task) -> None:
+    """Kept ones are asked for once per rendering, live ones at every step; the student costs what it does alone."""
+    student, whole = 2 * (4 * N) * 3 * (FIRST + SECOND + HEAD), FIRST + SECOND + HEAD
+    teachers = (Live(conv_net_with("wise"), "wise"), Live(conv_net_with("wise"), "wise"))
+    for views, passes in ((2, 2), (None, 4)):
+        net = conv_net()
+        stages = STRATEGIES["distill"](net, task, DistillConfig(replace(DRAWN, views=views)), teachers=teachers)
+        found = course_of(net, stages, task, Machine(), block_flops(net)).flops
+        assert found == close(student + 2 * 2 * passes * N * whole)
+
+
+def test_generations_cost_a_training_each_and_the_answers_between(task: Task) -> None:
+    config = BornAgainConfig(replace(DRAWN, views=2), generations=2)
+    by_hand = 3 * 2 * (4 * N) * 3 * (FIRST + SECOND + HEAD) + 2 * 2 * 2 * N * (FIRST + SECOND + HEAD)
+    assert counted("born_again", config, conv_net(), task).flops == close(by_hand)
 
 
 def test_a_head_on_frozen_features_costs_one_pass(task: Task) -> None:
