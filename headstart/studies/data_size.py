@@ -6,6 +6,7 @@ at the end. Nothing is chosen by the test images.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -308,7 +309,7 @@ class _Clock:
 
     learners: Learners
     spent: float = 0.0
-    taken: dict[str, tuple[int, float]] = field(default_factory=dict)
+    taken: dict[str, dict[int, float]] = field(default_factory=dict)
     told: float = 0.0
     real: float = 0.0
 
@@ -317,8 +318,12 @@ class _Clock:
         guess = self.learners.estimate(point)
         if guess:
             return guess * (self.real / self.told if self.told else 1.0)
-        images, seconds = self.taken.get(point.way.name, (point.images, 0.0))
-        return seconds * max(point.images / images, 0.1)
+        known = self.taken.get(point.way.name, {})
+        if not known:
+            return 0.0
+        # What a run took on as many images in another draw says more than what the last one took on fewer.
+        images = min(known, key=lambda size: abs(math.log(size / point.images)))
+        return known[images] * max(point.images / images, 0.1)
 
     def took(self, point: Point, seconds: float) -> None:
         """Keep what a run took."""
@@ -326,4 +331,4 @@ class _Clock:
         guess = self.learners.estimate(point)
         if guess:
             self.told, self.real = self.told + guess, self.real + seconds
-        self.taken[point.way.name] = (point.images, seconds)
+        self.taken.setdefault(point.way.name, {})[point.images] = seconds

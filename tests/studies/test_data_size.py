@@ -23,7 +23,7 @@ from headstart.errors import ConfigError, DataError, InputError, NonFiniteLoss, 
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet
-from headstart.studies import curves, learners, pipeline
+from headstart.studies import curves, data_size, learners, pipeline
 from headstart.studies.crossings import Crossing, Meeting
 from headstart.studies.data_size import DataSizeResult
 from headstart.studies.learners import Answered, Learners, Point, is_trained
@@ -219,6 +219,23 @@ def test_a_budget_that_is_too_short_leaves_runs_out_and_says_so(tmp_path: Path, 
     assert found.summary["failed"]
     assert {one["reason"] for one in found.summary["failed"]} == {"no longer fitted into the budget of 20 s"}
     assert {run["way"] for run in found.summary["runs"]} == {"pipeline_logistic", "probe"}
+
+
+def test_what_a_size_took_before_is_what_it_will_take_again() -> None:
+    """A small run is mostly what every run costs; sixteen times that is not what sixteen times the images take."""
+    way = next(way for way in WAYS if way.name == "probe")
+
+    class Untimed:
+        def estimate(self, point: Point) -> float:
+            return 0.0
+
+    clock = data_size._Clock(Untimed())  # type: ignore[arg-type]
+    assert clock.expected(Point(way, 40, 0)) == 0
+    for images, seconds in ((40, 2.0), (80, 2.1), (640, 3.0), (40, 2.2)):
+        clock.took(Point(way, images, 0), seconds)
+    assert clock.spent == pytest.approx(9.3)
+    assert [clock.expected(Point(way, images, 1)) for images in (40, 80, 640)] == [2.2, 2.1, 3.0]
+    assert clock.expected(Point(way, 320, 1)) == pytest.approx(1.5)  # half of what twice as many took
 
 
 def test_draws_are_given_up_before_training_becomes_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
