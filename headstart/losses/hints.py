@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from headstart.losses.precision import full
@@ -13,3 +14,13 @@ def hint(regressed: Tensor, teacher: Tensor) -> Tensor:
     Equation 3 sums over channels and places and halves; the mean keeps one weight fit for layers of every size.
     """
     return (full(regressed) - full(teacher)).square().flatten(1).mean(1)
+
+
+def unexplained(regressed: Tensor, teacher: Tensor) -> Tensor:
+    """`[N]` the same in units of the teacher's mean square over N samples: in the mean 1 where the student gives nothing.
+
+    Fit for layers of every scale too, and for teachers that normalise differently. Of a teacher that gives nothing but zeros
+    it is the plain difference.
+    """
+    size = full(teacher).square().mean()
+    return hint(regressed, teacher) / torch.where(size > 0, size, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from headstart.losses.hints import hint
+from headstart.losses.hints import unexplained
 from headstart.losses.places import averaged_down
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
@@ -16,18 +16,20 @@ from headstart.terms.teacher import Live
 
 
 class Hints(FeatureTerm):
-    """weight * sum over pairs of mean over samples, channels and places of (regressor(student) - teacher)^2 (FitNets).
+    """weight * sum over pairs of the mean of |regressor(student) - teacher|^2 over the mean of |teacher|^2 (FitNets).
 
-    Romero et al. 2015, eq. 3, as a term beside the others instead of a stage before them. The regressor of a pair is a 1x1
-    convolution, which trains: name the term in `trains`. The finer of two maps is averaged down to the other's places first,
-    for which the paper takes a larger kernel.
+    Romero et al. 2015, eq. 3, as a term beside the others instead of a stage before them, and relative to the teacher's
+    activation: with the plain square, students diverge at usual rates behind teachers of large activations. The regressor of
+    a pair is a 1x1 convolution, which trains: name the term in `trains`. The finer of two maps is averaged down to the
+    other's places first, for which the paper takes a larger kernel.
 
-    weight  100 balances it with a cross-entropy in the comparison of Tian et al. 2020
-    seed    the regressors' initial weights
+    seed  of the regressors' initial weights
+
+    The teacher's mean square is that of a process's part of the batch.
     """
 
     def __init__(
-        self, student: Net, teacher: Live, pairs: Pairs, *, weight: float = 100.0, seed: int = 0, view: str = "main"
+        self, student: Net, teacher: Live, pairs: Pairs, *, weight: float = 3.0, seed: int = 0, view: str = "main"
     ) -> None:
         super().__init__(student, teacher, pairs, view, weight=weight)
         self.weight = weight
@@ -41,5 +43,5 @@ class Hints(FeatureTerm):
         for pair, regressor in zip(self.pairs, self.regressors, strict=True):
             ours, theirs = self.maps(step, pair)
             places = [min(a, b) for a, b in zip(ours.shape[2:], theirs.shape[2:], strict=True)]
-            parts.append(hint(regressor(averaged_down(ours, places)), averaged_down(theirs, places)))
+            parts.append(unexplained(regressor(averaged_down(ours, places)), averaged_down(theirs, places)))
         return self.weight * step.mean_all(torch.stack(parts).sum(0))

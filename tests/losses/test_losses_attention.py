@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from headstart.losses.attention import attention_map, attention_transfer
-from headstart.losses.hints import hint
+from headstart.losses.hints import hint, unexplained
 from headstart.losses.places import averaged_down
 from tests.losses import naive
 
@@ -82,3 +82,14 @@ def test_hints_are_the_mean_squared_difference() -> None:
     assert torch.autograd.gradcheck(hint, (maps(2, 1, 2).requires_grad_(True), maps(2, 1, 2, seed=1).requires_grad_(True)))
     vectors = s.flatten(1)
     torch.testing.assert_close(hint(vectors, t.flatten(1)), hint(s, t))
+
+
+def test_what_a_hint_leaves_unexplained_is_a_share() -> None:
+    s, t = maps(), maps(seed=1)
+    expected = ((s - t).numpy() ** 2).sum() / (t.numpy() ** 2).sum()
+    assert unexplained(s, t).mean().item() == pytest.approx(expected)
+    torch.testing.assert_close(unexplained(1e3 * s, 1e3 * t), unexplained(s, t))
+    assert unexplained(0 * s, t).mean().item() == pytest.approx(1)
+    torch.testing.assert_close(unexplained(s, 0 * t), hint(s, 0 * t))
+    assert unexplained(s[:0], t[:0]).shape == (0,)
+    assert torch.autograd.gradcheck(unexplained, (maps(2, 1, 2).requires_grad_(True), maps(2, 1, 2, seed=1)))

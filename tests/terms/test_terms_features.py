@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from headstart.errors import ConfigError
 from headstart.losses.attention import attention_map, attention_transfer
@@ -49,7 +48,8 @@ def test_hints_are_regressed_by_a_convolution_of_one_place() -> None:
     term = Hints(step.net, live, PAIRS, weight=2.0)
     assert [regressor.weight.shape for regressor in term.regressors] == [(12, 8, 1, 1), (24, 16, 1, 1)]
     both = zip(PAIRS, term.regressors, strict=True)
-    parts = [F.mse_loss(r(step.taps()[ours]), live.taps(step)[theirs]) for (ours, theirs), r in both]
+    found = [(r(step.taps()[ours]), live.taps(step)[theirs]) for (ours, theirs), r in both]
+    parts = [(a - b).square().sum() / b.square().sum() for a, b in found]
     torch.testing.assert_close(term(step), 2 * (parts[0] + parts[1]))
 
 
@@ -63,7 +63,7 @@ def test_hints_begin_the_same_for_a_seed_and_train(rng_guard: None) -> None:
     gradients = torch.autograd.grad(optimum(step), list(optimum.parameters()))
     with torch.no_grad():
         for parameter, gradient in zip(optimum.parameters(), gradients, strict=True):
-            parameter -= 1e-4 * gradient
+            parameter -= 1e-2 * gradient
     assert optimum(step) < before
 
 
