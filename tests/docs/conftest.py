@@ -12,8 +12,8 @@ from PIL import Image
 
 
 @pytest.fixture
-def run_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str, str], None]:
-    """`run_example(page, old, new)` carries out the page's one Python example, `old` in it replaced by the shorter `new`."""
+def run_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`run_example(page, old, new, ...)` carries out the page's one Python example, every `old` replaced by its `new`."""
     rng = np.random.default_rng(0)
     for label, channel in (("red", 0), ("green", 1)):
         (tmp_path / "photos" / label).mkdir(parents=True)
@@ -24,10 +24,13 @@ def run_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Pa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    def run(page: Path, old: str, new: str) -> None:
+    def run(page: Path, *changes: str) -> None:
         code = re.findall(r"<!-- example -->\n```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
         assert len(code) == 1, f"{page} has {len(code)} examples"
-        assert old in code[0]
-        exec(compile(code[0].replace(old, new), page.name, "exec"), {})
+        short = code[0]
+        for old, new in zip(changes[::2], changes[1::2], strict=True):
+            assert old in short
+            short = short.replace(old, new)
+        exec(compile(short, page.name, "exec"), {})
 
     return run
