@@ -41,7 +41,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def result(saved: Path, other: Path, made: Made, album: Path, tmp_path_factory: pytest.TempPathFactory) -> BenchResult:
     models = (saved, other, made("torch-export").path)
     out = tmp_path_factory.mktemp("bench") / "run"
-    return bench(BenchConfig(models, out=out, images=str(album), seconds=0.5, threads=1))
+    return bench(BenchConfig(models, out=out, images=str(album), seconds=0.3, threads=1))
 
 
 def test_costs_of_every_model(result: BenchResult, saved: Path, model: Model) -> None:
@@ -80,7 +80,7 @@ def test_the_run_says_what_it_was(result: BenchResult) -> None:
     assert summary["machine"]["threads"] == 1
     assert {"python", "torch", "headstart", "numpy"} <= set(summary["machine"]["versions"])
     assert summary["reproduce"].startswith("headstart bench ")
-    assert "--seconds 0.5" in summary["reproduce"]
+    assert "--seconds 0.3" in summary["reproduce"]
     assert not (result.folder / "work").exists()
     text = str(result)
     assert "1 thread of" in text
@@ -88,10 +88,11 @@ def test_the_run_says_what_it_was(result: BenchResult) -> None:
     assert text.count("\n") >= 5
 
 
-def test_without_images_only_costs(saved: Path, tmp_path: Path, rng_guard: None) -> None:
-    before = torch.get_num_threads()
+def test_without_images_only_costs(saved: Path, tmp_path: Path, rng_guard: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
     found = bench(BenchConfig((saved,), out=tmp_path / "run", seconds=0.1, threads=2)).summary
-    assert torch.get_num_threads() == before
+    assert counts == [2, torch.get_num_threads()]
     assert found["images"] is None
     (one,) = found["models"]
     assert (one["accuracy"], one["interval"], one["agreement"]) == (None, None, None)

@@ -80,11 +80,6 @@ def one_block(block: nn.Module, channels: int = 3) -> Model:
     return Model(net, card())
 
 
-class Svd(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.linalg.svdvals(x.flatten(2))
-
-
 class Fixed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3)).reshape(2, 3)
@@ -93,14 +88,6 @@ class Fixed(nn.Module):
 class Deciding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
-
-
-def test_an_operator_without_onnx_is_named(tmp_path: Path) -> None:
-    model = one_block(Svd())
-    program = traced(Deployed(model, contiguous=True), "toy")
-    with pytest.raises(BackboneError, match=r"operator aten\._?linalg_svd.*\(in block odd\).*--to torch-export"):
-        write_onnx(program, facts_of(model, "onnx"), tmp_path / "a.onnx")
-    assert not list(tmp_path.iterdir())
 
 
 def test_code_that_is_no_graph_is_named() -> None:
@@ -125,6 +112,7 @@ def test_what_is_no_file_of_ours(tmp_path: Path) -> None:
         OnnxRunner(path)
 
 
+@pytest.mark.slow
 def test_a_network_of_timm(tmp_path: Path) -> None:
     net = build("timm:resnet18", pretrained=False, size=64, seed=3)
     net.add_head("main", 5)

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from headstart.catalog.device import ExportConfig
 from headstart.engine.model import Model
-from headstart.errors import BackboneError, ConfigError, DataError
+from headstart.errors import BackboneError, DataError
 from headstart.export.deployed import Deployed, facts_of
-from headstart.export.export import Exported, export
+from headstart.export.export import Exported
 from headstart.export.onnx import write_onnx
 from headstart.export.quantise import quantise
 from headstart.export.runners import of_model, open_runner
@@ -77,29 +76,20 @@ def test_it_is_smaller_and_answers_alike(made: Made, model: Model, pixels: NDArr
     assert (mine.argmax(1) == theirs.argmax(1)).mean() >= 0.9
 
 
-def test_what_loses_too_much_is_not_left_behind(
-    saved: Path, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A model calibrated on nothing but black cannot answer any more."""
-    monkeypatch.setattr("headstart.export.export.quantise", lambda s, f, x, p: quantise(s, f, np.zeros_like(x), p))
-    out = tmp_path / "a.onnx"
-    with pytest.raises(ConfigError, match=r"int8 is not written: int8 loses \+.* points.*--max-loss allows 1\."):
-        export(ExportConfig(saved, quantize="int8", images=str(album), out=out))
-    assert not list(tmp_path.iterdir())
-
-
-def one_layer(tmp_path: Path) -> tuple[Path, Model]:
+@pytest.fixture(scope="module")
+def one_layer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Model]:
+    """A perceptron of one layer besides its head, and its file."""
     with forked(0):
         net: Net = mlp(6, (4,))
     net.add_head("main", 3)
     model = Model(net, card())
-    path = tmp_path / "a.onnx"
+    path = tmp_path_factory.mktemp("layer") / "a.onnx"
     write_onnx(traced(Deployed(model, contiguous=True), "toy"), facts_of(model, "onnx"), path)
     return path, model
 
 
-def test_vectors_can_be_quantised_and_nothing_cannot(tmp_path: Path) -> None:
-    path, model = one_layer(tmp_path)
+def test_vectors_can_be_quantised_and_nothing_cannot(one_layer: tuple[Path, Model], tmp_path: Path) -> None:
+    path, model = one_layer
     x = np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32)
     quantise(path, facts_of(model, "onnx-int8"), x, tmp_path / "b.onnx")
     near, _ = open_runner(tmp_path / "b.onnx", 1).answer(x)
@@ -109,8 +99,10 @@ def test_vectors_can_be_quantised_and_nothing_cannot(tmp_path: Path) -> None:
         quantise(path, facts_of(model, "onnx-int8"), x[:0], tmp_path / "c.onnx")
 
 
-def test_a_head_alone_has_nothing_to_gain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, model = one_layer(tmp_path)
+def test_a_head_alone_has_nothing_to_gain(
+    one_layer: tuple[Path, Model], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, model = one_layer
     monkeypatch.setattr("headstart.export.quantise.HEAVY", ("Conv",))
     with pytest.raises(BackboneError, match="no layers that int8 would make cheaper besides its head"):
         quantise(path, facts_of(model, "onnx-int8"), np.zeros((4, 6), np.float32), tmp_path / "b.onnx")
