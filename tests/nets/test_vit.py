@@ -17,7 +17,7 @@ from headstart.nets.initialise import reinitialise
 from headstart.nets.net import Net, count_parameters
 from headstart.nets.rng import forked
 from headstart.nets.saved import load_net, save_net
-from headstart.nets.vit import Layer, has_two_tokens, patch_for, vit
+from headstart.nets.vit import Layer, has_two_tokens, patch_for, vit, waves
 from tests.conftest import random_states
 
 
@@ -95,6 +95,18 @@ def test_every_weight_gets_a_gradient_through_a_head_on_both() -> None:
     nn.init.ones_(net.add_head("toy", 3).linear.weight[:, ::2])
     F.cross_entropy(net(images(8)), torch.tensor([0, 1, 2])).backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in net.parameters())
+
+
+def test_places_begin_as_waves_of_row_and_column() -> None:
+    found = waves(3, 8)
+    assert found.shape == (9, 8)
+    for place, (row, column) in enumerate(np.ndindex(3, 3)):
+        for number, rate in enumerate((1.0, 1e-4)):
+            expected = [np.sin(row * rate), np.cos(row * rate), np.sin(column * rate), np.cos(column * rate)]
+            assert np.allclose(found[place, number::2], expected, atol=1e-6)
+    net = small()
+    assert torch.allclose(net.blocks["embed"].position[0, 2:], waves(4, 12))
+    assert not net.blocks["embed"].position[0, :2].any()
 
 
 @pytest.mark.parametrize(
