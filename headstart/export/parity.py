@@ -21,6 +21,8 @@ Answer = Callable[[NDArray[Any]], Answers]
 TOLERANCE = 1e-3
 """Largest difference of a logit that rounding may make, relative to the largest logit. Measured are 1e-7 to 1e-5; a wrong
 padding, resize or activation makes 1e-2 and more."""
+SMALLEST = 0.1
+"""Logits that are all nearer to zero are sums that cancel, whose rounding is that of their larger parts."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Parity:
     @property
     def holds(self) -> bool:
         """Whether the differences are those of rounding."""
-        return self.logits <= TOLERANCE * max(self.scale, 1.0)
+        return self.logits <= TOLERANCE * max(self.scale, SMALLEST)
 
     def to_json(self) -> dict[str, Any]:
         """As plain numbers."""

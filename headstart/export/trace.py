@@ -40,8 +40,8 @@ def traced(deployed: Deployed, name: str) -> ExportedProgram:
 def _untraceable(name: str, error: Exception) -> str:
     said = str(error)
     if "specialized it to be a constant" in said or "Constraints violated" in said:
-        why = "its code works for one size of batch only, e.g. by a reshape to fixed numbers"
-        remedy = "write -1 where the batch goes"
+        why = "its code works for one size of batch only, e.g. by a reshape to fixed numbers or by len() of a tensor"
+        remedy = "write -1, or x.shape[0], where the batch goes"
     elif "data-dependent" in said:
         why = "what its code does depends on the values it sees, e.g. by an `if` on a tensor"
         remedy = "use torch.where, or torch.cond"

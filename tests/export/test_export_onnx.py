@@ -91,7 +91,7 @@ class Deciding(nn.Module):
 
 
 def test_code_that_is_no_graph_is_named() -> None:
-    with pytest.raises(BackboneError, match=r"one size of batch only.*write -1"):
+    with pytest.raises(BackboneError, match=r"one size of batch only.*write -1, or x.shape"):
         traced(Deployed(one_block(Fixed()), contiguous=True), "toy")
     with pytest.raises(BackboneError, match=r"depends on the values it sees.*test_export_onnx.py, line \d+, in forward"):
         traced(Deployed(one_block(Deciding()), contiguous=True), "toy")
