@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from headstart.engine.model import Model
 from headstart.errors import BackboneError, DataError
@@ -18,7 +19,7 @@ from headstart.export.onnx import write_onnx
 from headstart.export.quantise import quantise
 from headstart.export.runners import of_model, open_runner
 from headstart.export.trace import traced
-from headstart.nets.net import Net
+from headstart.nets.net import BlockInfo, InputSpec, Net
 from headstart.nets.rng import forked
 from headstart.nets.small import mlp
 from tests.export.conftest import card, needs_onnx
@@ -106,3 +107,41 @@ def test_a_head_alone_has_nothing_to_gain(
     monkeypatch.setattr("headstart.export.quantise.HEAVY", ("Conv",))
     with pytest.raises(BackboneError, match="no layers that int8 would make cheaper besides its head"):
         quantise(path, facts_of(model, "onnx-int8"), np.zeros((4, 6), np.float32), tmp_path / "b.onnx")
+
+
+def test_of_a_transformer_only_products_with_weights(tmp_path: Path) -> None:
+    """The class token of one layer of attention, written out, on four patches."""
+    with forked(0):
+        net = attending()
+    net.add_head("main", 3)
+    model = Model(net, card())
+    write_onnx(traced(Deployed(model, contiguous=True), "toy"), facts_of(model, "onnx"), tmp_path / "a.onnx")
+    x = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), np.uint8)
+    quantise(tmp_path / "a.onnx", facts_of(model, "onnx-int8"), x, tmp_path / "b.onnx")
+    graph, _ = arrays(tmp_path / "b.onnx")
+    made_by = {name: node.op_type for node in graph.node for name in node.output}
+    from_eight_bits = [node for node in graph.node if "DequantizeLinear" in {made_by.get(name) for name in node.input}]
+    assert {node.op_type for node in from_eight_bits} <= {"Conv", "MatMul", "Gemm", "Add", "Reshape", "Transpose"}
+    sums = [node for node in graph.node if node.op_type == "Add" and node not in from_eight_bits]
+    assert sums
+    products = [node for node in graph.node if node.op_type == "MatMul"]
+    assert sum(node not in from_eight_bits for node in products) == 2
+
+
+class Attend(nn.Module):
+    """Pre-normalised attention of one head, written out."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm, self.qkv = nn.LayerNorm(width), nn.Linear(width, 3 * width)
+        self.last = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        query, key, value = self.qkv(self.norm(tokens)).chunk(3, -1)
+        return self.last(tokens + (query @ key.transpose(1, 2)).softmax(-1) @ value)[:, 0]
+
+
+def attending() -> Net:
+    blocks = {"patches": nn.Conv2d(3, 8, 4, 4), "attend": Attend(8)}
+    return Net(blocks, InputSpec(8), {"patches": BlockInfo("nchw", 8), "attend": BlockInfo("nc", 8)}, None)
