@@ -1,6 +1,6 @@
 """A CSV manifest of some training images of each class, and of all test images: a smaller data set without copying one.
 
-    python examples/subset.py cifar10 cifar10-10k.csv --per-class 1000
+python examples/subset.py cifar10 cifar10-10k.csv --per-class 1000
 """
 
 from __future__ import annotations
