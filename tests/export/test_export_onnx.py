@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from headstart.engine.model import Model
 from headstart.errors import BackboneError, ModelFileError
+from headstart.export.calls import export_model
 from headstart.export.deployed import Deployed, facts_of
 from headstart.export.export import Exported
 from headstart.export.onnx import OnnxRunner, write_onnx
@@ -21,7 +24,9 @@ from headstart.export.runners import of_model, open_runner
 from headstart.export.trace import traced
 from headstart.nets.build import build
 from headstart.nets.net import BlockInfo, InputSpec, Net
+from headstart.nets.saved import load_embedded
 from tests.export.conftest import card, needs_onnx
+from tests.export.toys import taught
 
 pytestmark = needs_onnx
 Made = Callable[[str], Exported]
@@ -110,6 +115,21 @@ def test_what_is_no_file_of_ours(tmp_path: Path) -> None:
     path.write_bytes(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString())
     with pytest.raises(ModelFileError, match="was not written by headstart export"):
         OnnxRunner(path)
+
+
+def test_the_embedded_network_on_digits(tmp_path: Path) -> None:
+    """As a run of `adapt` leaves it: the network that comes along, with a head for ten digits."""
+    found = load_digits()
+    net = load_embedded()
+    side = net.input.size
+    grey = [Image.fromarray((one * 15).astype(np.uint8)).convert("RGB").resize((side, side)) for one in found.images[:160]]
+    model = taught(net, np.stack(grey[:120]), found.target[:120], tuple(map(str, range(10))))
+    path = export_model(model, images=(np.stack(grey), found.target[:160]), out=tmp_path / "digits.onnx").path
+    rest = np.stack(grey[120:])
+    (logits, chances), (wanted, known) = OnnxRunner(path, 1)(rest), of_model(Model.load(model.save(tmp_path / "m")))(rest)
+    np.testing.assert_allclose(logits, wanted, atol=1e-5 * np.abs(wanted).max())
+    np.testing.assert_allclose(chances, known, atol=1e-5)
+    assert (logits.argmax(1) == found.target[120:160]).mean() > 0.6
 
 
 @pytest.mark.slow
