@@ -169,7 +169,7 @@ def measure(*, quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="headstart-bench-") as place:
         setup = setup_in(Path(place), *sizes)
         rows, together = _run_rows(setup, 2 if quick else 5)
-        rows.append(row("all eight cuts: runs / suffixes alone", median_of(together), limit=1.15))
+        rows.append(row("all cuts: runs / suffixes alone", median_of(together), limit=1.15))
         less = replace(setup, recipe=replace(setup.recipe, epochs=2))
         rows.append(Row("cuts answered otherwise when nothing is shared", _differing(less), "", limit=0))
     with tempfile.TemporaryDirectory(prefix="headstart-bench-") as place:

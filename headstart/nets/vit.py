@@ -25,7 +25,7 @@ class Embed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.project(x).flatten(2).transpose(1, 2)
-        return torch.cat([self.special.expand(len(tokens), -1, -1), tokens], 1) + self.position
+        return torch.cat([self.special.expand(tokens.shape[0], -1, -1), tokens], 1) + self.position
 
 
 class Attention(nn.Module):

@@ -132,6 +132,17 @@ def test_the_embedded_network_on_digits(tmp_path: Path) -> None:
     assert (logits.argmax(1) == found.target[120:160]).mean() > 0.6
 
 
+def test_our_transformer_for_any_batch(tmp_path: Path) -> None:
+    """Its tokens are laid beside as many copies of its own as there are images."""
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), np.uint8)
+    model = taught(build("headstart:vit", size=16, pretrained=False, seed=1), pixels, np.array([0, 1, 2, 0, 1]))
+    write_onnx(traced(Deployed(model, contiguous=True), "vit"), facts_of(model, "onnx"), tmp_path / "a.onnx")
+    runner = OnnxRunner(tmp_path / "a.onnx", 1)
+    for count in (1, 5):
+        wanted, _ = of_model(model)(pixels[:count])
+        np.testing.assert_allclose(runner(pixels[:count])[0], wanted, atol=1e-4 * float(np.abs(wanted).max()))
+
+
 @pytest.mark.slow
 def test_a_network_of_timm(tmp_path: Path) -> None:
     net = build("timm:resnet18", pretrained=False, size=64, seed=3)
