@@ -16,11 +16,13 @@ def hint(regressed: Tensor, teacher: Tensor) -> Tensor:
     return (full(regressed) - full(teacher)).square().flatten(1).mean(1)
 
 
-def unexplained(regressed: Tensor, teacher: Tensor) -> Tensor:
-    """`[N]` the same in units of the teacher's mean square over N samples: in the mean 1 where the student gives nothing.
+def unexplained(regressed: Tensor, teacher: Tensor, size: Tensor | None = None) -> Tensor:
+    """`[N]` the same in units of the teacher's mean square: in the mean 1 where the student gives nothing.
+
+    size  that mean square, of more samples than these; None: over these
 
     Fit for layers of every scale too, and for teachers that normalise differently. Of a teacher that gives nothing but zeros
     it is the plain difference.
     """
-    size = full(teacher).square().mean()
+    size = full(teacher).square().mean() if size is None else size
     return hint(regressed, teacher) / torch.where(size > 0, size, 1)

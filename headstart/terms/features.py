@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
+from torch import distributed as dist
 
 from headstart.errors import ConfigError, problems
+from headstart.losses.precision import full
 from headstart.nets.heads import pool
 from headstart.nets.net import Net
 from headstart.terms.base import StepLike, Term
@@ -66,3 +69,12 @@ def as_maps(activation: Tensor, layout: str) -> Tensor:
     side = math.isqrt(activation.shape[1])
     grid = activation[:, activation.shape[1] - side * side :].mT
     return grid.reshape(*grid.shape[:2], side, side)
+
+
+@torch.no_grad()
+def mean_square(x: Tensor) -> Tensor:
+    """Of all numbers in all processes' parts of the batch; none has to have any. A scalar in float32, without gradient."""
+    sums = torch.stack([full(x).double().square().sum(), torch.tensor(float(x.numel()), device=x.device).double()])
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        dist.all_reduce(sums)
+    return (sums[0] / sums[1].clamp(min=1)).float()

@@ -11,7 +11,7 @@ from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.seeding import seed_for
 from headstart.terms.base import StepLike
-from headstart.terms.features import FeatureTerm, Pairs
+from headstart.terms.features import FeatureTerm, Pairs, mean_square
 from headstart.terms.teacher import Live
 
 
@@ -24,8 +24,6 @@ class Hints(FeatureTerm):
     other's places first, for which the paper takes a larger kernel.
 
     seed  of the regressors' initial weights
-
-    The teacher's mean square is that of a process's part of the batch.
     """
 
     def __init__(
@@ -43,5 +41,6 @@ class Hints(FeatureTerm):
         for pair, regressor in zip(self.pairs, self.regressors, strict=True):
             ours, theirs = self.maps(step, pair)
             places = [min(a, b) for a, b in zip(ours.shape[2:], theirs.shape[2:], strict=True)]
-            parts.append(unexplained(regressor(averaged_down(ours, places)), averaged_down(theirs, places)))
+            wanted = averaged_down(theirs, places)
+            parts.append(unexplained(regressor(averaged_down(ours, places)), wanted, mean_square(wanted)))
         return self.weight * step.mean_all(torch.stack(parts).sum(0))
