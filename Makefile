@@ -1,6 +1,7 @@
 # Everything happens inside .venv; the first target that needs it creates it.
 PYTHON ?= python3
-PYTEST_ARGS ?=
+# A process per core; a file's tests stay together, as they share what is slow to make.
+PYTEST_ARGS ?= -n auto --dist loadfile
 BIN := .venv/bin
 READY := .venv/.ready
 
