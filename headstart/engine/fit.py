@@ -138,10 +138,10 @@ def _loop(course: Course, inputs: Inputs, first: int, machine: Machine, checkpoi
         answers = distributed.sum_over_processes(
             [p.grad for p in gradients if p.grad is not None], _signals(saved_at, machine)
         )
-        if stage.optimizer.clip is not None:
-            nn.utils.clip_grad_norm_(gradients, stage.optimizer.clip, foreach=False)
         for term in stage.terms.values():
             term.after_backward(step)
+        if stage.optimizer.clip is not None:
+            nn.utils.clip_grad_norm_(gradients, stage.optimizer.clip, foreach=False)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         restore_masked(trained, masked)

@@ -33,13 +33,15 @@ def make_optimizer(rule: Optimizer, trained: Trained) -> torch.optim.Optimizer:
 
 
 def factor(rule: Optimizer, step: int, total: int) -> float:
-    """What multiplies the rate at step `step` (from 0) of `total`: linear warm-up, then the schedule down to zero."""
+    """What multiplies the rate at step `step` (from 0) of `total`: linear warm-up, then the schedule."""
     rise = rule.warmup * total
     if step < rise:
         return (step + 1) / (math.floor(rise) + 1)
     past = (step - rise) / max(total - rise, 1)
     if rule.schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * past))
+    if rule.schedule == "steps":
+        return 0.1 if step >= 0.75 * total else 1.0
     return 1 - past if rule.schedule == "linear" else 1.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -91,6 +91,12 @@ class Step:
         if (head, view) not in self._logits:
             self._logits[head, view] = self.net.answer(self.taps(view), head)
         return self._logits[head, view]
+
+    def run(self, samples: Tensor, taps: Iterable[str] = ()) -> Mapping[str, Tensor]:
+        return self.net.run(present(samples, self.net.input), taps=taps)
+
+    def answers(self, activations: Mapping[str, Tensor], head: str) -> Tensor:
+        return self.net.answer(activations, head)
 
     def samples(self, view: str = "main") -> Tensor:
         return self.shown.samples(view)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -25,6 +25,15 @@ class StepLike(Protocol):
 
     def taps(self, view: str = "main") -> Mapping[str, Tensor]:
         """Activations this stage's heads and terms read, by block name, computed once per view."""
+        ...
+
+    def run(self, samples: Tensor, taps: Iterable[str] = ()) -> Mapping[str, Tensor]:
+        """Activations of the net, in the modes it trains in, on other samples `[M, H, W, C]` uint8 or `[M, D]`: of `taps`
+        and of its last block."""
+        ...
+
+    def answers(self, activations: Mapping[str, Tensor], head: str) -> Tensor:
+        """`[M, C]` logits of a head from what `run` gave."""
         ...
 
     def samples(self, view: str = "main") -> Tensor:
@@ -67,7 +76,7 @@ class Term(nn.Module):
     def forward(self, step: StepLike) -> Tensor: ...
 
     def after_backward(self, step: StepLike) -> None:
-        """Gradients are there, parameters have not moved."""
+        """Gradients are there, summed over processes and not clipped yet; parameters have not moved."""
 
     def after_step(self, step: StepLike) -> None:
         """The optimiser has stepped; once per step."""

@@ -1,0 +1,21 @@
+"""Methods that teach a model one more task: one generator per file, and a plain dict of them.
+
+Each is called `(net, task, config, past=past)`, where `net` has learned what `past` says. When its last stage is done it has
+left in `past.state` and `past.memory` what it will need at the next task; who drives it adds the task to `past.tasks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from headstart.stage import Solve, Stage
+from headstart.strategies.continual.fine_tune import fine_tune
+
+Extender = Callable[..., Iterator[Stage | Solve]]
+
+CONTINUAL: dict[str, Extender] = {
+    "fine_tune": fine_tune,
+}
+"""Name -> generator function `(net, task, config, *, past) -> stages`; configs are in `catalog/continual.py`."""
+
+__all__ = ["CONTINUAL", "Extender"]
