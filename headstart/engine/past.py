@@ -43,6 +43,9 @@ class Past:
     method    that made `state`, and its settings' name for it; "" where none has
     state     what the method keeps: nested dicts of tensors and JSON values (importances, anchors, masks, ...)
     memory    stored samples; None for a method without
+    owners    parameter name -> uint8, which task (from 1) claimed each weight, 0 for free ones: a task is answered with its
+              own weights and those of earlier ones, the others being zero; empty where all tasks use all weights
+    one_list  head that answers all classes seen in one list, where a method has such a one; None: heads side by side
     old       the old tasks' own samples, in order, only where the user gives them; never kept
     seed      everything random between two stages follows from it, the name of the task and a purpose
     """
@@ -52,6 +55,8 @@ class Past:
     method: str = ""
     state: dict[str, Any] = field(default_factory=dict)
     memory: Memory | None = None
+    owners: dict[str, Tensor] = field(default_factory=dict)
+    one_list: str | None = None
     old: Sequence[Task] = ()
     seed: int = 0
 
@@ -68,7 +73,7 @@ class Past:
 
     def bytes_of_state(self) -> int:
         """Bytes of the tensors that the method keeps."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(self.state))
+        return sum(tensor.numel() * tensor.element_size() for tensor in _tensors([self.state, self.owners]))
 
     def bytes_of_memory(self) -> int:
         """Bytes of stored samples and what is stored with them."""
@@ -82,6 +87,8 @@ class Past:
             "method": self.method,
             "state": self.state,
             "memory": None if self.memory is None else self.memory.to_state(),
+            "owners": self.owners,
+            "one_list": self.one_list,
             "seed": self.seed,
         }
         save_state(folder / PAST, kept)
@@ -94,7 +101,8 @@ class Past:
         kept = load_state(folder / PAST)
         tasks = [Learned(**{**one, "classes": tuple(one["classes"])}) for one in kept["tasks"]]
         memory = None if kept["memory"] is None else Memory.from_state(kept["memory"])
-        return Past(kept["scenario"], tasks, kept["method"], kept["state"], memory, (), int(kept["seed"]))
+        how = {name: kept[name] for name in ("scenario", "method", "state", "owners", "one_list", "seed")}
+        return Past(tasks=tasks, memory=memory, **how)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -101,6 +101,7 @@ def all_of(net: Net, past: Past) -> dict[str, Tensor]:
     """Every tensor of net, state and memory, by name."""
     found = {f"net.{name}": value for name, value in state(net).items()}
     found |= {f"state.{name}": value for name, value in _flat(past.state)}
+    found |= {f"owners.{name}": value for name, value in past.owners.items()}
     if past.memory is not None:
         kept = past.memory.to_state()
         found |= {f"memory.{name}": value for name, value in kept.items() if isinstance(value, Tensor)}
