@@ -47,6 +47,7 @@ class Past:
               own weights and those of earlier ones, the others being zero; empty where all tasks use all weights
     one_list  head that answers all classes seen in one list, where a method has such a one; None: heads side by side
     old       the old tasks' own samples, in order, only where the user gives them; never kept
+    spent     passes over the network that were made between stages: what for -> samples passed forward, and backward
     seed      everything random between two stages follows from it, the name of the task and a purpose
     """
 
@@ -58,6 +59,7 @@ class Past:
     owners: dict[str, Tensor] = field(default_factory=dict)
     one_list: str | None = None
     old: Sequence[Task] = ()
+    spent: dict[str, tuple[int, int]] = field(default_factory=dict)
     seed: int = 0
 
     @property
@@ -71,6 +73,11 @@ class Past:
         told = {one.head: one.classes for one in self.tasks}
         return tuple(name for head in self.heads for name in told[head])
 
+    def spend(self, what: str, *, forward: int, backward: int = 0) -> None:
+        """Note passes of samples through the network outside of steps, so that they are counted; not saved."""
+        before = self.spent.get(what, (0, 0))
+        self.spent[what] = (before[0] + forward, before[1] + backward)
+
     def bytes_of_state(self) -> int:
         """Bytes of the tensors that the method keeps."""
         return sum(tensor.numel() * tensor.element_size() for tensor in _tensors([self.state, self.owners]))
@@ -80,7 +87,7 @@ class Past:
         return 0 if self.memory is None else self.memory.bytes
 
     def save(self, folder: Path) -> None:
-        """Write all but `old` into `folder`."""
+        """Write all but `old` and `spent` into `folder`."""
         kept = {
             "scenario": self.scenario,
             "tasks": [asdict(one) for one in self.tasks],
