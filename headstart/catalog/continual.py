@@ -39,6 +39,11 @@ METHODS: dict[str, Method] = {
         "train everything (or the top blocks) on the new task alone",
         "nothing holds the old skill: it is forgotten as far as the new task moves the shared blocks",
     ),
+    "lwf": Method(
+        "rehearsal",
+        "Learning without Forgetting: keep what the old heads say about the new images, recorded before training",
+        "the old skill is held only as far as the new images show it: the less alike they are, the more is forgotten",
+    ),
 }
 """Name of a method (its file in `strategies/continual/`) -> what is to be known of it."""
 
@@ -75,3 +80,37 @@ class FineTuneConfig:
     learn: Learn = Learn()
     warmup_epochs: int = 0
     """epochs of the new head alone before everything trains"""
+
+
+@dataclass(frozen=True)
+class LwfConfig:
+    """Learning without Forgetting (Li & Hoiem 2016): record, warm up, train jointly."""
+
+    learn: Learn = Learn(Recipe(lr=0.05, warmup=0.0), schedule="steps")
+    warmup_epochs: int | None = None
+    """epochs of the new head alone before everything trains; none: as many as the recipe says"""
+    joint_epochs: int | None = None
+    """epochs of everything together; none: as many as the recipe says"""
+    temperature: float = 2.0
+    """divides the logits, old and new alike: higher keeps more of what the old heads hold likely besides their answer"""
+    old_weight: float = 1.0
+    """lambda_o: weight of the old heads' losses beside the new task's; larger forgets less and learns less"""
+    record: bool = True
+    """keep the old answers to the plain images once (the paper's way), or ask the old network about every batch"""
+
+    def faults(self) -> list[str]:
+        """What cannot be, in words."""
+        found = []
+        if self.learn.scale <= 0:
+            found.append(f"scale={self.learn.scale}: with shared blocks frozen nothing is forgotten; use new_head for that")
+        if self.warmup_epochs is not None and self.warmup_epochs < 0:
+            found.append(f"warmup_epochs={self.warmup_epochs}: 0 (no warm-up) or more, or none for the recipe's")
+        if self.joint_epochs is not None and self.joint_epochs < 1:
+            found.append(f"joint_epochs={self.joint_epochs}: one at least, or none for the recipe's")
+        if not 0 < self.temperature < float("inf"):
+            found.append(f"temperature={self.temperature}: a temperature is a positive number; the paper's is 2")
+        if not 0 <= self.old_weight < float("inf"):
+            found.append(f"old_weight={self.old_weight}: 0 or more; the paper's is 1")
+        if self.record and self.learn.recipe.mixup:
+            found.append("mixup blends images, about which no answers were recorded; use record=False or mixup=0")
+        return found

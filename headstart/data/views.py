@@ -164,12 +164,14 @@ class Rendering:
     seed   of the view's random numbers; 0 for the plain view, which has none
     draw   number of the rendering
     mixed  samples are blended with others besides (mixup), which no rendering tells
+    data   fingerprint of the store they are from; "" where nobody said
     """
 
     view: View
     seed: int
     draw: int
     mixed: bool = False
+    data: str = ""
 
 
 PLAIN = View()

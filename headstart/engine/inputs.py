@@ -108,7 +108,8 @@ class _Shown:
     def rendering(self, view: str) -> Rendering:
         how, all_ = self.inputs.stage.views[view], self.inputs
         seed = 0 if how.is_plain else view_seed(how, all_.run_seed, all_.seed, view)
-        return Rendering(how, seed, how.draw_at(self.epoch), self.mixing is not None)
+        data = all_.stage.data.store.fingerprint
+        return Rendering(how, seed, how.draw_at(self.epoch), self.mixing is not None, data)
 
     def activations(self, view: str) -> Tensor:
         all_ = self.inputs

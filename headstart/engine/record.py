@@ -1,7 +1,8 @@
 """A teacher's answers kept on disk: computed once for every rendering of a view, read back at every step.
 
 They are right only for the very samples they were given on. A file is therefore named by everything they depend on
-(contract 7), and a step that shows another rendering, mixed images or other data is refused, never answered wrongly.
+(contract 7), and a step that shows another rendering, mixed images or other data is refused, never answered wrongly. Where
+a method compares answers on the plain view with an augmented one, because its paper does, it says so (`compared_with`).
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Recorded:
     seconds  spent on computing what was not there yet
     teacher  who answered
     path     the file; None when kept in memory
+    data     fingerprint of the store
+    compared_with  None, or the view that steps show instead of the recorded plain one
     """
 
     array: NDArray[Any]
@@ -56,6 +59,8 @@ class Recorded:
     seconds: float
     teacher: Live
     path: Path | None = None
+    data: str = ""
+    compared_with: View | None = None
 
     @property
     def bytes(self) -> int:
@@ -66,12 +71,15 @@ class Recorded:
         """Answers `[B, C]` on this batch; ConfigError when it does not show what was recorded."""
         how, rows = step.rendering(view), step.ids.cpu().numpy()
         self._check(how, view)
-        if len(rows) and (rows.max() >= self.array.shape[1] or not self.filled[how.draw, rows].all()):
+        draw = how.draw if self.compared_with is None else 0
+        if len(rows) and (rows.max() >= self.array.shape[1] or not self.filled[draw, rows].all()):
             raise ConfigError(
-                f"the teacher's answers on rendering {how.draw} of {self._named} lack samples of this batch; "
+                f"the teacher's answers on rendering {draw} of {self._named} lack samples of this batch; "
                 "record them for every sample that the stage trains on"
             )
-        records, samples = self.array[how.draw, rows], step.samples(view)
+        records, samples = self.array[draw, rows], step.samples(view)
+        if self.compared_with is not None:  # other pixels on purpose: the store's fingerprint has told whose they are
+            return self.format.unpack(records, self.classes, samples.device)
         # Equal renderings of equal rows are equal samples, unless the rows are another store's: the first tells.
         if len(rows) and int(marks(samples[:1])[0]) != int(records["mark"][0]):
             raise ConfigError(
@@ -85,10 +93,13 @@ class Recorded:
         return f"view {self.view_name!r}"
 
     def _check(self, how: Rendering, view: str) -> None:
-        """Refuse a rendering that was not recorded."""
+        """Refuse a rendering that was not recorded, and is not the one that the recorded is declared to be compared with."""
         wrong = []
-        if view != self.view_name or how.view != self.view:
+        if view != self.view_name or how.view != (self.compared_with or self.view):
             wrong.append(f"the step shows view {view!r} ({how.view})")
+        elif self.compared_with is not None:
+            if how.data != self.data:
+                wrong.append("the step's samples are another store's")
         elif how.seed != self.seed:
             wrong.append("the step's random numbers are another run's")
         elif not 0 <= how.draw < len(self.array):
@@ -96,8 +107,9 @@ class Recorded:
         if how.mixed:
             wrong.append("the step mixes samples")
         if wrong:
+            meant = "" if self.compared_with is None else f" to be compared with {self.compared_with}"
             raise ConfigError(
-                f"the teacher's answers were recorded on {self._named} ({self.view}), but {' and '.join(wrong)}; "
+                f"the teacher's answers were recorded on {self._named} ({self.view}){meant}, but {' and '.join(wrong)}; "
                 "let the teacher answer live, or train on the recorded view"
             )
 
@@ -114,6 +126,7 @@ def record(
     *,
     run_seed: int,
     view_name: str = "main",
+    compared_with: View | None = None,
     folder: Path | None = None,
     dtype: Literal["float32", "float16"] = "float32",
     top_k: int | None = None,
@@ -127,6 +140,8 @@ def record(
 
     run_seed   the run's seed (`Drive.seed`), which a fixed set of renderings follows from
     view_name  what stages call the view
+    compared_with  a method whose paper compares answers on the plain view with an augmented one declares the latter here:
+               steps then have to show it (in any rendering, of this store, unmixed), and are given the plain view's answers
     folder     where answers are memory-mapped and found again; None keeps them in memory for now
     dtype, top_k  see `Format`. All in float32 equal a live teacher's answers on batches of `width`, to the bit where an
                answer does not depend on the sample's place in its batch (convolutions), else to rounding
@@ -143,6 +158,13 @@ def record(
             f"view {view_name!r} is drawn anew every epoch, so that a teacher's answers on it are never needed twice; "
             "give it a fixed number of renderings (views=4), or let the teacher answer live"
         )
+    if compared_with is not None and not view.is_plain:
+        raise ConfigError(
+            f"answers on view {view_name!r} ({view}) cannot stand for those on {compared_with}: only the plain view's can, "
+            "because it has one rendering; record on PLAIN"
+        )
+    if compared_with == view:
+        compared_with = None
     seed = 0 if view.is_plain else view_seed(view, run_seed, 0, view_name)
     where = torch.device(device) if device is not None else teacher.net.device
     todo = range(min(view.fixed_draws or 1, epochs or view.fixed_draws or 1))
@@ -154,7 +176,9 @@ def record(
         array, filled, classes, path = asked.kept(folder) if folder is not None else asked.held()
     finally:
         teacher.to(before)
-    return Recorded(array, filled, asked.format, classes, view, view_name, seed, time.monotonic() - began, teacher, path)
+    seconds, data = time.monotonic() - began, task.store.fingerprint
+    found = (array, filled, asked.format, classes, view, view_name, seed, seconds, teacher, path)
+    return Recorded(*found, data=data, compared_with=compared_with)
 
 
 _Opened = tuple[NDArray[Any], NDArray[np.bool_], int, Path | None]
@@ -182,7 +206,7 @@ class _Asked:
         live = self.teacher
         # The network written out says how its layers are put together, which weights do not; addresses say nothing.
         layers = re.sub(r"0x[0-9a-f]+", "", repr(live.net))
-        teacher = (live.digest(), live.net.input, live.head, live.order, layers)
+        teacher = (live.digest(), live.net.input, live.who, live.order, layers)
         facts = (teacher, self.view, self.seed, self.task.store.fingerprint, self.format)
         surroundings = (self.width, str(self.autocast), torch.get_num_threads(), device_name(self.device), torch.__version__)
         return hashlib.blake2b(repr((facts, surroundings)).encode(), digest_size=16).hexdigest()

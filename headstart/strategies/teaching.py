@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from headstart.data.views import PLAIN
 from headstart.engine import distributed
 from headstart.engine.fit import Machine
 from headstart.engine.record import record, recordable
@@ -17,18 +18,27 @@ from headstart.terms.teacher import Answers, Live, Several
 
 
 def answers_on(
-    stage: Stage, net: Net, teachers: Sequence[Live], *, folder: Path | None = None, live: int = 0, **how: Any
+    stage: Stage,
+    net: Net,
+    teachers: Sequence[Live],
+    *,
+    folder: Path | None = None,
+    live: int = 0,
+    plain: bool = False,
+    **how: Any,
 ) -> list[Answers]:
     """What each teacher says about the samples that `stage` shows: kept where its view allows it, else live.
 
     folder  where answers are kept; None: with the run's caches, else with the run, else in memory
     live    so many teachers, from the first, have to see every batch anyhow and answer live
+    plain   what is kept are answers on the plain view, which the stage compares with its own (Learning without Forgetting)
     how     `dtype` and `top_k` of `record`
 
     Whether they are kept follows from the stage alone, so that a run resumed learns from the same numbers.
     """
     view, drive = stage.views["main"], under_way(net)
-    if not recordable(view, mixup=stage.mixup):
+    recorded = PLAIN if plain else view
+    if not recordable(recorded, mixup=stage.mixup):
         live = len(teachers)
     machine = drive.machine or Machine(device=str(net.device))
     return [
@@ -37,8 +47,9 @@ def answers_on(
         else record(
             teacher,
             stage.data,
-            view,
+            recorded,
             run_seed=drive.seed,
+            compared_with=view if plain else None,
             folder=folder or _folder(drive),
             epochs=stage.budget.epochs,
             width=-(-min(stage.batch_size, len(stage.data)) // distributed.world_size()),

@@ -35,6 +35,7 @@ class Live(nn.Module):
 
     net    taken over, not copied: it moves to the student's device, and training it is a mistake that resuming finds
     head   which of its heads answers
+    beside heads whose answers stand before those of `head` in one list, all from one pass of the network
     reads  blocks whose outputs `taps` gives
     order  `order[k]` is the teacher's class that is the task's class k; None: the same classes in the same order
 
@@ -47,11 +48,19 @@ class Live(nn.Module):
 
     net: Net
 
-    def __init__(self, net: Net, head: str, *, reads: Sequence[str] = (), order: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        net: Net,
+        head: str,
+        *,
+        beside: Sequence[str] = (),
+        reads: Sequence[str] = (),
+        order: Sequence[int] | None = None,
+    ) -> None:
         super().__init__()
-        self.head, self.reads = head, tuple(reads)
+        self.head, self.heads, self.reads = head, (*beside, head), tuple(reads)
         self.order = None if order is None else tuple(int(k) for k in order)
-        problems(ConfigError, "the teacher cannot be used as asked:", _faults(net, head, self.reads, self.order))
+        problems(ConfigError, "the teacher cannot be used as asked:", _faults(net, self.heads, self.reads, self.order))
         # Past nn.Module's own bookkeeping, see the head of this file.
         object.__setattr__(self, "net", net.eval().requires_grad_(False).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
         self._seen: tuple[weakref.ref[StepLike], dict[str, dict[str, Tensor]]] | None = None
@@ -60,7 +69,12 @@ class Live(nn.Module):
     @property
     def num_classes(self) -> int:
         """Classes it answers about, after `order`."""
-        return self.net.head(self.head).num_classes if self.order is None else len(self.order)
+        return sum(self.net.head(name).num_classes for name in self.heads) if self.order is None else len(self.order)
+
+    @property
+    def who(self) -> str | tuple[str, ...]:
+        """The head that answers, or the heads: what digests and keys are made of."""
+        return self.head if len(self.heads) == 1 else self.heads
 
     def logits(self, step: StepLike, view: str = "main") -> Tensor:
         """`[B, num_classes]`, without gradient. One pass per step and view serves `logits` and `taps`."""
@@ -78,7 +92,7 @@ class Live(nn.Module):
 
     def also_reads(self, blocks: Sequence[str]) -> None:
         """Have `taps` give these blocks' outputs too. Raises ConfigError for blocks that the net does not have."""
-        problems(ConfigError, "the teacher cannot be used as asked:", _faults(self.net, self.head, tuple(blocks), None))
+        problems(ConfigError, "the teacher cannot be used as asked:", _faults(self.net, self.heads, tuple(blocks), None))
         self.reads = tuple(dict.fromkeys((*self.reads, *blocks)))
         self._seen = None
 
@@ -88,7 +102,8 @@ class Live(nn.Module):
 
     @torch.no_grad()
     def _answer(self, passed: Mapping[str, Tensor]) -> Tensor:
-        logits = self.net.answer(passed, self.head)
+        each = [self.net.answer(passed, name) for name in self.heads]
+        logits = each[0] if len(each) == 1 else torch.cat(each, 1)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         return logits if self.order is None else logits[:, list(self.order)]
 
@@ -104,7 +119,7 @@ class Live(nn.Module):
     @torch.no_grad()
     def _pass(self, samples: Tensor) -> dict[str, Tensor]:
         self.net.eval()  # another holder of the net may have switched it
-        wanted = {*self.reads, *self.net.head(self.head).reads}
+        wanted = {*self.reads, *(tap for name in self.heads for tap in self.net.head(name).reads)}
         until = max(wanted, key=self.net.block_names.index)
         return self.net.run(shown(samples, self.net.input), until=until, taps=wanted)
 
@@ -120,7 +135,7 @@ class Live(nn.Module):
         versions = tuple((name, tensor.data_ptr(), tensor._version) for name, tensor in tensors.items())
         if self._marked is None or self._marked[0] != versions:
             mark = hashlib.blake2b(digest_size=16)
-            mark.update(repr((self.net.block_names, self.net.input, self.head, self.order)).encode())
+            mark.update(repr((self.net.block_names, self.net.input, self.who, self.order)).encode())
             for name, tensor in tensors.items():
                 mark.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
                 flat = tensor.detach().cpu().contiguous().reshape(-1)
@@ -150,11 +165,11 @@ def same_classes(head: str, student: Tensor, teacher: Tensor) -> None:
         )
 
 
-def _faults(net: Net, head: str, reads: Sequence[str], order: Sequence[int] | None) -> list[str]:
+def _faults(net: Net, heads: Sequence[str], reads: Sequence[str], order: Sequence[int] | None) -> list[str]:
     faults = [f"it has no block {name!r}; there are {net.block_names}" for name in reads if name not in net.blocks]
-    if head not in net.heads:
-        return [*faults, f"it has no head {head!r}; heads are {sorted(net.heads) or 'none'}"]
-    known = net.head(head).num_classes
+    if lacking := [name for name in heads if name not in net.heads]:
+        return [*faults, f"it has no head {', '.join(map(repr, lacking))}; heads are {sorted(net.heads) or 'none'}"]
+    known = sum(net.head(name).num_classes for name in heads)
     if order is not None and not order:
         faults.append("order is empty; name the teacher's class for every class of the task")
     wrong = sorted({k for k in order or () if not 0 <= k < known})

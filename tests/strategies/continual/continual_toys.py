@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from headstart.catalog.continual import METHODS, FineTuneConfig, Learn
+from headstart.catalog.continual import METHODS, FineTuneConfig, Learn, LwfConfig
 from headstart.catalog.strategies import Recipe
 from headstart.data.task import Task
 from headstart.engine.fit import Machine
@@ -26,6 +26,7 @@ from tests.engine.engine_toys import perceptron, resnet, state
 LEARN = Learn(Recipe(epochs=2, batch_size=16, lr=0.1, augment=False), scale=0.5)
 CONFIGS: Mapping[str, Any] = {
     "fine_tune": FineTuneConfig(LEARN, warmup_epochs=1),
+    "lwf": LwfConfig(LEARN),
 }
 """Every method with settings small enough to run many times."""
 

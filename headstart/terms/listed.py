@@ -1,0 +1,101 @@
+"""Losses over several heads at once, whose classes stand side by side in one list."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from headstart.errors import ConfigError, problems
+from headstart.losses.distillation import soft_cross_entropy
+from headstart.losses.incremental import cross_entropy_within
+from headstart.terms.base import StepLike, Term
+from headstart.terms.distill import setting_faults
+from headstart.terms.teacher import Answers
+
+
+class OldAnswers(Term):
+    """weight * sum over heads of the mean over samples of CE(softmax(before / T), softmax(now / T)).
+
+    Learning without Forgetting, eq. 2 to 5 (Li & Hoiem 2016): what the old heads said before training is what they are to
+    say afterwards. y^(1/T) / sum y^(1/T), as the paper writes it, is softmax(z / T). Over all samples, labelled or not.
+
+    answers      `[B, C]` logits of all `heads` side by side, in their order
+    heads        old heads that keep their answers
+    one_list     False: a softmax for every head (the task is known when answering); True: one over the classes of all
+    temperature  T
+    weight       lambda_o
+    t_squared    multiply by T^2, which the paper does not
+    view         rendering that the net answers on
+
+    Raises ConfigError for no heads, a temperature that is not positive or a negative weight; and in a step when `answers`
+    are about another number of classes than the heads.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        answers: Answers,
+        heads: Sequence[str],
+        *,
+        one_list: bool = False,
+        temperature: float = 2.0,
+        weight: float = 1.0,
+        t_squared: bool = False,
+        view: str = "main",
+    ) -> None:
+        super().__init__()
+        faults = setting_faults(temperature=temperature, weight=weight)
+        if not heads:
+            faults.append("there are no old heads whose answers could be kept")
+        problems(ConfigError, "old answers cannot be kept as asked:", faults)
+        self.tasks, self.heads = (task,), tuple(heads)
+        self.answers, self.view, self.one_list = answers, view, one_list
+        self.temperature, self.factor = temperature, weight * (temperature**2 if t_squared else 1.0)
+
+    def forward(self, step: StepLike) -> Tensor:
+        now = [step.logits(name, self.view) for name in self.heads]
+        before = self.answers.logits(step, self.view)
+        sizes = [logits.shape[1] for logits in now]
+        if sum(sizes) != before.shape[1]:
+            raise ConfigError(
+                f"the answers kept are about {before.shape[1]} classes, heads {list(self.heads)} about {sizes}; record them "
+                "again with the heads in this order"
+            )
+        pairs = [(torch.cat(now, 1), before)] if self.one_list else list(zip(now, torch.split(before, sizes, 1), strict=True))
+        each = [soft_cross_entropy(new, old, self.temperature) for new, old in pairs]
+        return self.factor * step.mean_all(torch.stack(each).sum(0))
+
+
+class SideBySide(Term):
+    """Mean cross-entropy of samples of several tasks, whose labels count in one list over the heads.
+
+    heads          in the order of the list
+    sizes          classes of each
+    per_head       True: the softmax is over the label's own head; False: over the whole list
+    class_weights  one factor per class of the list, or None
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        task: str,
+        heads: Sequence[str],
+        sizes: Sequence[int],
+        *,
+        per_head: bool,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.tasks, self.heads, self.sizes, self.per_head = (task,), tuple(heads), tuple(sizes), per_head
+        weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("weight", weight)
+
+    def forward(self, step: StepLike) -> Tensor:
+        task = self.tasks[0]
+        labels = step.labels(task).clamp(min=0)
+        logits = torch.cat([step.logits(name) for name in self.heads], 1)
+        loss = cross_entropy_within(logits, labels, self.sizes, per_head=self.per_head)
+        return step.mean(loss if self.weight is None else loss * self.weight[labels], task)
