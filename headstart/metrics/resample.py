@@ -7,7 +7,7 @@ exactly as drawing the images one by one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,26 @@ def resampled_means(values: Floats, seed: int, draws: int) -> Floats:
     return np.concatenate(means)
 
 
+def resampled_sums(parts: Sequence[Floats], seed: int, draws: int) -> Floats:
+    """Sums `[draws]` over `parts` of the means of each, `[S, N_p]`: every part's images are drawn for themselves, the seeds
+    once for all parts.
+
+    Parts are sets of images answered by the same S networks (the tasks a network learned). Memory: `[draws, S]`.
+    """
+    seeds = len(parts[0])
+    total = np.zeros((draws, seeds))
+    for place, values in enumerate(parts):
+        rng, images = generator(seed, "bootstrap", "part", place), values.shape[1]
+        patterns, which, counts = np.unique(values, axis=1, return_inverse=True, return_counts=True)
+        sizes = chunks(draws, images if 4 * len(counts) >= images else len(counts))
+        total += np.concatenate([_times_picked(rng, which.ravel(), counts, size) / images @ patterns.T for size in sizes])
+    if seeds == 1:
+        return total[:, 0]
+    drawn = generator(seed, "bootstrap", "seeds").multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
+    found: Floats = (total * drawn).sum(1)
+    return found
+
+
 def _times_picked(
     rng: np.random.Generator, which: NDArray[np.integer], counts: NDArray[np.integer], size: int
 ) -> NDArray[np.integer]:
@@ -78,12 +98,17 @@ def degrees_of_freedom(values: Floats) -> float:
 
     Three seeds that disagree carry the certainty of two degrees of freedom, however many images they answered.
     """
-    seeds, images = values.shape
-    parts = []
+    return degrees_of_freedom_of_sum([values])
+
+
+def degrees_of_freedom_of_sum(parts: Sequence[Floats]) -> float:
+    """The same for the sum over `parts` of the means of each, `[S, N_p]`, answered by the same S networks."""
+    seeds, found = len(parts[0]), []
     if seeds > 1:
-        parts.append((values.mean(1).var(ddof=1) / seeds, seeds - 1))
-    if images > 1:
-        parts.append((values.mean(0).var(ddof=1) / images, images - 1))
-    total = sum(variance for variance, _ in parts)
-    below = sum(variance**2 / dof for variance, dof in parts)
+        found.append((sum(part.mean(1) for part in parts).var(ddof=1) / seeds, seeds - 1))
+    for images, part in ((part.shape[1], part) for part in parts):
+        if images > 1:
+            found.append((part.mean(0).var(ddof=1) / images, images - 1))
+    total = sum(variance for variance, _ in found)
+    below = sum(variance**2 / dof for variance, dof in found)
     return float(total**2 / below) if below > 0 else float("inf")
