@@ -13,6 +13,7 @@ from torch import Tensor
 
 from headstart.data.task import UNKNOWN, Task
 from headstart.data.views import Rendering, View, normalise
+from headstart.engine import distributed
 from headstart.nets.net import InputSpec, Net
 
 
@@ -124,6 +125,10 @@ class Step:
 
     def mean_all(self, per_sample: Tensor) -> Tensor:
         return per_sample.sum() / max(self.batch.samples, 1)
+
+    def once(self, value: Tensor) -> Tensor:
+        processes = distributed.world_size()
+        return value if processes == 1 else value / processes
 
     def _check(self, task: str) -> None:
         if task != self.task.name:

@@ -60,17 +60,24 @@ class StepLike(Protocol):
         """Sum of `per_sample` `[B]`, labels known or not, divided by the number of samples over all processes."""
         ...
 
+    def once(self, value: Tensor) -> Tensor:
+        """This process's part of a `value` that no sample enters (a penalty on weights) and that is the same in every
+        process: losses and gradients are summed over processes, and it counts once."""
+        ...
+
 
 class Term(nn.Module):
     """A loss with a memory: its state (teachers, queues, importances) are its buffers and sub-modules.
 
     `forward` returns a scalar and changes no memory; memory changes in `after_step` only. `reads` names the blocks whose
-    activations it taps, which ends the frozen prefix there.
+    activations it taps, which ends the frozen prefix there. `also_runs` is how many samples it runs through the net at every
+    step besides the batch's.
     """
 
     reads: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
+    also_runs: int = 0
 
     @abstractmethod
     def forward(self, step: StepLike) -> Tensor: ...
