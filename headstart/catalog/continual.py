@@ -23,6 +23,7 @@ class Method:
     scenarios  where it can work at all
     old_data   whether it needs the old tasks' own images again
     memory     whether it keeps old images with the model
+    state_from_old  whether a state that a model lacks can be computed when its old data are given once
     """
 
     family: Literal["regularisation", "rehearsal", "architecture", "bound"]
@@ -31,6 +32,7 @@ class Method:
     scenarios: tuple[Scenario, ...] = SCENARIOS
     old_data: bool = False
     memory: bool = False
+    state_from_old: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -43,6 +45,12 @@ METHODS: dict[str, Method] = {
         "rehearsal",
         "Learning without Forgetting: keep what the old heads say about the new images, recorded before training",
         "the old skill is held only as far as the new images show it: the less alike they are, the more is forgotten",
+    ),
+    "packnet": Method(
+        "architecture",
+        "PackNet: each task claims some of the weights that earlier ones left free, and keeps them for ever",
+        "a sample's task must be known when answering, because each task has weights of its own; the room runs out",
+        scenarios=("task",),
     ),
 }
 """Name of a method (its file in `strategies/continual/`) -> what is to be known of it."""
@@ -113,4 +121,35 @@ class LwfConfig:
             found.append(f"old_weight={self.old_weight}: 0 or more; the paper's is 1")
         if self.record and self.learn.recipe.mixup:
             found.append("mixup blends images, about which no answers were recorded; use record=False or mixup=0")
+        return found
+
+
+@dataclass(frozen=True)
+class PacknetConfig:
+    """PackNet (Mallya & Lazebnik 2018): train the free weights, prune, retrain what is kept."""
+
+    learn: Learn = Learn()
+    share: float = 0.5
+    """of a task's weights that it gives back for later tasks, per layer, the smallest in magnitude"""
+    retrain_epochs: int | None = None
+    """epochs of the kept weights after pruning; none: half the recipe's"""
+
+    @property
+    def retraining(self) -> int:
+        """Epochs after pruning."""
+        return max(self.learn.recipe.epochs // 2, 1) if self.retrain_epochs is None else self.retrain_epochs
+
+    def faults(self) -> list[str]:
+        """What cannot be, in words."""
+        found = []
+        if not 0 <= self.share < 1:
+            found.append(
+                f"share={self.share}: from 0 (nothing is left for later tasks) to below 1; the paper's is 0.5 to 0.75"
+            )
+        if self.retrain_epochs is not None and self.retrain_epochs < 1:
+            found.append(f"retrain_epochs={self.retrain_epochs}: one at least, or none for half the recipe's")
+        if self.learn.scale <= 0:
+            found.append(f"scale={self.learn.scale}: no shared weight could be claimed; use new_head for frozen blocks")
+        if self.learn.recipe.average is not None:
+            found.append(f"average={self.learn.recipe.average}: an average of weights would move those that are fixed")
         return found

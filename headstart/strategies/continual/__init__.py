@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from headstart.stage import Solve, Stage
 from headstart.strategies.continual.fine_tune import fine_tune
 from headstart.strategies.continual.lwf import lwf
+from headstart.strategies.continual.packnet import packnet
 
 Extender = Callable[..., Iterator[Stage | Solve]]
 
 CONTINUAL: dict[str, Extender] = {
     "fine_tune": fine_tune,
     "lwf": lwf,
+    "packnet": packnet,
 }
 """Name -> generator function `(net, task, config, *, past) -> stages`; configs are in `catalog/continual.py`."""
 

@@ -59,6 +59,8 @@ def _old_answers(net: Net, joint: Stage, cfg: LwfConfig, past: Past) -> OldAnswe
         del before.heads[name]
     teacher = Live(before, heads[-1], beside=heads[:-1])
     answers = answers_on(joint, net, [teacher], live=0 if cfg.record else 1, plain=True)[0]
+    if not isinstance(answers, Live):
+        past.spend("old answers recorded", forward=len(joint.data))
     return OldAnswers(
         joint.data.name,
         answers,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from headstart.catalog.continual import METHODS, FineTuneConfig, Learn, LwfConfig
+from headstart.catalog.continual import METHODS, FineTuneConfig, Learn, LwfConfig, PacknetConfig
 from headstart.catalog.strategies import Recipe
 from headstart.data.task import Task
 from headstart.engine.fit import Machine
@@ -27,6 +27,7 @@ LEARN = Learn(Recipe(epochs=2, batch_size=16, lr=0.1, augment=False), scale=0.5)
 CONFIGS: Mapping[str, Any] = {
     "fine_tune": FineTuneConfig(LEARN, warmup_epochs=1),
     "lwf": LwfConfig(LEARN),
+    "packnet": PacknetConfig(LEARN),
 }
 """Every method with settings small enough to run many times."""
 
