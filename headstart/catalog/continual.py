@@ -52,6 +52,58 @@ METHODS: dict[str, Method] = {
         "a sample's task must be known when answering, because each task has weights of its own; the room runs out",
         scenarios=("task",),
     ),
+    "replay": Method(
+        "rehearsal",
+        "experience replay: train on stored samples of the old tasks beside the new ones",
+        "it needs a memory and the right to keep old samples; with few of them it learns those by heart",
+        memory=True,
+    ),
+    "der": Method(
+        "rehearsal",
+        "dark experience replay: match the logits that the net gave for stored samples while it learned them",
+        "it needs a memory and the right to keep old samples; answers stored early in training are those of a beginner",
+        memory=True,
+    ),
+    "derpp": Method(
+        "rehearsal",
+        "DER++: dark experience replay, and the labels of a second draw of stored samples",
+        "it needs a memory and the right to keep old samples, and three passes through the network at every step",
+        memory=True,
+    ),
+    "agem": Method(
+        "rehearsal",
+        "A-GEM: project each gradient that would raise the loss of stored samples",
+        "stored samples only forbid and teach nothing: it keeps less than replay of the same samples at the same cost",
+        memory=True,
+    ),
+    "icarl": Method(
+        "rehearsal",
+        "iCaRL: answer by the nearest mean of stored samples, learn with them and the old network's outputs",
+        "its one answer is a list of all classes, which is for class-incremental tasks alone; it needs a memory and the "
+        "right to keep old samples, a share of it per class that shrinks; its probabilities are not calibrated",
+        scenarios=("class",),
+        memory=True,
+    ),
+    "lwf_mc": Method(
+        "rehearsal",
+        "LwF.MC: sigmoid outputs over all classes, the old ones held by the old network's on new images",
+        "it makes one list of all classes, for class-incremental tasks alone; without old samples new classes win over old",
+        scenarios=("class",),
+    ),
+    "new_head": Method(
+        "architecture",
+        "solve for a new head on the frozen blocks; nothing old is touched",
+        "learns only what the old features tell apart; a sample's task must be known when answering, because heads solved "
+        "apart cannot be compared in one list",
+        scenarios=("task",),
+    ),
+    "expand": Method(
+        "architecture",
+        "grow a column of upper blocks for every task; all that was there stays frozen",
+        "the network and each answer cost more with every task; a sample's task must be known when answering, because no "
+        "old image tells a new head when to be silent",
+        scenarios=("task",),
+    ),
 }
 """Name of a method (its file in `strategies/continual/`) -> what is to be known of it."""
 
@@ -152,4 +204,143 @@ class PacknetConfig:
             found.append(f"scale={self.learn.scale}: no shared weight could be claimed; use new_head for frozen blocks")
         if self.learn.recipe.average is not None:
             found.append(f"average={self.learn.recipe.average}: an average of weights would move those that are fixed")
+        return found
+
+
+Policy = Literal["reservoir", "class_balanced", "herding"]
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """Experience replay: stored samples of old tasks beside the new ones at every step."""
+
+    learn: Learn = Learn()
+    capacity: int = 500
+    """samples kept, of all tasks together"""
+    policy: Policy = "reservoir"
+    """which: all equally likely; equal shares per class, drawn; or equal shares, those that follow the class's mean best"""
+    replay_size: int | None = None
+    """stored samples per step; none: as many as new ones"""
+    weight: float = 1.0
+    """of their loss beside the new samples'; larger forgets less and learns less"""
+    max_bytes: int = 1_000_000_000
+    """largest memory"""
+
+
+@dataclass(frozen=True)
+class DerConfig:
+    """Dark experience replay (Buzzega et al. 2020)."""
+
+    learn: Learn = Learn()
+    capacity: int = 500
+    """samples kept, of all tasks together"""
+    alpha: float = 0.3
+    """weight of the squared error against stored logits; larger forgets less and learns less"""
+    replay_size: int | None = None
+    """stored samples per step; none: as many as new ones"""
+    max_bytes: int = 1_000_000_000
+    """largest memory, stored logits included"""
+
+
+@dataclass(frozen=True)
+class DerppConfig:
+    """Dark experience replay with labels (Buzzega et al. 2020, DER++)."""
+
+    learn: Learn = Learn()
+    capacity: int = 500
+    """samples kept, of all tasks together"""
+    alpha: float = 0.1
+    """weight of the squared error against stored logits; larger forgets less and learns less"""
+    beta: float = 0.5
+    """weight of the labels of a second draw; larger forgets less and learns less"""
+    replay_size: int | None = None
+    """stored samples per step, for each of the two; none: as many as new ones"""
+    max_bytes: int = 1_000_000_000
+    """largest memory, stored logits included"""
+
+
+@dataclass(frozen=True)
+class AgemConfig:
+    """Averaged gradient episodic memory (Chaudhry et al. 2019)."""
+
+    learn: Learn = Learn()
+    capacity: int = 500
+    """samples kept, of all tasks together"""
+    policy: Policy = "class_balanced"
+    """which: all equally likely; equal shares per class, drawn; or equal shares, those that follow the class's mean best"""
+    replay_size: int | None = None
+    """stored samples per step, whose gradient is looked at; none: as many as new ones"""
+    max_bytes: int = 1_000_000_000
+    """largest memory"""
+
+
+@dataclass(frozen=True)
+class IcarlConfig:
+    """Incremental classifier and representation learning (Rebuffi et al. 2017)."""
+
+    learn: Learn = Learn()
+    capacity: int = 500
+    """exemplars kept, of all classes together; one per class at least"""
+    max_bytes: int = 1_000_000_000
+    """largest memory"""
+
+
+@dataclass(frozen=True)
+class LwfMcConfig:
+    """Learning without Forgetting for many classes in one list (Rebuffi et al. 2017, LwF.MC)."""
+
+    learn: Learn = Learn()
+
+
+@dataclass(frozen=True)
+class NewHeadConfig:
+    """A new head by a solver, on frozen blocks (feature extraction)."""
+
+    learn: Learn = Learn()
+    depth: str = "last"
+    """block that the head reads: `last`, `best` (chosen by cross-validation), `all` side by side, or a block's name"""
+    solver: Literal["logistic", "svm"] = "logistic"
+    """kind of head"""
+    penalties: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    """ridge strengths to choose from by cross-validation"""
+    folds: int = 5
+    """folds of that cross-validation"""
+
+    def faults(self) -> list[str]:
+        """What cannot be, in words."""
+        found = []
+        if not self.penalties or min(self.penalties) <= 0:
+            found.append(f"penalties={self.penalties}: one strength at least, all positive")
+        if self.folds < 2:
+            found.append(f"folds={self.folds}: two at least")
+        if self.solver not in ("logistic", "svm"):
+            found.append(f"solver={self.solver} is neither logistic nor svm")
+        return found
+
+
+@dataclass(frozen=True)
+class ExpandConfig:
+    """New columns of upper blocks, the old ones frozen."""
+
+    learn: Learn = Learn()
+    first: str | None = None
+    """block from which on columns are grown; none: the upper half of the blocks, or where earlier columns began"""
+    start: Literal["copy", "fresh"] = "copy"
+    """a new column is a copy of the old network's blocks, or drawn anew"""
+    warmup_epochs: int = 0
+    """epochs of the new head alone before the column trains"""
+
+    def faults(self) -> list[str]:
+        """What cannot be, in words."""
+        found = []
+        if self.learn.top is not None:
+            found.append(f"top={self.learn.top}: no old block changes here; say where columns begin (first=BLOCK)")
+        if self.start not in ("copy", "fresh"):
+            found.append(f"start={self.start} is neither copy nor fresh")
+        if self.start == "copy" and self.learn.scale <= 0:
+            found.append(
+                f"scale={self.learn.scale}: a column that does not train is the old one again; use new_head for that"
+            )
+        if self.warmup_epochs < 0:
+            found.append(f"warmup_epochs={self.warmup_epochs}: 0 or more")
         return found

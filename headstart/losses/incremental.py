@@ -44,3 +44,24 @@ def cross_entropy_within(logits: Tensor, labels: Tensor, sizes: Sequence[int], *
     if per_head and len(sizes) > 1:
         logits = logits.masked_fill(~within_head(labels, sizes), -torch.inf)
     return F.nll_loss(F.log_softmax(logits, 1), labels, reduction="none")
+
+
+def squared_error_where_known(logits: Tensor, stored: Tensor) -> Tensor:
+    """Mean over classes `[N]` of (logits - stored)^2, both `[N, C]`, over the classes whose stored logit is not NaN.
+
+    DER (Buzzega et al. 2020, eq. 5) has the sum; the mean is what the authors' code computes. A class that did not exist
+    when the answer was stored takes no part, and a sample with no answer at all has the loss 0. In float32 at least.
+    """
+    logits = full(logits)
+    known = ~stored.isnan()
+    difference = torch.where(known, logits - stored, 0.0)
+    return difference.square().sum(1) / known.sum(1).clamp(min=1)
+
+
+def sigmoid_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Sum over classes `[N]` of the binary cross-entropy of sigmoid(logits) against targets in [0, 1], both `[N, C]`.
+
+    iCaRL (Rebuffi et al. 2017, algorithm 3). In float32 at least.
+    """
+    logits = full(logits)
+    return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none").sum(1)

@@ -24,6 +24,7 @@ from headstart.catalog.strategies import (
     SvmConfig,
 )
 from headstart.data.task import Task
+from headstart.engine.checkpoint import bytes_of
 from headstart.engine.fit import Machine
 from headstart.engine.interrupt import STOP
 from headstart.engine.log import RunLog
@@ -156,7 +157,12 @@ def state(net: torch.nn.Module) -> dict[str, Tensor]:
 def differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
     """Names of tensors that are not equal to the bit."""
     assert set(one) == set(other)
-    return [name for name in one if not torch.equal(one[name], other[name])]
+    return [name for name in one if not (torch.equal(one[name], other[name]) or _same_bits(one[name], other[name]))]
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    """What `torch.equal` denies of NaN."""
+    return (one.shape, one.dtype) == (other.shape, other.dtype) and bytes_of(one) == bytes_of(other)
 
 
 def stopping_at(stage: str, step: int, path: Path | None = None) -> RunLog:

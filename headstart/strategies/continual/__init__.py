@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from headstart.stage import Solve, Stage
+from headstart.strategies.continual.agem import agem
+from headstart.strategies.continual.der import der, derpp
+from headstart.strategies.continual.expand import expand
 from headstart.strategies.continual.fine_tune import fine_tune
+from headstart.strategies.continual.icarl import icarl
 from headstart.strategies.continual.lwf import lwf
+from headstart.strategies.continual.lwf_mc import lwf_mc
+from headstart.strategies.continual.new_head import new_head
 from headstart.strategies.continual.packnet import packnet
+from headstart.strategies.continual.replay import replay
 
 Extender = Callable[..., Iterator[Stage | Solve]]
 
@@ -19,6 +26,14 @@ CONTINUAL: dict[str, Extender] = {
     "fine_tune": fine_tune,
     "lwf": lwf,
     "packnet": packnet,
+    "replay": replay,
+    "der": der,
+    "derpp": derpp,
+    "agem": agem,
+    "icarl": icarl,
+    "lwf_mc": lwf_mc,
+    "new_head": new_head,
+    "expand": expand,
 }
 """Name -> generator function `(net, task, config, *, past) -> stages`; configs are in `catalog/continual.py`."""
 

@@ -10,7 +10,21 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from headstart.catalog.continual import METHODS, FineTuneConfig, Learn, LwfConfig, PacknetConfig
+from headstart.catalog.continual import (
+    METHODS,
+    AgemConfig,
+    DerConfig,
+    DerppConfig,
+    ExpandConfig,
+    FineTuneConfig,
+    IcarlConfig,
+    Learn,
+    LwfConfig,
+    LwfMcConfig,
+    NewHeadConfig,
+    PacknetConfig,
+    ReplayConfig,
+)
 from headstart.catalog.strategies import Recipe
 from headstart.data.task import Task
 from headstart.engine.fit import Machine
@@ -28,6 +42,14 @@ CONFIGS: Mapping[str, Any] = {
     "fine_tune": FineTuneConfig(LEARN, warmup_epochs=1),
     "lwf": LwfConfig(LEARN),
     "packnet": PacknetConfig(LEARN),
+    "replay": ReplayConfig(LEARN, capacity=20),
+    "der": DerConfig(LEARN, capacity=20),
+    "derpp": DerppConfig(LEARN, capacity=20),
+    "agem": AgemConfig(LEARN, capacity=20),
+    "icarl": IcarlConfig(LEARN, capacity=20),
+    "lwf_mc": LwfMcConfig(LEARN),
+    "new_head": NewHeadConfig(LEARN, depth="best", penalties=(1e-3, 1e-1), folds=2),
+    "expand": ExpandConfig(LEARN, warmup_epochs=1),
 }
 """Every method with settings small enough to run many times."""
 
