@@ -50,7 +50,8 @@ class LinearHead(nn.Module):
         read = [pooled[name] for name in self.reads]
         features = read[0] if len(read) == 1 else torch.cat(read, 1)
         if self.channels is not None:
-            features = features[:, slice(*self.channels)]
+            # Contiguous, so that the product rounds the same whatever stands beside these channels.
+            features = features[:, slice(*self.channels)].contiguous()
         logits: Tensor = self.linear(features)
         return logits
 

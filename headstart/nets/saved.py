@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from headstart.errors import BackboneError, ModelFileError
 from headstart.files import write_atomic, write_text
+from headstart.nets.columns import GROWN, growth, regrow
 from headstart.nets.heads import head_from
 from headstart.nets.net import BlockInfo, InputSpec, Net
 from headstart.nets.rng import forked
@@ -91,6 +92,8 @@ def _write(net: Net, weights: Path, description: Path, extra: Mapping[str, Any] 
         "format": FORMAT,
         "version": VERSION,
         "source": net.source,
+        # A network with a source lists its growth there.
+        **({GROWN: growth(net)} if net.source is None and growth(net) else {}),
         "input": net.input.to_json(),
         "blocks": {name: {"layout": net.info[name].layout, "channels": net.info[name].channels} for name in net.block_names},
         "heads": {name: net.head(name).spec() for name in net.heads},
@@ -195,6 +198,7 @@ def _rebuilt(path: Path, spec: Mapping[str, Any], builder: Builder | None) -> Ne
         net = made if isinstance(made, Net) else from_module(made, given, keep_classifier=False)[0]
     net.input = given
     net.heads.clear()
+    regrow(net, spec.get(GROWN) or ())
     if net.block_names != list(spec["blocks"]):
         raise ModelFileError(
             f"{path}: the saved network has the blocks {list(spec['blocks'])}, what was built again has {net.block_names}; "

@@ -12,6 +12,7 @@ from torch import nn
 
 from headstart.errors import BackboneError
 from headstart.nets import timm_nets, torchvision_nets
+from headstart.nets.columns import GROWN, regrow
 from headstart.nets.cut import Cut, cut_network
 from headstart.nets.heads import LinearHead
 from headstart.nets.library import Made, Wanted
@@ -80,10 +81,12 @@ def ready(net: Net) -> Net:
 def from_source(source: Mapping[str, Any], seed: int = 0) -> Net:
     """The architecture that `Net.source` describes, with blocks of the same names, weights drawn from `seed`, and no heads.
 
+    What it grew is there too (`columns.GROWN`), every column drawn for itself.
     The global random generators are left as they were. Raises BackboneError for a source that this version cannot build.
     """
     with forked(seed_for(seed, "nets", "initialise")):
         net = _from_source(source)
+        regrow(net, source.get(GROWN) or (), lambda: _from_source(source))
     net.source = dict(source)
     return ready(net)
 
