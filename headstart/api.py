@@ -18,6 +18,7 @@ from headstart.catalog.compare import CompareConfig
 from headstart.catalog.data_size import DataSizeConfig
 from headstart.catalog.device import BenchConfig
 from headstart.catalog.distill import DistillJobConfig
+from headstart.catalog.extend import ExtendConfig
 from headstart.catalog.select import SelectConfig
 from headstart.catalog.study import ArchitectureConfig, LayersConfig
 from headstart.data.prepare import DataSet, prepare
@@ -47,6 +48,8 @@ from headstart.studies.data_size import DataSizeResult
 from headstart.studies.data_size import data_size as data_size_study
 from headstart.studies.distill import DistillResult
 from headstart.studies.distill import distill as distill_study
+from headstart.studies.extend import ExtendResult
+from headstart.studies.extend import extend as extend_study
 from headstart.studies.layers import LayersResult
 from headstart.studies.layers import layers as layers_study
 from headstart.studies.result import JobResult
@@ -114,6 +117,19 @@ def run_distill(
 ) -> DistillResult:
     """`headstart distill`: train the student alone and distilled, then render the report. Ctrl-C saves first."""
     return _with_report(lambda: distill_study(config, data=data, teachers=teachers, student=student, listeners=listeners))
+
+
+def run_extend(
+    config: ExtendConfig,
+    *,
+    model: Any = None,
+    data: Sequence[Any] | None = None,
+    old: Sequence[Any] | None = None,
+    builder: Any = None,
+    listeners: Sequence[Listener] = (),
+) -> ExtendResult:
+    """`headstart extend`: learn the new tasks, then render the report. Ctrl-C saves first."""
+    return _with_report(lambda: extend_study(config, model=model, data=data, old=old, builder=builder, listeners=listeners))
 
 
 def run_bench(config: BenchConfig, *, images: Any = None, listeners: Sequence[Listener] = ()) -> BenchResult:

@@ -30,6 +30,8 @@ class PredictConfig:
     """image files, or folders that are searched for images"""
     top_k: int = 3
     """number of classes to name per image, the likeliest first"""
+    task: str | None = None
+    """task that the images are known to belong to, of a model that has learned several; none: it is inferred"""
     format: Format = "table"
     """how to print the result"""
     out: Path | None = None
@@ -45,7 +47,9 @@ def run(config: PredictConfig) -> int:
     from headstart.engine.model import Model
     from headstart.studies.checks import device_of
 
-    result = Model.load(folder, device=device_of(config.device)).predict(list(config.images), top_k=config.top_k)
+    result = Model.load(folder, device=device_of(config.device)).predict(
+        list(config.images), top_k=config.top_k, task=config.task
+    )
     text = as_text(result, config.format)
     if config.out is None:
         speak.say(text)
@@ -98,6 +102,7 @@ COMMAND = Command(
     examples=(
         "headstart predict runs/photos new/1.jpg new/2.jpg",
         "headstart predict runs/photos new --top-k 1 --format csv --out new.csv",
+        "headstart predict runs/pets-cars new --task cars",
     ),
     details=EXIT_CODES,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,20 @@ class RunLog:
         if distributed.is_first() and self.path is not None and self.size() > size:
             with self.path.open("r+b") as file:
                 file.truncate(size)
+
+
+def read_lines(path: Path | None) -> Iterator[dict[str, Any]]:
+    """The events of a log file, without a line that a kill cut short; none where there is no file."""
+    if path is None or not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for text in file:
+            try:
+                found = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(found, dict):
+                yield found
 
 
 SILENT = RunLog()

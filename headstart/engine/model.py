@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from headstart.data.decode import UnreadableError, decode_file
 from headstart.data.folder import find_images
 from headstart.data.names import BadFile
+from headstart.engine.answering import Answered, Answering
 from headstart.engine.evaluate import looking
+from headstart.engine.past import PAST, Past
 from headstart.engine.source_statistics import STATISTICS, SourceStatistics
 from headstart.engine.step import present
-from headstart.errors import DataError, ModelFileError
+from headstart.errors import ConfigError, DataError, ModelFileError
 from headstart.files import write_json, write_text
 from headstart.nets.net import Net
 from headstart.nets.saved import load_net, save_net
@@ -47,6 +49,8 @@ class Card:
     fit        how images are brought to the input's square
     ancestors  oldest first; the last one made this model
     statistics what is known of its features on the images it learned from: file, number of images, block; None: nothing
+    scenario   how several tasks belong together (`catalog/continual.py`), and `tasks` their names, heads and classes in the
+               order learned; empty for a model of one task
     """
 
     head: str
@@ -55,6 +59,8 @@ class Card:
     ancestors: tuple[Ancestor, ...]
     version: str
     statistics: dict[str, Any] | None = None
+    scenario: str | None = None
+    tasks: tuple[dict[str, Any], ...] = ()
 
     @staticmethod
     def from_json(kept: dict[str, Any]) -> Card:
@@ -64,16 +70,26 @@ class Card:
             for one in kept["ancestors"]
         )
         noted = kept.get("statistics")
-        return Card(kept["head"], tuple(kept["classes"]), kept["fit"], ancestors, kept["version"], noted and dict(noted))
+        return Card(
+            kept["head"],
+            tuple(kept["classes"]),
+            kept["fit"],
+            ancestors,
+            kept["version"],
+            noted and dict(noted),
+            kept.get("scenario"),
+            tuple(kept.get("tasks", ())),
+        )
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The likeliest classes of one image, the likeliest first."""
+    """The likeliest classes of one image, the likeliest first; `tasks` they belong to where a model has several."""
 
     path: str
     labels: list[str]
     probabilities: list[float]
+    tasks: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +102,7 @@ class Predictions:
     def __str__(self) -> str:
         width = max((len(row.path) for row in self.rows), default=0)
         shown = [
-            f"{row.path:<{width}}  "
+            f"{row.path:<{width}}  {row.tasks[0] + ': ' if row.tasks else ''}"
             + "  ".join(f"{label} {p:.3f}" for label, p in zip(row.labels, row.probabilities, strict=True))
             for row in self.rows
         ]
@@ -94,17 +110,20 @@ class Predictions:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists and dicts."""
-        return {"predictions": [asdict(row) for row in self.rows], "unreadable": [bad._asdict() for bad in self.unreadable]}
+        rows = [{name: value for name, value in asdict(row).items() if value is not None} for row in self.rows]
+        return {"predictions": rows, "unreadable": [bad._asdict() for bad in self.unreadable]}
 
     def to_csv(self) -> str:
-        """One line per image: path, then label and probability for each of the top k."""
+        """One line per image: path, its task where a model has several, then label and probability for each of the top k."""
         count = max((len(row.labels) for row in self.rows), default=1)
+        several = any(row.tasks for row in self.rows)
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["path", *(f"{what}_{place + 1}" for place in range(count) for what in ("label", "probability"))])
+        pairs = [f"{what}_{place + 1}" for place in range(count) for what in ("label", "probability")]
+        writer.writerow(["path", *(["task"] if several else []), *pairs])
         for row in self.rows:
-            pairs = [item for label, p in zip(row.labels, row.probabilities, strict=True) for item in (label, f"{p:.6f}")]
-            writer.writerow([row.path, *pairs])
+            found = [item for label, p in zip(row.labels, row.probabilities, strict=True) for item in (label, f"{p:.6f}")]
+            writer.writerow([row.path, *([row.tasks[0] if row.tasks else ""] if several else []), *found])
         return out.getvalue()
 
 
@@ -144,14 +163,15 @@ class Model:
     """A network that answers one question about images.
 
     statistics  of its features on the images it learned from; None where they were not computed
+    past        what it brings from several tasks; None for a model of one
 
     >>> model = Model.load("runs/demo/model")  # doctest: +SKIP
     >>> print(model.predict(["photo.jpg"]))  # doctest: +SKIP
     """
 
-    def __init__(self, net: Net, card: Card, statistics: SourceStatistics | None = None) -> None:
+    def __init__(self, net: Net, card: Card, statistics: SourceStatistics | None = None, past: Past | None = None) -> None:
         self.net = net.eval()
-        self.statistics = statistics
+        self.statistics, self.past = statistics, past
         self.card = replace(card, statistics=None if statistics is None else statistics.note())
 
     @property
@@ -173,7 +193,7 @@ class Model:
             )
         card = read_card(place)
         net = load_net(place, builder=builder) if builder is not None else load_net(place)
-        return Model(net.to(device), card, _statistics(place, net, card))
+        return Model(net.to(device), card, _statistics(place, net, card), Past.load(place))
 
     def save(self, folder: str | Path) -> Path:
         """Write weights, structure, statistics, card.json and a readable MODEL_CARD.md; returns the folder."""
@@ -184,18 +204,17 @@ class Model:
             (place / STATISTICS).unlink(missing_ok=True)  # of a model that was here before
         else:
             self.statistics.save(place / STATISTICS)
+        if self.past is None:
+            (place / PAST).unlink(missing_ok=True)
+        else:
+            self.past.save(place)
         write_json(place / "card.json", asdict(self.card))
         write_text(place / "MODEL_CARD.md", self.describe())
         return place
 
     def describe(self) -> str:
         """The model card as Markdown."""
-        lines = [
-            "# Model card",
-            "",
-            f"Answers `{self.card.head}` with {len(self.classes)} classes: {', '.join(self.classes)}.",
-            "",
-        ]
+        lines = ["# Model card", "", *self._answers_about(), ""]
         lines += [
             f"Input: {self.net.input.size} px, mean {self.net.input.mean}, std {self.net.input.std}, {self.card.fit}.",
             "",
@@ -211,6 +230,29 @@ class Model:
             lines.append(f"{number}. **{one.name}** by *{one.strategy}* on {one.data} (`{one.fingerprint}`){result}{spread}")
         return "\n".join([*lines, "", f"Made by headstart {self.card.version}.", ""])
 
+    def _answers_about(self) -> list[str]:
+        if len(self.card.tasks) < 2:
+            return [f"Answers `{self.card.head}` with {len(self.classes)} classes: {', '.join(self.classes)}."]
+        told = [f"- `{one['name']}`: {', '.join(one['classes'])}" for one in self.card.tasks]
+        return [f"Has learned {len(told)} tasks one after the other ({self.card.scenario}-incremental):", "", *told]
+
+    def answered(self, samples: NDArray[Any], task: str | None = None, *, batch_size: int = 128) -> Answered:
+        """Probabilities with their classes and tasks; see `probabilities`.
+
+        task  the samples are known to belong to; None: unknown, see `Answering.unknown`. Raises ConfigError for no such task
+        """
+        if self.past is not None and len(self.past.tasks) > 1:
+            how = Answering(self.net, self.past)
+            if task is None:
+                return how.unknown(samples, batch_size=batch_size)
+            return how.known(samples, task, batch_size=batch_size)
+        names = {self.card.head, *(one["name"] for one in self.card.tasks)}
+        if task is not None and task not in names:
+            raise ConfigError(f"this model has learned one task, {self.card.head!r}, and none called {task!r}")
+        return Answered(
+            self.probabilities(samples, batch_size=batch_size), self.classes, (self.card.head,) * len(self.classes)
+        )
+
     def probabilities(self, samples: NDArray[Any], *, batch_size: int = 128) -> NDArray[np.float32]:
         """`[N, C]` for samples at the network's size: uint8 `[N, S, S, 3]`, or float vectors `[N, D]`."""
         head = self.net.head(self.card.head)
@@ -222,13 +264,15 @@ class Model:
                 parts.append(head.probabilities(logits).cpu().numpy())
         return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
 
-    def predict(self, images: Any, *, top_k: int = 3, batch_size: int = 128) -> Predictions:
+    def predict(self, images: Any, *, top_k: int = 3, task: str | None = None, batch_size: int = 128) -> Predictions:
         """Answers for images: a file, a folder, a list of these, or an array `[N, H, W, 3]` uint8.
+
+        task  that the images are known to belong to, where a model has learned several; None: it is inferred
 
         Files that cannot be read are listed in the result; raises DataError when nothing was given to look at.
         """
         if isinstance(images, np.ndarray):
-            return self._predict_arrays(images, top_k, batch_size)
+            return self._predict_arrays(images, top_k, task)
         paths = [images] if isinstance(images, (str, Path)) else list(images)
         found = find_images(paths)
         unreadable = list(found.bad)
@@ -244,23 +288,27 @@ class Model:
                 except UnreadableError as error:
                     unreadable.append(BadFile(file.name, str(error)))
             if pixels:
-                rows += self._rows(names, self.probabilities(np.stack(pixels)), top_k)
+                rows += self._rows(names, self.answered(np.stack(pixels), task), top_k)
         return Predictions(rows, unreadable)
 
-    def _predict_arrays(self, images: NDArray[Any], top_k: int, batch_size: int) -> Predictions:
+    def _predict_arrays(self, images: NDArray[Any], top_k: int, task: str | None) -> Predictions:
         from headstart.data.decode import render
         from headstart.data.samples import image_of
 
         size, fit = self.net.input.size, self.card.fit
         if self.net.input.kind == "image":
             images = np.stack([render(image_of(image), size, fit).pixels for image in images])
-        return Predictions(self._rows([str(n) for n in range(len(images))], self.probabilities(images), top_k), [])
+        return Predictions(self._rows([str(n) for n in range(len(images))], self.answered(images, task), top_k), [])
 
-    def _rows(self, names: Sequence[str], probabilities: NDArray[np.float32], top_k: int) -> list[Prediction]:
-        count = min(max(top_k, 1), len(self.classes))
-        return [Prediction(name, *_top(p, self.classes, count)) for name, p in zip(names, probabilities, strict=True)]
-
-
-def _top(probabilities: NDArray[np.float32], classes: Sequence[str], count: int) -> tuple[list[str], list[float]]:
-    order: Iterable[int] = np.argsort(-probabilities, kind="stable")[:count]
-    return [classes[place] for place in order], [float(probabilities[place]) for place in order]
+    def _rows(self, names: Sequence[str], found: Answered, top_k: int) -> list[Prediction]:
+        count = min(max(top_k, 1), len(found.classes))
+        several = len(set(found.tasks)) > 1
+        rows = []
+        for name, probabilities in zip(names, found.probabilities, strict=True):
+            order = [int(place) for place in np.argsort(-probabilities, kind="stable")[:count]]
+            if several:  # classes of tasks that the image is not taken to belong to say nothing
+                order = [place for place in order if probabilities[place] > 0] or order[:1]
+            tasks = [found.tasks[place] for place in order] if several else None
+            labels, values = [found.classes[p] for p in order], [float(probabilities[p]) for p in order]
+            rows.append(Prediction(name, labels, values, tasks))
+        return rows

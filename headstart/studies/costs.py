@@ -75,7 +75,7 @@ def course_of(
             total += 0 if bank is None else solving(net, stage, bank, seed)
             others |= _others(stage.task, task)
         else:
-            total += _stage_flops(net, stage, machine, flops)
+            total += sum(stage_parts(net, stage, machine, flops).values())
             others |= _others(stage.data, task)
         release(net)
     return Course(total, len(others))
@@ -157,12 +157,12 @@ def _forward(net: Net, reads: Sequence[str], flops: Mapping[str, int]) -> int:
     return sum(flops[name] for name in net.between(None, max(reads, key=net.block_names.index)))
 
 
-def _stage_flops(net: Net, stage: Stage, machine: Machine, flops: Mapping[str, int]) -> float:
+def stage_parts(net: Net, stage: Stage, machine: Machine, flops: Mapping[str, int]) -> dict[str, float]:
+    """Floating-point operations of a stage by what they are for: `samples`, `prefix` kept, `teacher`, `replay`."""
     trained, plan = resolve(net, stage), plan_for(stage, 0)
     prefix = Prefix(net, trained.first, plan.batch_size)
     learned = {name.split(".")[1] for name in trained.parameters if name.startswith("blocks.")}
-    above = False
-    per_sample = 0
+    above, per_sample = False, 0
     for name in net.block_names:
         if name in prefix.names:
             continue
@@ -174,12 +174,20 @@ def _stage_flops(net: Net, stage: Stage, machine: Machine, flops: Mapping[str, i
         per_sample += head_macs(net, head) * (LEARNED if learns else PASSED)
     visits = plan.steps / plan.per_epoch * plan.samples
     below = sum(flops[name] for name in prefix.names)
-    total = 0.0
+    kept, shown = 0.0, 0.0
     for view in stage.views.values():
-        kept = decide(net, stage, view, prefix, plan, machine).cached
-        passes = (view.fixed_draws or 1) * plan.samples if kept else visits
-        total += 2.0 * (visits * per_sample + passes * below)
-    return total + _taught_flops(stage, plan.samples, visits)
+        cached = decide(net, stage, view, prefix, plan, machine).cached
+        kept += 2.0 * below * (view.fixed_draws or 1) * plan.samples if cached else 0.0
+        shown += 2.0 * visits * (per_sample + (0 if cached else below))
+    again = sum(term.also_runs for term in stage.terms.values())
+    replayed = 2.0 * plan.steps * again * (per_sample + below)
+    parts = {"samples": shown, "prefix": kept, "teacher": _taught_flops(stage, plan.samples, visits), "replay": replayed}
+    return {name: value for name, value in parts.items() if value}
+
+
+def solve_parts(net: Net, stage: Solve, flops: Mapping[str, int]) -> dict[str, float]:
+    """Operations of the features that a head is solved on; what the solver does on them is left out."""
+    return {"features": len(stage.task) * 2.0 * _forward(net, _solved_reads(net, stage), flops)}
 
 
 def _taught_flops(stage: Stage, samples: int, visits: float) -> float:

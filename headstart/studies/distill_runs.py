@@ -6,10 +6,9 @@ Each is kept in a file as it ends, so that a killed job goes on with the next; t
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from headstart.engine import distributed, interrupt
 from headstart.engine.checkpoint import load_state, save_state
 from headstart.engine.evaluate import answers
 from headstart.engine.fit import Machine
-from headstart.engine.log import RunLog
+from headstart.engine.log import RunLog, read_lines
 from headstart.engine.record import Recorded
 from headstart.engine.run import Drive
 from headstart.errors import CheckpointError
@@ -216,7 +215,7 @@ def course(log: Path | None, key: str) -> dict[str, Any]:
     points: list[dict[str, Any]] = []
     whole: list[float] = []
     total, before, offset, stage, cut = 0.0, 0.0, 0, None, False
-    for line in _lines(log):
+    for line in read_lines(log):
         if line.get("run") != key or line.get("event") not in ("epoch", "resumed"):
             continue
         if line["event"] == "resumed":
@@ -229,20 +228,7 @@ def course(log: Path | None, key: str) -> dict[str, Any]:
         if not cut:
             whole.append(took)
         cut = False
-        told = {name: line[name] for name in ("agreement", "kl") if name in line}
+        told: dict[str, Any] = {name: line[name] for name in ("agreement", "kl") if name in line}
         points.append({"epoch": offset + line["epoch"], "loss": line["loss"], "losses": line["losses"], **told})
     each = statistics.median(whole) if whole else total / max(len(points), 1)
     return {"points": points, "seconds": round(total, 3), "seconds_per_epoch": round(each, 4)}
-
-
-def _lines(log: Path | None) -> Iterator[Mapping[str, Any]]:
-    if log is None or not log.exists():
-        return
-    with log.open(encoding="utf-8") as file:
-        for text in file:
-            try:
-                found = json.loads(text)
-            except ValueError:  # a line that a kill cut short
-                continue
-            if isinstance(found, dict):
-                yield found

@@ -18,7 +18,7 @@ from headstart.data.task import Task
 from headstart.engine.model import model_folder
 from headstart.nets.net import Net
 
-_HOW = ("data", "out", "resume", "overwrite", "json")
+_HOW = ("data", "model", "out", "resume", "overwrite", "json")
 """Settings that only say how a run is carried out, and those that a command names first."""
 _OBJECTS = ("backbone", "teacher", "student")
 """What a call takes after the data, by place."""
@@ -65,7 +65,7 @@ def again(command: str, config: Any, given: Sequence[str] = ()) -> str:
 
 def _command(command: str, config: Any) -> str:
     words = ["headstart", *command.split(), str(config.data), "--out", str(config.out)]
-    for name, value in _changed(config, type(config)(data=config.data)):
+    for name, value in changed(config, type(config)(data=config.data)):
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
@@ -77,15 +77,15 @@ def _command(command: str, config: Any) -> str:
 def _call(command: str, config: Any, given: Sequence[str]) -> str:
     first = "data" if "data" in given else repr(config.data)
     words = [first, *(name for name in _OBJECTS if name in given), f"out={str(config.out)!r}"]
-    for name, value in _changed(config, type(config)(data=config.data)):
+    for name, value in changed(config, type(config)(data=config.data)):
         words.append(f"{name}={str(value)!r}" if isinstance(value, Path) else f"{name}={value!r}")
     name = re.sub("[ -]", "_", command)
     return f"headstart.{name}({', '.join(words)})"
 
 
-def _changed(config: Any, default: Any) -> list[tuple[str, Any]]:
+def changed(config: Any, default: Any) -> list[tuple[str, Any]]:
     """Settings that are not the default's, by name, those in groups last."""
     values = [(one.name, getattr(config, one.name), getattr(default, one.name)) for one in fields(config)]
     single = [(name, value) for name, value, usual in values if not is_dataclass(value) and value != usual]
-    groups = [pair for _, value, usual in values if is_dataclass(value) for pair in _changed(value, usual)]
+    groups = [pair for _, value, usual in values if is_dataclass(value) for pair in changed(value, usual)]
     return [(name, value) for name, value in single if name not in _HOW] + groups

@@ -1,0 +1,275 @@
+"""`headstart extend` as a job: a saved model learns new tasks, and five things are measured on the way."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+
+from headstart.catalog.continual import METHODS
+from headstart.catalog.extend import LOWER, UPPER, ExtendConfig, bytes_of, check_settings
+from headstart.catalog.settings import names_of, with_settings, with_values
+from headstart.data.names import count
+from headstart.data.prepare import DataSet
+from headstart.data.sources import Source
+from headstart.data.task import Task
+from headstart.engine import distributed
+from headstart.engine.fit import Machine
+from headstart.engine.log import Listener
+from headstart.engine.past import Past
+from headstart.engine.run_folder import open_run
+from headstart.engine.source_statistics import evenly
+from headstart.errors import ConfigError
+from headstart.metrics.cost import format_seconds
+from headstart.nets.net import Net
+from headstart.strategies.continual import CONTINUAL
+from headstart.studies.arms import base_recipe
+from headstart.studies.checks import check_kind, device_of
+from headstart.studies.extend_records import Found, as_text, card_of, name_of_run, summary_of
+from headstart.studies.extend_runs import Arm, Run, Runs
+from headstart.studies.extend_tasks import Judged, Start, names_for, network_of, new_tasks, old_tasks, start_from
+from headstart.studies.opening import Opening, fingerprint_of, opened
+from headstart.studies.result import JobResult
+from headstart.studies.splitting import Splits
+
+_FOLDS = 5
+"""As `headstart adapt` has by default, so that the test images of old data are those that the model never saw."""
+_LR_FROZEN = 0.02
+_WATCHED = 256
+_STEPS, _LONGEST, _USUAL = 600, 60, 20
+"""Steps that few images should make up to by more epochs, the most epochs, and the usual ones."""
+
+
+@dataclass(frozen=True)
+class ExtendResult(JobResult):
+    """What `headstart extend` found. Prints as text."""
+
+    def __str__(self) -> str:
+        return as_text(self.summary)
+
+
+def extend(
+    config: ExtendConfig,
+    *,
+    model: Any = None,
+    data: Sequence[Any] | None = None,
+    old: Sequence[Any] | None = None,
+    builder: Any = None,
+    listeners: Sequence[Listener] = (),
+) -> ExtendResult:
+    """Teach a saved model something new; see `ExtendConfig`.
+
+    model, data, old  given from Python instead of by name: a `Model` or `Net`; arrays or Datasets, one per task
+    builder           makes the backbone's module again, for a model of a network that was given as an nn.Module
+
+    Raises InputError for what the user can mend, RunError about the folder, TrainingError, Interrupted after saving.
+    """
+    check_settings(config, given=len(data or ()))
+    _check_apart(config)
+    device = device_of(config.device)
+    distributed.start(device)
+    with open_run(
+        config.out, {"command": "extend", **asdict(config)}, resume=config.resume, overwrite=config.overwrite
+    ) as folder:
+        done = folder.finished()
+        if done is not None:
+            return ExtendResult(folder.path, done)
+        objects = {"model": model, "data": data, "old": old}
+        given = tuple(name for name, value in objects.items() if value is not None)
+        opening = Opening(folder, network_of(config), config.images, _FOLDS, config.seed, tuple(listeners), chooses=False)
+        new = [opened(one, config.images) for one in (config.data if data is None else data)]
+        before = [opened(one, config.images) for one in (config.old if old is None else old)]
+        return _Job(config, opening, new, before, device, given).run(model, builder)
+
+
+def _check_apart(config: ExtendConfig) -> None:
+    """Raise ConfigError when the run would write among images, or over the model that it starts from."""
+    out = config.out.resolve()
+    said = [
+        f"--out {config.out} lies in the folder of the images {place}; choose a folder outside of it"
+        for place in (*config.data, *config.old)
+        if Path(place).is_dir() and out.is_relative_to(Path(place).resolve())
+    ]
+    model = Path(config.model)
+    if config.model and model.exists() and (model.resolve().is_relative_to(out) or out.is_relative_to(model.resolve())):
+        said.append(
+            f"--out {config.out} is where the model lies that is extended, {model}; it stays as it is, choose another"
+        )
+    if said:
+        raise ConfigError("; ".join(said))
+
+
+@dataclass
+class _Job:
+    """One extension, phase by phase."""
+
+    config: ExtendConfig
+    opening: Opening
+    new: Sequence[Source]
+    before: Sequence[Source]
+    device: str
+    given: tuple[str, ...] = ()
+    warnings: list[str] = field(default_factory=list)
+
+    def run(self, model: Any, builder: Any) -> ExtendResult:
+        began, opening, config = time.monotonic(), self.opening, self.config
+        with opening.phase("network", "loading the model"):
+            start = start_from(config, model, builder=builder)
+            for source in (*self.new, *self.before):
+                check_kind(source, start.net.input)
+        with opening.phase("data", "reading and inspecting the images"):
+            new, old, marks = self._tasks(start)
+        arms = self._arms(start, new)
+        seeds = [config.seed + n for n in range(config.seeds)]
+        runs = self._runs(start, old, new, arms[0])
+        self._check(runs, arms, old)
+        opening.begin_with(new[0].data, images=" ".join(marks), network=fingerprint_of(start.net))
+        runs.log = opening.log
+        self._train(runs, arms, seeds)
+        summary = summary_of(Found(config, runs, arms, seeds, self.warnings, self.given), opening.seconds)
+        summary["seconds"] = round(time.monotonic() - began, 2)
+        distributed.first(lambda: self._save(runs, summary))
+        opening.log.event("phase", name="done", text="done")
+        return ExtendResult(opening.folder.path, summary)
+
+    def _tasks(self, start: Start) -> tuple[list[Judged], list[Judged | None], list[str]]:
+        """New tasks, old tasks (None where their data are not given), and fingerprints of all data."""
+        past, net = start.past, start.net
+        names = names_for(self.config, self.new, [one.name for one in past.tasks])
+        read = [self._read(source, net, start) for source in self.new]
+        new = new_tasks(self.config, past, names, read)
+        again = [self._read(source, net, start) for source in self.before]
+        old: list[Judged | None] = [*old_tasks(past, again)] if again else [None] * len(past.tasks)
+        if past.tasks and not again:
+            self._warn(
+                "the old tasks' images were not given, so what is kept of them is not measured; with --old FOLDER their "
+                "test images are looked at, and only looked at"
+            )
+        return new, old, [data.fingerprint for data, _ in (*read, *again)]
+
+    def _read(self, source: Source, net: Net, start: Start) -> tuple[DataSet, Splits]:
+        images = self.opening.images
+        if start.fit is not None and start.fit != images.fit:
+            self.opening.images = with_values(images, {"fit": start.fit})  # as the model has seen all images so far
+        return self.opening.read(source, net)
+
+    def _warn(self, text: str) -> None:
+        self.opening.log.event("warning", text=text)
+        self.warnings.append(text)
+
+    def _arms(self, start: Start, new: Sequence[Judged]) -> list[Arm]:
+        config = self.config
+        known = bool(self.before) or not start.past.tasks
+        if config.bounds and not known and config.method != UPPER:
+            self._warn("the upper bound (joint) was left out: it learns from all old images, give them with --old")
+        names = [name for name in config.methods if name == config.method or name != UPPER or known]
+        roles = {LOWER: "lower", UPPER: "upper"}
+        learn = self._learn(start.net, new)
+        return [Arm(name, self._config(name, learn), "method" if name == config.method else roles[name]) for name in names]
+
+    def _learn(self, net: Net, new: Sequence[Judged]) -> dict[str, Any]:
+        """Settings of learning that all methods share, by name: what was asked, else what suits network and data."""
+        config = self.config
+        fewest = min(len(one.train) for one in new)
+        recipe = base_recipe(net, fewest, mirror=config.mirror, class_weights=False)
+        if config.norm == "frozen" and recipe.optimizer == "sgd":
+            # Nothing rescales a block whose statistics stay: rates that suit training from scratch end in no number at all.
+            recipe = replace(recipe, lr=_LR_FROZEN, clip=1.0)
+        if config.batch_size is not None:
+            recipe = replace(recipe, batch_size=config.batch_size)
+        steps = max(1, -(-fewest // recipe.batch_size))
+        epochs = config.epochs or min(_LONGEST, max(_USUAL, -(-_STEPS // steps)))
+        chosen = {
+            "epochs": epochs,
+            "batch_size": recipe.batch_size,
+            "optimizer": recipe.optimizer,
+            "weight_decay": recipe.weight_decay,
+            "clip": recipe.clip,
+            "lr": recipe.lr if config.lr is None else config.lr,
+            "augment": config.augment,
+            "mirror": config.mirror,
+            "norm": config.norm,
+            "seed": config.seed,
+        }
+        asked = {"scale": config.scale, "top": config.top}
+        return chosen | {name: value for name, value in asked.items() if value is not None}
+
+    def _config(self, name: str, learn: dict[str, Any]) -> Any:
+        """The method's settings: its own, those shared, and those given for the method asked for."""
+        made = config_class(name)()
+        there = names_of(made)
+        chosen = with_values(made, {key: value for key, value in learn.items() if key in there})
+        if name != self.config.method:
+            return chosen
+        if self.config.capacity is not None:
+            chosen = with_values(chosen, {"capacity": self.config.capacity})
+        if self.config.max_memory is not None and "max_bytes" in there:
+            chosen = with_values(chosen, {"max_bytes": bytes_of(self.config.max_memory)})
+        return with_settings(chosen, self.config.settings)
+
+    def _runs(self, start: Start, old: list[Judged | None], new: list[Judged], first: Arm) -> Runs:
+        config, folder = self.config, self.opening.folder
+
+        def card(net: Net, past: Past) -> Any:
+            return card_of(config, start, new, past, name_of_run(config))
+
+        return Runs(
+            start,
+            old,
+            new,
+            [None if one is None else _some(one.train) for one in (*old, *new)],
+            Machine(device=self.device, cache=folder.work / "cache"),
+            folder.work,
+            self.opening.log,
+            Run(first, config.seed),
+            card,
+        )
+
+    def _check(self, runs: Runs, arms: Sequence[Arm], old: Sequence[Judged | None]) -> None:
+        """Everything that can be known to be impossible, before anything is trained."""
+        for arm in arms:
+            if METHODS[arm.name].old_data and None in old:
+                raise ConfigError(
+                    f"{arm.name} learns from the old tasks' images again, and they were not given; name them with --old, or "
+                    f"choose a method that needs none: {', '.join(n for n, m in METHODS.items() if not m.old_data)}"
+                )
+            runs.rehearse(arm)
+
+    def _train(self, runs: Runs, arms: Sequence[Arm], seeds: Sequence[int]) -> None:
+        every = [Run(arm, seed) for seed in seeds for arm in arms]
+        left = [run for run in every if not runs.done(run)]
+        tasks = count(len(runs.new), "task")
+        with self.opening.phase("runs", f"{count(len(every), 'run')} of {tasks}, {len(left)} to do"):
+            took: list[float] = []
+            for place, run in enumerate(left):
+                began = time.monotonic()
+                runs.carry_out(run)
+                took.append(time.monotonic() - began)
+                rest = float(np.mean(took)) * (len(left) - place - 1)
+                about = f"; about {format_seconds(max(1, round(rest)))} left" if rest else ""
+                runs.log.event("note", text=f"  {run}: {format_seconds(round(took[-1], 1))}{about}")
+                runs.log.tick(place + 1, len(left), "runs")
+
+    def _save(self, runs: Runs, summary: dict[str, Any]) -> None:
+        folder = self.opening.folder
+        place = folder.path / "model"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(folder.work / "model", place)
+        folder.write("summary.json", summary)
+        folder.clean()
+
+
+def _some(task: Task) -> Task:
+    return task.take(evenly(len(task), min(len(task), _WATCHED)))
+
+
+def config_class(name: str) -> type[Any]:
+    """The dataclass with a method's settings."""
+    kinds = get_args(get_type_hints(CONTINUAL[name])["cfg"])
+    found: type[Any] = next(one for one in kinds if one is not type(None))
+    return found
