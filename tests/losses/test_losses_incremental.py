@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.losses.incremental import cross_entropy_within, heads_of, within_head
+from headstart.losses.incremental import (
+    cross_entropy_within,
+    heads_of,
+    sigmoid_cross_entropy,
+    squared_error_where_known,
+    within_head,
+)
 
 SIZES = (2, 3, 1)
 
@@ -119,3 +125,40 @@ def test_one_head_is_the_ordinary_cross_entropy(seed: int) -> None:
     expected = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     for per_head in (True, False):
         assert torch.allclose(cross_entropy_within(logits, labels, (6,), per_head=per_head), expected)
+
+
+def test_squared_error_is_over_classes_that_existed() -> None:
+    logits, _ = some(4)
+    stored = torch.zeros_like(logits)
+    stored[1, 3:] = torch.nan
+    stored[2] = torch.nan
+    found = squared_error_where_known(logits, stored)
+    z = logits.numpy()
+    expected = [np.mean(z[0] ** 2), np.mean(z[1, :3] ** 2), 0.0, np.mean(z[3] ** 2)]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+    logits.requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda x: squared_error_where_known(x, stored), (logits,))
+    (grad,) = torch.autograd.grad(squared_error_where_known(logits, stored).sum(), logits)
+    assert not grad[stored.isnan()].any()
+
+
+def test_sigmoid_cross_entropy_is_the_sum_over_classes() -> None:
+    logits, _ = some(5)
+    targets = torch.from_numpy(np.random.default_rng(1).uniform(0, 1, tuple(logits.shape)))
+    p = 1 / (1 + np.exp(-logits.numpy()))
+    expected = -(targets.numpy() * np.log(p) + (1 - targets.numpy()) * np.log(1 - p)).sum(1)
+    np.testing.assert_allclose(sigmoid_cross_entropy(logits, targets).numpy(), expected, rtol=1e-9)
+    logits.requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda x: sigmoid_cross_entropy(x, targets), (logits,))
+    (grad,) = torch.autograd.grad(sigmoid_cross_entropy(logits, targets).sum(), logits)
+    np.testing.assert_allclose(grad.numpy(), p - targets.numpy(), rtol=1e-9)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_sigmoid_cross_entropy_is_least_at_its_targets_and_finite_anywhere(seed: int) -> None:
+    logits, _ = some(seed=seed)
+    here = sigmoid_cross_entropy(logits, logits.sigmoid())
+    moved = sigmoid_cross_entropy(logits + torch.randn_like(logits), logits.sigmoid())
+    assert (here <= moved + 1e-9).all()
+    assert sigmoid_cross_entropy(logits * 1e20, logits.sigmoid()).isfinite().all()
