@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +144,8 @@ def bytes_of(text: str) -> int:
     units = {"gb": 10**9, "mb": 10**6, "kb": 10**3, "b": 1}
     low = text.strip().lower()
     unit = next((name for name in units if low.endswith(name)), "")
-    found = float(low.removesuffix(unit)) * units.get(unit, 1)
-    if not 0 < found < float("inf"):
-        raise ValueError(text)
+    number = low.removesuffix(unit).strip()
+    found = float(number) * units.get(unit, 1) if re.fullmatch(r"\d+(\.\d+)?", number) else 0
+    if not found:
+        raise ValueError(f"{text!r} is no number of bytes")
     return int(found)
