@@ -41,6 +41,37 @@ METHODS: dict[str, Method] = {
         "train everything (or the top blocks) on the new task alone",
         "nothing holds the old skill: it is forgotten as far as the new task moves the shared blocks",
     ),
+    "feature_extraction": Method(
+        "regularisation",
+        "train the new head alone by gradient steps, blocks and old heads frozen",
+        "learns only what the old features tell apart; with one head for all tasks (domain-incremental) that head is all "
+        "that can change, and the old answers change with it",
+    ),
+    "l2sp": Method(
+        "regularisation",
+        "L2-SP: hold all weights near those the task began with, and the new head small",
+        "holds weights that do not matter as hard as those that do; after many tasks the first is far away",
+    ),
+    "ewc": Method(
+        "regularisation",
+        "elastic weight consolidation: hold weights harder that the old answers depend on (Fisher information)",
+        "two stored copies of the weights; a quadratic guess that fails far from the old weights; batch-normalisation "
+        "statistics are not held; without old samples new classes win over old in one list",
+        state_from_old=True,
+    ),
+    "si": Method(
+        "regularisation",
+        "synaptic intelligence: hold weights harder that brought the old losses down, found while they were learned",
+        "what matters cannot be found afterwards, so that it has to teach every task; nothing is known of pretraining; "
+        "without old samples new classes win over old in one list",
+    ),
+    "mas": Method(
+        "regularisation",
+        "memory aware synapses: hold weights harder that the size of the old answers changes with; needs no labels",
+        "what matters to the size of answers need not matter to which one is right; without old samples new classes win "
+        "over old in one list",
+        state_from_old=True,
+    ),
     "lwf": Method(
         "rehearsal",
         "Learning without Forgetting: keep what the old heads say about the new images, recorded before training",
@@ -103,6 +134,12 @@ METHODS: dict[str, Method] = {
         "the network and each answer cost more with every task; a sample's task must be known when answering, because no "
         "old image tells a new head when to be silent",
         scenarios=("task",),
+    ),
+    "joint": Method(
+        "bound",
+        "train on the new and all old data together: the upper bound",
+        "needs every old image again and time that grows with all tasks; tells how well it can go, not how to do without",
+        old_data=True,
     ),
 }
 """Name of a method (its file in `strategies/continual/`) -> what is to be known of it."""
@@ -343,4 +380,25 @@ class ExpandConfig:
             )
         if self.warmup_epochs < 0:
             found.append(f"warmup_epochs={self.warmup_epochs}: 0 or more")
+        return found
+
+
+@dataclass(frozen=True)
+class JointConfig:
+    """Multi-task training on all data at once."""
+
+    learn: Learn = Learn()
+    warmup_epochs: int = 0
+    """epochs of the new head alone, on the new task, before everything trains"""
+
+    def faults(self, scenario: Scenario = "class") -> list[str]:
+        """What cannot be, in words."""
+        found = []
+        if self.warmup_epochs < 0:
+            found.append(f"warmup_epochs={self.warmup_epochs}: 0 or more")
+        recipe = self.learn.recipe
+        if scenario == "task" and recipe.mixup:
+            found.append(f"mixup={recipe.mixup} blends images of different tasks, which no single head answers; use mixup=0")
+        if scenario == "task" and recipe.smoothing:
+            found.append(f"smoothing={recipe.smoothing} spreads labels over the classes of other tasks; use smoothing=0")
         return found

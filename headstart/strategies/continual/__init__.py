@@ -11,19 +11,30 @@ from collections.abc import Callable, Iterator
 from headstart.stage import Solve, Stage
 from headstart.strategies.continual.agem import agem
 from headstart.strategies.continual.der import der, derpp
+from headstart.strategies.continual.ewc import ewc
 from headstart.strategies.continual.expand import expand
+from headstart.strategies.continual.feature_extraction import feature_extraction
 from headstart.strategies.continual.fine_tune import fine_tune
 from headstart.strategies.continual.icarl import icarl
+from headstart.strategies.continual.joint import joint
+from headstart.strategies.continual.l2sp import l2sp
 from headstart.strategies.continual.lwf import lwf
 from headstart.strategies.continual.lwf_mc import lwf_mc
+from headstart.strategies.continual.mas import mas
 from headstart.strategies.continual.new_head import new_head
 from headstart.strategies.continual.packnet import packnet
 from headstart.strategies.continual.replay import replay
+from headstart.strategies.continual.si import si
 
 Extender = Callable[..., Iterator[Stage | Solve]]
 
 CONTINUAL: dict[str, Extender] = {
     "fine_tune": fine_tune,
+    "si": si,
+    "mas": mas,
+    "l2sp": l2sp,
+    "feature_extraction": feature_extraction,
+    "ewc": ewc,
     "lwf": lwf,
     "packnet": packnet,
     "replay": replay,
@@ -34,6 +45,7 @@ CONTINUAL: dict[str, Extender] = {
     "lwf_mc": lwf_mc,
     "new_head": new_head,
     "expand": expand,
+    "joint": joint,
 }
 """Name -> generator function `(net, task, config, *, past) -> stages`; configs are in `catalog/continual.py`."""
 

@@ -18,6 +18,7 @@ from headstart.catalog.continual import (
     ExpandConfig,
     FineTuneConfig,
     IcarlConfig,
+    JointConfig,
     Learn,
     LwfConfig,
     LwfMcConfig,
@@ -25,6 +26,7 @@ from headstart.catalog.continual import (
     PacknetConfig,
     ReplayConfig,
 )
+from headstart.catalog.regularised import EwcConfig, FeatureExtractionConfig, L2spConfig, MasConfig, SiConfig
 from headstart.catalog.strategies import Recipe
 from headstart.data.task import Task
 from headstart.engine.fit import Machine
@@ -40,6 +42,11 @@ from tests.engine.engine_toys import perceptron, resnet, state
 LEARN = Learn(Recipe(epochs=2, batch_size=16, lr=0.1, augment=False), scale=0.5)
 CONFIGS: Mapping[str, Any] = {
     "fine_tune": FineTuneConfig(LEARN, warmup_epochs=1),
+    "feature_extraction": FeatureExtractionConfig(LEARN),
+    "l2sp": L2spConfig(LEARN, warmup_epochs=1),
+    "ewc": EwcConfig(LEARN, strength=1.0, warmup_epochs=1),
+    "si": SiConfig(LEARN, strength=0.1),
+    "mas": MasConfig(LEARN, strength=0.1),
     "lwf": LwfConfig(LEARN),
     "packnet": PacknetConfig(LEARN),
     "replay": ReplayConfig(LEARN, capacity=20),
@@ -50,6 +57,7 @@ CONFIGS: Mapping[str, Any] = {
     "lwf_mc": LwfMcConfig(LEARN),
     "new_head": NewHeadConfig(LEARN, depth="best", penalties=(1e-3, 1e-1), folds=2),
     "expand": ExpandConfig(LEARN, warmup_epochs=1),
+    "joint": JointConfig(LEARN, warmup_epochs=1),
 }
 """Every method with settings small enough to run many times."""
 
