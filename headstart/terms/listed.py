@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from headstart.errors import ConfigError, problems
+from headstart.losses.classification import cross_entropy
 from headstart.losses.distillation import soft_cross_entropy
 from headstart.losses.incremental import cross_entropy_within
 from headstart.terms.base import StepLike, Term
@@ -63,7 +64,9 @@ class OldAnswers(Term):
                 f"the answers kept are about {before.shape[1]} classes, heads {list(self.heads)} about {sizes}; record them "
                 "again with the heads in this order"
             )
-        pairs = [(torch.cat(now, 1), before)] if self.one_list else list(zip(now, torch.split(before, sizes, 1), strict=True))
+        pairs = (
+            [(torch.cat(now, 1), before)] if self.one_list else list(zip(now, torch.split(before, sizes, 1), strict=True))
+        )
         each = [soft_cross_entropy(new, old, self.temperature) for new, old in pairs]
         return self.factor * step.mean_all(torch.stack(each).sum(0))
 
@@ -74,6 +77,7 @@ class SideBySide(Term):
     heads          in the order of the list
     sizes          classes of each
     per_head       True: the softmax is over the label's own head; False: over the whole list
+    smoothing      label smoothing over the whole list; ConfigError with `per_head`, where it would name other tasks' classes
     class_weights  one factor per class of the list, or None
     """
 
@@ -86,16 +90,23 @@ class SideBySide(Term):
         sizes: Sequence[int],
         *,
         per_head: bool,
+        smoothing: float = 0.0,
         class_weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
+        if per_head and smoothing:
+            raise ConfigError(f"smoothing={smoothing} spreads labels over the classes of other tasks; use smoothing=0")
+        self.smoothing = smoothing
         self.tasks, self.heads, self.sizes, self.per_head = (task,), tuple(heads), tuple(sizes), per_head
         weight = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self.register_buffer("weight", weight)
 
     def forward(self, step: StepLike) -> Tensor:
         task = self.tasks[0]
-        labels = step.labels(task).clamp(min=0)
         logits = torch.cat([step.logits(name) for name in self.heads], 1)
-        loss = cross_entropy_within(logits, labels, self.sizes, per_head=self.per_head)
+        labels = step.labels(task)
+        labels = labels.clamp(min=0) if labels.ndim == 1 else labels
+        if not self.per_head:
+            return step.mean(cross_entropy(logits, labels, smoothing=self.smoothing, weight=self.weight), task)
+        loss = cross_entropy_within(logits, labels, self.sizes, per_head=True)
         return step.mean(loss if self.weight is None else loss * self.weight[labels], task)
