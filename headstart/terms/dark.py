@@ -56,6 +56,7 @@ class Dark(Counted, Term):
         self.tasks, self.heads, self.reads = (task.name,), heads.names, heads.reads
         self.task, self.number, self.beside, self.draws = task, number, heads, draws
         self.alpha, self.beta = alpha, beta
+        self.also_runs = min(draws.size, memory.capacity) * (2 if beta else 1)
         self.counts = {"steps": 0, "filled": len(memory), "seen": memory.seen}
         self._take_over(memory)
 

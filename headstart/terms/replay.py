@@ -40,6 +40,7 @@ class Replay(Counted, Term):
         self.beside, self.draws, self.weight, self.memory = heads, draws, weight, memory
         self.labels = heads.listed(memory.labels, memory.tasks)
         self.counts = {"steps": 0}
+        self.also_runs = min(draws.size, len(memory))
         # Empty, and only there to move with the term: the samples stay in main memory, however many they are.
         self.register_buffer("place", torch.empty(0), persistent=False)
 

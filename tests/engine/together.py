@@ -13,6 +13,8 @@ import torch
 from torch import distributed as dist
 from torch import nn
 
+from headstart.balance.agem import AGem
+from headstart.data.memory import Memory
 from headstart.data.task import UNKNOWN, Task
 from headstart.data.views import PLAIN, standard_view
 from headstart.engine import distributed, interrupt
@@ -23,6 +25,9 @@ from headstart.engine.run import Drive
 from headstart.errors import HeadstartError, RunFolderMismatch
 from headstart.nets.net import Net
 from headstart.stage import Adapt, Budget, Evaluate, Optimizer, Stage, Train
+from headstart.terms.dark import Dark
+from headstart.terms.rehearsal import Draws, Heads
+from headstart.terms.replay import Replay
 from headstart.terms.supervised import Supervised
 from tests.conftest import make_image_task, make_vector_task
 from tests.engine.engine_toys import Case, perceptron, resnet, state
@@ -67,6 +72,21 @@ class Luck:
         return {"luck": float(-self.looks if first else self.looks)}
 
 
+def rehearsed(kind: str, **balanced: Any) -> dict[str, Any]:
+    """Stored samples of an earlier task beside the new ones, 7 at every step, augmented where they are images."""
+    task = uneven_task(kind)
+    memory = Memory.empty(9, task.store.array.shape[1:], task.store.array.dtype)
+    memory = memory.put(np.arange(9), task.store.array[:9], np.arange(9) % 3, 0, offered=9)
+    last = "pool" if kind == "images" else perceptron().last
+    heads, draws = Heads(("toy",), (3,), (0, 0), (last,), False), Draws(3, 7, standard_view(12))
+    terms = {
+        "new": Supervised("toy"),
+        "memory": Replay("toy", memory, heads, draws),
+        "dark": Dark(task, memory, 1, heads, draws, alpha=0.5, beta=0.5),
+    }
+    return {"terms": terms, "trains": FROZEN_NORM, "optimizer": Optimizer(lr=0.03), **balanced}
+
+
 FROZEN_NORM = {"blocks": Train(1.0, norm="frozen"), "heads": 1.0}
 STAGES: Mapping[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "gradients without batchnorm": ("vectors", lambda: {"optimizer": PLAIN_SGD, "budget": Budget(steps=1)}),
@@ -88,6 +108,8 @@ STAGES: Mapping[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     ),
     "clipped adamw": ("vectors", lambda: {"optimizer": Optimizer(lr=0.01, kind="adamw", clip=0.1)}),
     "adapted statistics": ("images", lambda: {"trains": {"blocks": Adapt(), "heads": 1.0}}),
+    "rehearsed": ("images", lambda: rehearsed("images")),
+    "rehearsed and projected": ("vectors", lambda: rehearsed("vectors", balance=AGem("memory"))),
     "watched": (
         "vectors",
         lambda: {"evaluate": Evaluate(1, Luck(), monitor="luck", patience=1), "budget": Budget(epochs=4)},
