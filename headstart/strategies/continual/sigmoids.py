@@ -74,7 +74,7 @@ def _joined(net: Net, heads: Sequence[str]) -> str:
             columns = [first[block] + k for block in one.reads for k in range(net.info[block].channels)]
             columns = columns if one.channels is None else columns[slice(*one.channels)]
             rows = slice(at, at + one.num_classes)
-            linear.weight[rows, columns] = one.linear.weight
+            linear.weight[rows].index_add_(1, torch.tensor(columns, device=net.device), one.linear.weight)
             linear.bias[rows] = one.linear.bias
             at += one.num_classes
     return name
