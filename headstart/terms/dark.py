@@ -44,6 +44,7 @@ class Dark(Counted, Term):
     labels: Tensor
     of_tasks: Tensor
     logits: Tensor
+    first: Tensor
 
     def __init__(
         self, task: Task, memory: Memory, number: int, heads: Heads, draws: Draws, *, alpha: float, beta: float = 0.0
@@ -71,6 +72,7 @@ class Dark(Counted, Term):
             logits[:held, : memory.logits.shape[1]] = memory.logits
         for name, array in (("samples", samples), ("labels", labels), ("of_tasks", tasks), ("logits", logits)):
             self.register_buffer(name, torch.from_numpy(array))
+        self.register_buffer("first", torch.tensor(self.beside.first), persistent=False)
 
     def forward(self, step: StepLike) -> Tensor:
         answers = self.beside.on_batch(step)  # of all heads, and of now: `after_step` stores them
@@ -88,8 +90,7 @@ class Dark(Counted, Term):
         logits = self.beside.on(step, self.draws.shown(self.samples[mine], part, number, purpose))
         if purpose == "dark":
             return self.alpha * squared_error_where_known(logits, self.logits[mine]).sum() / len(drawn)
-        listed = self.beside.listed(self.labels[mine].cpu().numpy(), self.of_tasks[mine].cpu().numpy())
-        losses = self.beside.loss(logits, torch.from_numpy(listed).to(mine.device))
+        losses = self.beside.loss(logits, self.labels[mine] + self.first[self.of_tasks[mine]])
         return self.beta * losses.sum() / len(drawn)
 
     @torch.no_grad()

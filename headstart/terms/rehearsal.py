@@ -39,10 +39,14 @@ class Heads:
         """Of all heads together."""
         return sum(self.sizes)
 
+    @property
+    def first(self) -> tuple[int, ...]:
+        """Place in the list of the first class of each task, by the task's number."""
+        return tuple(sum(self.sizes[:place]) for place in self.of_task)
+
     def listed(self, labels: NDArray[np.int64], tasks: NDArray[np.int64]) -> NDArray[np.int64]:
         """`[K]` labels that count in the list, from positions in the classes of their task's head."""
-        first = np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.int64)
-        found: NDArray[np.int64] = labels + first[np.array(self.of_task, np.int64)[tasks]]
+        found: NDArray[np.int64] = labels + np.array(self.first, np.int64)[tasks]
         return found
 
     def on(self, step: StepLike, samples: Tensor) -> Tensor:

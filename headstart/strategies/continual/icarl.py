@@ -16,6 +16,7 @@ from headstart.data.memory import Memory
 from headstart.data.selection import mean_direction
 from headstart.data.store import store_of
 from headstart.data.task import Task, task_of
+from headstart.engine import distributed
 from headstart.engine.past import Past
 from headstart.engine.run import memo, under_way
 from headstart.errors import ConfigError, problems
@@ -46,6 +47,8 @@ def icarl(net: Net, task: Task, cfg: IcarlConfig | None = None, *, past: Past) -
     if past.memory is not None and len(past.memory):
         listed = _with_exemplars(net, listed, past.memory, heads_of(net, place, past).listed)
     yield learning("icarl", net, listed, cfg.learn, place)
+    if listed.store.file is not None and listed.store.file != task.store.file:
+        listed.store.file.unlink(missing_ok=True)  # all samples once more
     past.memory = after_task("herding", net, task, past, cfg.capacity)
     _answer_by_means(net, task, past, past.memory)
     past.one_list = ONE_LIST
@@ -66,7 +69,10 @@ def _with_exemplars(net: Net, listed: Task, memory: Memory, labels: Callable[...
     classes = labels(memory.labels, memory.tasks)
     folder = under_way(net).folder if listed.store.file is not None else None
     exemplars = task_of(listed.name, store_of(memory.samples), classes, listed.classes)
-    both = with_unlabelled(listed, exemplars, folder)
+    if folder is None:
+        both = with_unlabelled(listed, exemplars)
+    else:
+        both = distributed.first(lambda: with_unlabelled(listed, exemplars, folder))
     known = both.labels.copy()
     known[len(listed.store) :] = classes
     return replace(both, labels=known)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +14,12 @@ import torch
 
 from headstart.catalog.continual import METHODS
 from headstart.data.selection import herding
+from headstart.data.store import Store, store_of
 from headstart.data.task import UNKNOWN, Task
 from headstart.engine.evaluate import answers
 from headstart.engine.fit import FitResult
 from headstart.engine.past import Past
+from headstart.engine.run import Drive
 from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.stage import Stage
@@ -25,7 +30,7 @@ from headstart.strategies.continual.sigmoids import all_classes, old_network
 from headstart.terms.dark import Dark
 from headstart.terms.replay import Replay
 from tests.engine.engine_toys import differing, state
-from tests.strategies.continual.continual_toys import CONFIGS, Case, increment, sequence
+from tests.strategies.continual.continual_toys import CONFIGS, Case, all_of, increment, sequence
 
 WITH_MEMORY = [name for name in ("replay", "der", "derpp", "agem", "icarl") if METHODS[name].memory]
 
@@ -156,8 +161,6 @@ def test_samples_without_a_label_are_not_kept() -> None:
 
 
 def _learn(net: Net, task: Task, method: str, past: Past, **settings: Any) -> list[Any]:
-    from headstart.engine.run import Drive
-
     return Drive(net).run(CONTINUAL[method](net, task, replace(CONFIGS[method], **settings), past=past))
 
 
@@ -184,7 +187,6 @@ def test_icarl_answers_by_the_nearest_mean_of_exemplars() -> None:
     assert memory is not None
     assert past.one_list == ONE_LIST
     listed = memory.labels + 3 * memory.tasks
-    from headstart.data.store import store_of
 
     def phi(samples: np.ndarray) -> np.ndarray:
         features = features_of(net, store_of(samples), np.arange(len(samples))).astype(np.float64)
@@ -314,3 +316,27 @@ def test_methods_take_over_a_memory_that_another_left() -> None:
         assert (past.memory.logits is not None) == (method == "derpp")
         assert set(past.memory.tasks.tolist()) <= set(range(number + 1))
     assert not any(torch.isnan(value).any() for value in state(net).values())
+
+
+def test_new_data_in_a_file_are_put_together_with_exemplars_in_one_that_goes(tmp_path: Path) -> None:
+    case = Case("icarl", "images", "class")
+    expected, past = sequence(case, 1)
+    net, other = copy.deepcopy(expected), copy.deepcopy(past)
+    task = case.task(1)
+    np.save(tmp_path / "data.npy", task.store.array)
+    mapped = Store(np.load(tmp_path / "data.npy", mmap_mode="r"), task.store.fingerprint, tmp_path / "data.npy")
+    seen: list[list[Path]] = []
+
+    def watch(stages: Iterator[Any]) -> Iterator[Any]:
+        for one in stages:
+            seen.append(list((tmp_path / "run").glob("joined-*.npy")))
+            yield one
+
+    stages = CONTINUAL["icarl"](net, replace(task, store=mapped), CONFIGS["icarl"], past=other)
+    (tmp_path / "run").mkdir()
+    Drive(net, folder=tmp_path / "run").run(watch(stages))
+    _learn(expected, task, "icarl", past)
+    assert len(seen[0]) == 1
+    assert not list((tmp_path / "run").glob("joined-*.npy"))
+    assert not differing(all_of(net, other), all_of(expected, past))
+    assert (tmp_path / "data.npy").exists()
