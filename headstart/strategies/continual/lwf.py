@@ -57,6 +57,9 @@ def _old_answers(net: Net, joint: Stage, cfg: LwfConfig, past: Past) -> OldAnswe
     before = copy.deepcopy(net)
     for name in [name for name in before.heads if name not in heads]:
         del before.heads[name]
+    if joint.data.store.is_image:
+        # A teacher resizes what it is shown to its own size; this one must see the very pixels that the net sees.
+        before.input = replace(before.input, size=joint.data.store.array.shape[1])
     teacher = Live(before, heads[-1], beside=heads[:-1])
     answers = answers_on(joint, net, [teacher], live=0 if cfg.record else 1, plain=True)[0]
     if not isinstance(answers, Live):
