@@ -69,7 +69,12 @@ def bench(folder: Path) -> Path:
     return run
 
 
-@pytest.mark.parametrize("make", [adapt, advise, select, compare, layers, data_size, distill, bench])
+def extend(folder: Path) -> Path:
+    run: Path = made("made_extend").make_extend(folder)
+    return run
+
+
+@pytest.mark.parametrize("make", [adapt, advise, select, compare, layers, data_size, distill, bench, extend])
 def test_the_page_is_as_it_was(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     golden = HERE / f"report_{make.__name__}.html"
     page = re.sub(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+", r"data:image/\1", page_of(make(tmp_path / "run")))

@@ -16,6 +16,7 @@ from made_bench import make_bench
 from made_compare import make_compare
 from made_data_size import make_data_size
 from made_distill import make_distill
+from made_extend import make_extend
 from made_layers import make_layers
 
 from headstart.report import page_of
@@ -31,6 +32,7 @@ OTHERS: dict[str, Callable[[Path], Path]] = {
     "comparison": make_compare,
     "distillation": make_distill,
     "models": make_bench,
+    "continual": make_extend,
 }
 """Commands with a page, besides those that have a fixture of their own."""
 MEASURE = """

@@ -1,0 +1,132 @@
+"""Accuracy of each task over the sequence of tasks: a line per task, named at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from markupsafe import Markup
+
+from headstart.report.charts import SMALL, upright_grid
+from headstart.report.extend_read import Arm, Matrix, Measured
+from headstart.report.svg import NARROW, Scale, both, drawing, fit, label, line, padded, path, tag, text_width
+
+COLOURS = 5
+DASHES = 3
+
+Point = tuple[int, Measured]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart with its title and what is to be said of it."""
+
+    title: str
+    plot: Markup
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Course:
+    """The first arm large, the others small."""
+
+    lead: str
+    first: Panel
+    others: Sequence[Panel]
+
+
+def colour(place: int) -> str:
+    """Class of the style sheet of the task at `place`: colours first, then dashes tell them apart."""
+    return f"t{place % COLOURS} d{place // COLOURS % DASHES}"
+
+
+def course(arms: Sequence[Arm], tasks: Sequence[str], agnostic: bool) -> Course | None:
+    """None where no task was measured more than once in any arm."""
+    drawn = [(arm, matrix) for arm in arms if _told(matrix := _matrix(arm, agnostic))]
+    if not drawn:
+        return None
+    rate = "the task not known" if agnostic else "the task known"
+    lead = f"Accuracy on the test images of each task after every step, {rate}. A line that falls is a task being forgotten."
+    panels = [
+        Panel(
+            arm.label,
+            both(partial(_chart, arm, matrix, tasks)) if at == 0 else _chart(arm, matrix, tasks, NARROW),
+            arm.bound,
+        )
+        for at, (arm, matrix) in enumerate(drawn)
+    ]
+    return Course(lead, panels[0], panels[1:])
+
+
+def _matrix(arm: Arm, agnostic: bool) -> Matrix:
+    return arm.agnostic if agnostic and _told(arm.agnostic) else arm.known
+
+
+def _told(matrix: Matrix) -> bool:
+    return any(
+        sum(row[at] is not None for row in matrix if at < len(row)) > 1 for at in range(max(map(len, matrix), default=0))
+    )
+
+
+def _chart(arm: Arm, matrix: Matrix, tasks: Sequence[str], width: float) -> Markup:
+    lines = [
+        [(at, one) for at, row in enumerate(matrix) if column < len(row) and (one := row[column])]
+        for column in range(len(tasks))
+    ]
+    ends = [end for points in lines for _, one in points for end in (one.span or (one.mean, one.mean))]
+    shown = [column for column, points in enumerate(lines) if points]
+    height = max(210.0 if width < 500 else 290.0, 40 + 13.5 * len(shown))
+    room = min(0.3 * width, 16 + max(text_width(tasks[column], SMALL) for column in shown))
+    x_scale = Scale(0, max(len(matrix) - 1, 1), 50, width - room)
+    y_scale = Scale(*padded(ends, least=0.1), height - 26, 10)
+    parts = [*upright_grid(y_scale, 44, width - room, True), *_feet(arm.rows, x_scale, height, width)]
+    for column in shown:
+        parts += _line(lines[column], x_scale, y_scale, colour(column), len(shown) <= 6)
+    parts += _names([(column, y_scale(lines[column][-1][1].mean)) for column in shown], tasks, x_scale.end, width, height)
+    spoken = "; ".join(
+        f"{tasks[column]} from {lines[column][0][1].percent} to {lines[column][-1][1].percent}" for column in shown
+    )
+    return drawing(width, height, f"Accuracy of each task over the sequence, {arm.label}: {spoken}", *parts)
+
+
+def _feet(rows: Sequence[str], scale: Scale, height: float, width: float) -> list[Markup]:
+    """Names of the steps below the chart, as many as have room."""
+    step = abs(scale(1) - scale(0))
+    every = next(n for n in range(1, len(rows) + 1) if n * step >= 54 or n == len(rows))
+    parts = []
+    for at, name in enumerate(rows):
+        if at % every:
+            continue
+        short = fit(name.removeprefix("after ") if every * step < 100 else name, every * step - 6, SMALL)
+        anchor = "start" if at == 0 else "middle"
+        x = max(scale(at), 44) if at == 0 else min(scale(at), width - text_width(short, SMALL) / 2)
+        parts.append(label(x, height - 7, short, class_="tick", anchor=anchor))
+    return parts
+
+
+def _line(points: Sequence[Point], x: Scale, y: Scale, kind: str, whiskers: bool) -> list[Markup]:
+    parts = []
+    if whiskers:
+        parts += [line(x(at), y(one.span[0]), x(at), y(one.span[1]), f"whisker {kind}") for at, one in points if one.span]
+    if len(points) > 1:
+        parts.append(path([(x(at), y(one.mean)) for at, one in points], f"line task {kind}"))
+    return [*parts, *(tag("circle", cx=x(at), cy=y(one.mean), r=3.2, class_=f"spot {kind}") for at, one in points)]
+
+
+def _names(ends: Sequence[tuple[int, float]], tasks: Sequence[str], x: float, width: float, height: float) -> list[Markup]:
+    """Each task's name beside the end of its line, moved apart where they would cover each other."""
+    ordered = sorted(ends, key=lambda one: one[1])
+    least = 13.0
+    places: list[float] = []
+    for _, y in ordered:
+        places.append(max(y, places[-1] + least) if places else max(y, 8.0))
+    below = height - 26
+    for at in range(len(places) - 1, -1, -1):
+        places[at] = min(places[at], below)
+        below = places[at] - least
+    parts = []
+    for (column, _), y in zip(ordered, places, strict=True):
+        name = fit(tasks[column], width - x - 12, SMALL)
+        parts.append(label(x + 9, y + 4, name, class_=f"named {colour(column)}", size=SMALL))
+    return parts
