@@ -54,13 +54,14 @@ def context(run: RunFolder) -> dict[str, Any]:
     tasks, arms = tasks_of(summary), arms_of(summary)
     names, agnostic = [task.name for task in tasks], summary.get("scenario") == "class"
     earlier = len(tasks) > 1 or any(not task.new for task in tasks)
+    several = run.command == "compare-continual"
     return {
         "title": _title(run, tasks),
         "subtitle": _subtitle(summary, tasks),
         "verdict": verdict(summary, arms, tasks),
         "warnings": [words.sentence(words.grouped(text)) for text in texts(summary.get("warnings"))],
-        "needs": needs(arms, texts(summary.get("requirements")), agnostic, earlier),
-        "between": between(arms, agnostic, table_of(summary).get("command") == "compare-continual"),
+        "needs": needs(arms, [] if several else texts(summary.get("requirements")), agnostic, earlier),
+        "between": between(arms, agnostic, several),
         "differences": differences(summary, arms),
         "matrices": matrices(arms, names),
         "course": course(arms, names, agnostic),
@@ -199,7 +200,7 @@ def _limits(run: RunFolder, arms: Sequence[Arm], tasks: Sequence[Task]) -> Itera
             "No bound was run beside it: what plain fine-tuning would have forgotten, and what learning everything together "
             "would have reached, is not known. --bounds runs both under the same budget."
         )
-    if any(arm.known and len(arm.known[0]) > 2 for arm in arms):
+    if any(arm.forgetting and len(arm.rows) > 2 for arm in arms):
         yield (
             "Forgetting takes each task's best earlier accuracy, which was the best partly by luck, and so looks a little "
             "larger than it is."

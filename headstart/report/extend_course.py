@@ -78,12 +78,15 @@ def _chart(arm: Arm, matrix: Matrix, tasks: Sequence[str], width: float) -> Mark
     shown = [column for column, points in enumerate(lines) if points]
     height = max(210.0 if width < 500 else 290.0, 40 + 13.5 * len(shown))
     room = min(0.3 * width, 16 + max(text_width(tasks[column], SMALL) for column in shown))
-    x_scale = Scale(0, max(len(matrix) - 1, 1), 50, width - room)
+    x_scale = Scale(0, max(len(matrix) - 1, 1), 58, width - room - 8)
     y_scale = Scale(*padded(ends, least=0.1), height - 26, 10)
     parts = [*upright_grid(y_scale, 44, width - room, True), *_feet(arm.rows, x_scale, height, width)]
-    for column in shown:
-        parts += _line(lines[column], x_scale, y_scale, colour(column), len(shown) <= 6)
-    parts += _names([(column, y_scale(lines[column][-1][1].mean)) for column in shown], tasks, x_scale.end, width, height)
+    for place, column in enumerate(shown):
+        aside = 4.0 * (place - (len(shown) - 1) / 2) if len(shown) <= 6 else None
+        parts += _line(lines[column], x_scale, y_scale, colour(column), aside)
+    parts += _names(
+        [(column, y_scale(lines[column][-1][1].mean)) for column in shown], tasks, x_scale.end + 8, width, height
+    )
     spoken = "; ".join(
         f"{tasks[column]} from {lines[column][0][1].percent} to {lines[column][-1][1].percent}" for column in shown
     )
@@ -105,13 +108,15 @@ def _feet(rows: Sequence[str], scale: Scale, height: float, width: float) -> lis
     return parts
 
 
-def _line(points: Sequence[Point], x: Scale, y: Scale, kind: str, whiskers: bool) -> list[Markup]:
+def _line(points: Sequence[Point], x: Scale, y: Scale, kind: str, aside: float | None) -> list[Markup]:
+    """One task's line, `aside` so far beside its step that intervals do not cover each other; None draws no interval."""
+    placed = [(x(at) + (aside or 0.0), one) for at, one in points]
     parts = []
-    if whiskers:
-        parts += [line(x(at), y(one.span[0]), x(at), y(one.span[1]), f"whisker {kind}") for at, one in points if one.span]
-    if len(points) > 1:
-        parts.append(path([(x(at), y(one.mean)) for at, one in points], f"line task {kind}"))
-    return [*parts, *(tag("circle", cx=x(at), cy=y(one.mean), r=3.2, class_=f"spot {kind}") for at, one in points)]
+    if aside is not None:
+        parts += [line(at, y(one.span[0]), at, y(one.span[1]), f"whisker {kind}") for at, one in placed if one.span]
+    if len(placed) > 1:
+        parts.append(path([(at, y(one.mean)) for at, one in placed], f"line task {kind}"))
+    return [*parts, *(tag("circle", cx=at, cy=y(one.mean), r=3.2, class_=f"spot {kind}") for at, one in placed)]
 
 
 def _names(ends: Sequence[tuple[int, float]], tasks: Sequence[str], x: float, width: float, height: float) -> list[Markup]:

@@ -52,6 +52,8 @@ def matrices(arms: Sequence[Arm], tasks: Sequence[str]) -> list[Matrices]:
 
 def _of(arm: Arm, tasks: Sequence[str]) -> Matrices:
     named = [("Task known", arm.known), ("Task not known", arm.agnostic)]
+    if arm.alike:
+        named = [("Task known or not: the answers are the same", arm.known)]
     shown = [(title, matrix) for title, matrix in named if _any(matrix)]
     narrow = len(tasks) <= 8 and len(shown) > 1  # side by side on a desktop, one below the other where they are large
     maps = []
@@ -123,7 +125,7 @@ def _cell(one: Measured | None, x: float, y: float, wide: float, high: float, ea
         return tag("rect", **box, rx=2, class_="cell empty")
     share = min(max(one.mean, 0.0), 1.0)
     depth = 0.04 + 0.9 * share**2  # the square spreads the upper half, where accuracies lie
-    tone = "on" if depth > 0.6 else "mid" if depth > 0.5 else "off"
+    tone = "on" if depth > 0.86 else "mid" if depth > 0.57 else "off"  # as each can best be read, light and dark
     places = 1 if text_width("99.9", 12.5) <= wide - 6 else 0
     figure = words.percent(one.mean, places).partition(words.NARROW)[0]
     size = min(12.5, (wide - 4) / (0.57 * max(len(figure), 2)))

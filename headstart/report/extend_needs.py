@@ -204,6 +204,7 @@ def _bar(entry: Entry, left: float, top: float, wide: float, bound: bool, right:
     if entry.span:
         low, high = (scale(min(max(end, 0.0), 1.0)) for end in entry.span)
         parts.append(line(low, y + 4.5, high, y + 4.5, "need-span"))
+        parts += [line(end, y + 1.5, end, y + 7.5, "need-span") for end in (low, high)]
     if entry.mark is not None:
         parts.append(line(scale(entry.mark), y - 3, scale(entry.mark), y + 12, "need-mark"))
     return parts
@@ -230,7 +231,8 @@ def _row(arm: Arm, agnostic: bool, old: bool) -> Row:
     ]
     seeds = words.plural(arm.seeds, "seed") if arm.seeds > 1 else ""
     took = f"{words.duration(arm.seconds)} of training" if arm.seconds is not None else ""
-    below = ", ".join(filter(None, (arm.family, seeds, took)))
+    family = arm.family if arm.family != "bound" else ""
+    below = ", ".join(filter(None, (family, seeds, took)))
     return Row(arm.label, cells, *tagged(arm), below=below)
 
 
@@ -259,8 +261,11 @@ def _measures(arm: Arm) -> Row:
         return words.points(one.mean, sign=True), words.points_range(one.span) if one.span else ""
 
     average = (arm.average.percent, arm.average.between) if arm.average else (words.UNKNOWN, "")
+    free = arm.agnostic_average if not arm.alike else None
+    unknown = [("Average, task not known", free.percent, free.between)] if free else []
     cells = [
         ("Average accuracy", *average),
+        *unknown,
         ("Forgetting", *lost(arm.forgetting)),
         ("Backward transfer", *lost(arm.backward)),
     ]

@@ -42,9 +42,9 @@ def between(arms: Sequence[Arm], agnostic: bool, compared: bool) -> Between | No
     """The method between its bounds (or all methods), on the new task, the old ones and all; None for one arm alone."""
     rate = "the task not known" if agnostic else "the task known"
     asked = [
-        ("All tasks: average accuracy, the task known", [arm.average for arm in arms]),
+        (f"All tasks: average accuracy, {rate}", [_all(arm, agnostic) for arm in arms]),
         (f"New task, {rate}", [(arm.new_agnostic or arm.new) if agnostic else arm.new for arm in arms]),
-        ("Old tasks at the end, the task known", [arm.after for arm in arms]),
+        (f"Old tasks at the end, {rate}", [(arm.agnostic_after or arm.after) if agnostic else arm.after for arm in arms]),
     ]
     plots = []
     for title, values in asked:
@@ -67,6 +67,10 @@ def between(arms: Sequence[Arm], agnostic: bool, compared: bool) -> Between | No
         lead = "All methods on the same test images."
     lead += " Intervals that overlap settle nothing: the paired differences below do."
     return Between(lead, plots, f"Dots are means, lines their 95{words.NARROW}% intervals.")
+
+
+def _all(arm: Arm, agnostic: bool) -> Measured | None:
+    return (arm.agnostic_average or arm.average) if agnostic else arm.average
 
 
 def _plot(found: Sequence[tuple[Arm, Measured]], compared: bool, width: float) -> Markup:
@@ -107,7 +111,7 @@ def differences(summary: Mapping[str, Any], arms: Sequence[Arm]) -> Differences 
     if not rows:
         return None
     told = sum(bool(row.get("decided")) for row in rows)
-    lead = f"On the very same test images; {words.count(told)} of {words.plural(len(rows), 'comparison')} "
+    lead = f"On the very same test images, the task known; {words.count(told)} of {words.plural(len(rows), 'comparison')} "
     lead += f"{'is' if told == 1 else 'are'} decided. What is not decided is not the same as equal."
     order = [arm.name for arm in arms]
     return Differences(lead, _maps(rows, order, labels), [_pair(row, labels) for row in rows], _note(rows))

@@ -94,6 +94,7 @@ class Arm:
     change: Measured | None
     agnostic_after: Measured | None
     average: Measured | None
+    agnostic_average: Measured | None
     forgetting: Measured | None
     backward: Measured | None
     old_bytes: float | None
@@ -112,6 +113,11 @@ class Arm:
     def label(self) -> str:
         """The method's name as a person reads it."""
         return words.human(self.name)
+
+    @property
+    def alike(self) -> bool:
+        """Whether being told the task changes nothing, as with one head for all tasks."""
+        return any(map(any, self.known)) and _means(self.known) == _means(self.agnostic)
 
     @property
     def bound(self) -> str:
@@ -166,6 +172,7 @@ def _arm(row: Mapping[str, Any], tasks: Sequence[Task]) -> Arm:
         change=measured(old.get("change")),
         agnostic_after=measured(table_of(row.get("agnostic_old")).get("after")) or _kept(agnostic, tasks),
         average=measured(row.get("average_accuracy")),
+        agnostic_average=measured(row.get("agnostic_average")),
         forgetting=measured(row.get("forgetting")),
         backward=measured(row.get("backward_transfer")),
         old_bytes=number(needed.get("bytes")),
@@ -193,6 +200,10 @@ def _matrix(value: Any, columns: int) -> Matrix:
     """Rows of `columns` cells each, short ones filled with None."""
     found = [[measured(cell) for cell in _list(row)] for row in _list(value)]
     return [[*row[:columns], *[None] * (columns - len(row))] for row in found]
+
+
+def _means(matrix: Matrix) -> list[list[float | None]]:
+    return [[cell.mean if cell else None for cell in row] for row in matrix]
 
 
 def _kept(matrix: Matrix, tasks: Sequence[Task]) -> Measured | None:

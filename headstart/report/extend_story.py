@@ -73,11 +73,13 @@ def _kept(arm: Arm, tasks: Sequence[Task]) -> str:
 
 def _free(arm: Arm, agnostic: bool) -> str:
     """How it does when nobody names the task."""
+    if arm.alike:
+        return "Telling it the task makes no difference to its answers."
     if arm.new_agnostic is None or arm.new is None or arm.agnostic_after is None:
         return ""
     text = (
         f"That is with the task known. Without being told the task it is right on {arm.new_agnostic.percent} of the new "
-        f"task's images and {arm.agnostic_after.percent} of the old ones'."
+        f"task's images and {arm.agnostic_after.percent} of those of the old tasks."
     )
     return text + (" In this scenario that is what counts." if agnostic else "")
 
