@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from headstart.engine.importance_layers import AT_ONCE, Measure, Rule, rule_of
 from headstart.nets.net import Net
@@ -125,7 +127,10 @@ class Plan:
             back = vjp(lambda given: functional_call(self.answering, given, (sample[None],))[0], weights)[1]
             return vmap(back, chunk_size=self.together)(chosen)[0]  # type: ignore[no-any-return]
 
-        with torch.no_grad():
+        # Fused attention cannot be vectorised, written out it can. Where one operation is done sample by sample all the
+        # same, that costs time and changes nothing.
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
             found: dict[str, Tensor] = vmap(one)(x, directions)
         return {name: found[f"net.{name}"] for name in self.other}
 
