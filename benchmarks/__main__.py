@@ -17,7 +17,19 @@ import time
 
 from benchmarks import table
 
-NAMES = ("frozen", "prefix_cache", "heads", "fine_tune", "help", "memory", "scores", "layers", "distill")
+NAMES = (
+    "frozen",
+    "prefix_cache",
+    "heads",
+    "fine_tune",
+    "help",
+    "memory",
+    "scores",
+    "layers",
+    "distill",
+    "extend",
+    "importance",
+)
 
 
 def main() -> int:
