@@ -26,7 +26,7 @@ class Dark(Counted, Term):
     authors' code (the equation has the sum).
 
     task    the stage's whole task, whose samples are stored as the store has them, un-augmented
-    memory  from the tasks before; its samples are taken over, its answers about classes that came later being unknown
+    memory  from the tasks before, whose samples are taken over
     number  of this task among all
     heads   whose answers are stored, this task's the last of them or the only one
     draws   how many at each step for each of the two, and how they are shown
@@ -37,7 +37,12 @@ class Dark(Counted, Term):
     rendering. Samples without a label are not stored. Old and new pass apart: batch normalisation that trains sees the
     difference. Under several processes the reservoir is over the batches of all, and the same in each.
 
-    Raises ConfigError for settings that cannot be, and for a memory of other samples than the task's.
+    A head that came after an answer was stored said nothing then, and takes no part in the comparison; but where all
+    classes make one list the answer is compared with 0 there, as every head says when it is made. In the paper all outputs
+    exist from the start and are compared: without it nothing would keep later classes from winning over old ones (on
+    digits, class-incrementally, DER then forgets everything, as fine-tuning does).
+
+    Raises ConfigError for settings that cannot be.
     """
 
     samples: Tensor
@@ -89,9 +94,17 @@ class Dark(Counted, Term):
         mine = torch.from_numpy(drawn[part]).to(self.labels.device)
         logits = self.beside.on(step, self.draws.shown(self.samples[mine], part, number, purpose))
         if purpose == "dark":
-            return self.alpha * squared_error_where_known(logits, self.logits[mine]).sum() / len(drawn)
+            stored = self.logits[mine]
+            return self.alpha * squared_error_where_known(logits, self._then(stored)).sum() / len(drawn)
         losses = self.beside.loss(logits, self.labels[mine] + self.first[self.of_tasks[mine]])
         return self.beta * losses.sum() / len(drawn)
+
+    def _then(self, stored: Tensor) -> Tensor:
+        """Stored answers, with what an empty head says about classes that came later where all classes make one list."""
+        if not self.beside.one_list:
+            return stored
+        missing = stored.isnan()
+        return torch.where(missing & ~missing.all(1, keepdim=True), 0.0, stored)
 
     @torch.no_grad()
     def after_step(self, step: StepLike) -> None:

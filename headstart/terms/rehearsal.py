@@ -40,6 +40,11 @@ class Heads:
         return sum(self.sizes)
 
     @property
+    def one_list(self) -> bool:
+        """Whether several heads compete for one answer."""
+        return len(self.names) > 1 and not self.per_head
+
+    @property
     def first(self) -> tuple[int, ...]:
         """Place in the list of the first class of each task, by the task's number."""
         return tuple(sum(self.sizes[:place]) for place in self.of_task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,21 +47,30 @@ def before() -> Memory:
     return Memory(6, pictures(2, seed=5).numpy(), np.array([2, 0]), np.array([0, 0]), logits, 40)
 
 
-def term(memory: Memory | None = None, **settings: float) -> Dark:
-    how = {"alpha": 0.7, "beta": 0.3} | settings
-    return Dark(task(), before() if memory is None else memory, 1, HEADS, Draws(3, 4), **how)
+def term(memory: Memory | None = None, *, heads: Heads = HEADS, alpha: float = 0.7, beta: float = 0.3) -> Dark:
+    return Dark(task(), before() if memory is None else memory, 1, heads, Draws(3, 4), alpha=alpha, beta=beta)
 
 
-def test_it_is_the_papers_sum_and_old_answers_count_for_the_heads_that_existed() -> None:
-    found, step = term(), Rows([0, 1, 2])
-    kept = before()
+@pytest.mark.parametrize("per_head", [True, False])
+def test_it_is_the_papers_sum_and_later_heads_count_where_they_compete(per_head: bool) -> None:
+    """Task-incrementally over the three logits that existed; in one list of classes the other two are compared with 0."""
+    step, kept = Rows([0, 1, 2]), before()
     assert kept.logits is not None
-    value = found(step).item()
     z = logits_of(step.net, torch.from_numpy(kept.samples)).detach().double().numpy()
-    squares = [np.mean((z[i, :3] - kept.logits[i]) ** 2) for i in range(2)]
-    losses = [np.log(np.exp(z[i]).sum()) - z[i, kept.labels[i]] for i in range(2)]
-    assert value == pytest.approx(0.7 * np.mean(squares) + 0.3 * np.mean(losses), rel=1e-5)
-    assert term(beta=0.0)(step).item() == pytest.approx(0.7 * np.mean(squares), rel=1e-5)
+    errors = np.concatenate([(z[:, :3] - kept.logits) ** 2, z[:, 3:] ** 2], 1)
+    squares = errors[:, :3].mean() if per_head else errors.mean()
+    reach = 3 if per_head else 5
+    losses = [np.log(np.exp(z[i, :reach]).sum()) - z[i, kept.labels[i]] for i in range(2)]
+    heads = replace(HEADS, per_head=per_head)
+    assert term(heads=heads)(step).item() == pytest.approx(0.7 * squares + 0.3 * np.mean(losses), rel=1e-5)
+    assert term(heads=heads, beta=0.0)(step).item() == pytest.approx(0.7 * squares, rel=1e-5)
+
+
+def test_samples_that_another_method_stored_have_no_answers_to_match() -> None:
+    memory = before()
+    memory.logits = None
+    assert term(memory, beta=0.0)(Rows([0, 1, 2])).item() == 0
+    assert term(memory)(Rows([0, 1, 2])).item() > 0
 
 
 def test_the_two_draws_are_independent() -> None:

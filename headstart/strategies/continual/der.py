@@ -20,7 +20,8 @@ def der(net: Net, task: Task, cfg: DerConfig | None = None, *, past: Past) -> It
     """Beside the new task, match the logits that the net gave for stored samples when it trained on them.
 
     Buzzega et al. 2020, algorithm 1. The memory is a reservoir over the stream of training batches, so that samples of the
-    present task are replayed too.
+    present task are replayed too. Heads grow with the tasks: see `terms/dark.py` for what is compared with those that an
+    answer does not know.
     """
     cfg = cfg or DerConfig()
     yield from _dark("der", net, task, cfg, past, beta=0.0)
