@@ -18,7 +18,6 @@ from headstart.stage import Stage
 from headstart.strategies.continual.common import new_loss, settle, stage, trains
 from headstart.strategies.continual.held import (
     Weights,
-    anchored,
     drawn,
     holding,
     not_known,
@@ -46,8 +45,7 @@ def ewc(net: Net, task: Task, cfg: EwcConfig | None = None, *, past: Past) -> It
     terms: dict[str, Term] = {"new": new_loss(task, place, cfg.learn)}
     if kept:
         yield from warm_up(net, task, place, cfg.learn, cfg.warmup_epochs, past)
-        live = anchored(net, place, cfg.learn, past)
-        held = holding(net, live, cfg.strength, cfg.learn, kept["anchor"], kept["importance"])
+        held = holding(net, place, cfg.learn, past, cfg.strength, kept)
         terms |= {"old": held} if held is not None else {}
     yield stage("ewc", net, task, cfg.learn, trains(net, place, cfg.learn), terms)
     heads = (*place.beside, place.head)

@@ -103,23 +103,31 @@ def only(found: Weights, names: Sequence[str]) -> Weights:
 
 
 def holding(
-    net: Net, live: Mapping[str, nn.Parameter], strength: float, learn: Learn, anchors: Weights, importances: Weights
+    net: Net, place: Place, learn: Learn, past: Past, strength: float, kept: Mapping[str, Weights]
 ) -> Penalty | None:
-    """The penalty on those of the weights that something is known of; None where there is no such.
+    """The penalty on what trains, was there before and has an `importance` in `kept`; None where there is no such weight.
 
-    Where steps by SGD would overshoot so far that weights swing away from their anchor, the log says so before they do.
+    Anchors are those of `kept` where it has an `anchor`, else the weights as they are now. Where steps by SGD would
+    overshoot so far that weights swing away from their anchors, the log says so before they do.
     """
-    known = {name: parameter for name, parameter in live.items() if name in importances}
-    if not known:
+    importances = kept["importance"]
+    live = {name: one for name, one in anchored(net, place, learn, past).items() if name in importances}
+    if not live:
         return None
-    largest = max(float(importances[name].max()) for name in known)
-    recipe = learn.recipe
+    _check_rate(net, place, learn, strength, {name: importances[name] for name in live})
+    return Penalty(live, strength, anchors=kept.get("anchor") or weights_now(net, list(live)), importances=importances)
+
+
+def _check_rate(net: Net, place: Place, learn: Learn, strength: float, importances: Weights) -> None:
+    """Say when steps would overshoot."""
+    scales = {name: 1.0 if name.startswith(f"heads.{place.head}.") else learn.scale for name in importances}
+    curvature = strength * max(float(one.max()) * scales[name] for name, one in importances.items())
     # Nesterov momentum of 0.9 on a quadratic of curvature h is stable up to a rate of (2 + 2 * 0.9) / (1 + 2 * 0.9) / h.
-    rate, limit = recipe.lr * learn.scale, 3.8 / 2.8 / max(strength * largest, 1e-30)
-    if recipe.optimizer == "sgd" and rate > limit:
-        under_way(net).log.event(
-            "warning",
-            text=f"strength={strength:g} with importances up to {largest:.3g} makes steps at rate {rate:g} overshoot: use "
-            f"a strength below {strength * limit / rate:.3g}, a rate (lr x scale) below {limit:.3g}, or adamw",
+    limit = 3.8 / 2.8 / max(curvature, 1e-30)
+    if learn.recipe.optimizer == "sgd" and learn.recipe.lr > limit:
+        least = strength * limit / learn.recipe.lr
+        text = (
+            f"strength={strength:g} makes steps at lr={learn.recipe.lr:g} overshoot, so important are some weights: use a "
+            f"strength below {least:.3g}, lr below {limit:.3g}, or optimizer=adamw"
         )
-    return Penalty(known, strength, anchors=anchors, importances=importances)
+        under_way(net).log.event("warning", text=text)

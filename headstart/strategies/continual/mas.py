@@ -16,14 +16,12 @@ from headstart.stage import Stage
 from headstart.strategies.continual.common import new_loss, settle, stage, trains
 from headstart.strategies.continual.held import (
     Weights,
-    anchored,
     drawn,
     holding,
     not_known,
     only,
     remembered,
     warm_up,
-    weights_now,
 )
 from headstart.terms.base import Term
 
@@ -44,8 +42,7 @@ def mas(net: Net, task: Task, cfg: MasConfig | None = None, *, past: Past) -> It
     terms: dict[str, Term] = {"new": new_loss(task, place, cfg.learn)}
     if kept:
         yield from warm_up(net, task, place, cfg.learn, cfg.warmup_epochs, past)
-        live = anchored(net, place, cfg.learn, past)
-        held = holding(net, live, cfg.strength, cfg.learn, weights_now(net, list(live)), kept["importance"])
+        held = holding(net, place, cfg.learn, past, cfg.strength, kept)
         terms |= {"old": held} if held is not None else {}
     yield stage("mas", net, task, cfg.learn, trains(net, place, cfg.learn), terms)
     found = _importance(f"mas-{task.name}", net, task, (*place.beside, place.head), cfg, past)

@@ -14,7 +14,7 @@ from headstart.errors import ConfigError, problems
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.continual.common import new_loss, settle, stage, trains
-from headstart.strategies.continual.held import Weights, anchored, holding, remembered, weights_now
+from headstart.strategies.continual.held import Weights, holding, remembered, weights_now
 from headstart.terms.path_integral import PathIntegral
 
 
@@ -32,12 +32,11 @@ def si(net: Net, task: Task, cfg: SiConfig | None = None, *, past: Past) -> Iter
     kept: dict[str, Any] = past.state.get("si", {})
     problems(ConfigError, "si cannot be done as asked:", [*cfg.faults(), *_faults(kept, past)])
     place = settle("si", net, task, past, cfg.learn)
-    live = anchored(net, place, cfg.learn, past)
     what = trains(net, place, cfg.learn)
     named = dict(net.named_parameters())
     moving = [name for name in remembered(net, past, (*place.beside, place.head)) if _trains(name, list(what))]
     start = weights_now(net, moving)
-    held = holding(net, live, cfg.strength, cfg.learn, weights_now(net, list(live)), kept["importance"]) if kept else None
+    held = holding(net, place, cfg.learn, past, cfg.strength, kept) if kept else None
     path = PathIntegral({name: named[name] for name in moving}, held)
     yield stage("si", net, task, cfg.learn, what, {"new": new_loss(task, place, cfg.learn), "old": path})
     total = added(kept.get("importance", {}), path.omega(), start, weights_now(net, moving), cfg.xi)
