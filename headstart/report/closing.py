@@ -33,6 +33,8 @@ PHASES = {
 
 OTHERWISE = {
     "select": {"measure": "measuring every network"},
+    "compare-continual": {"runs": "learning the tasks, and asking after each"},
+    "extend": {"runs": "learning the tasks, and asking after each"},
     "distill": {"audit": "examining the teachers", "runs": "training the students"},
 }
 """What they do in some commands instead."""

@@ -80,7 +80,7 @@ def _chart(arm: Arm, matrix: Matrix, tasks: Sequence[str], width: float) -> Mark
     room = min(0.3 * width, 16 + max(text_width(tasks[column], SMALL) for column in shown))
     x_scale = Scale(0, max(len(matrix) - 1, 1), 58, width - room - 8)
     y_scale = Scale(*padded(ends, least=0.1), height - 26, 10)
-    parts = [*upright_grid(y_scale, 44, width - room, True), *_feet(arm.rows, x_scale, height, width)]
+    parts = [*upright_grid(y_scale, 44, width - room, True), *_feet(arm.rows, arm.learned, x_scale, height, width)]
     for place, column in enumerate(shown):
         aside = 4.0 * (place - (len(shown) - 1) / 2) if len(shown) <= 6 else None
         parts += _line(lines[column], x_scale, y_scale, colour(column), aside)
@@ -93,18 +93,22 @@ def _chart(arm: Arm, matrix: Matrix, tasks: Sequence[str], width: float) -> Mark
     return drawing(width, height, f"Accuracy of each task over the sequence, {arm.label}: {spoken}", *parts)
 
 
-def _feet(rows: Sequence[str], scale: Scale, height: float, width: float) -> list[Markup]:
-    """Names of the steps below the chart, as many as have room."""
+def _feet(rows: Sequence[str], learned: Sequence[int], scale: Scale, height: float, width: float) -> list[Markup]:
+    """Names of the steps below the chart; where they have no room, how many tasks had been learned, as often as fits."""
     step = abs(scale(1) - scale(0))
-    every = next(n for n in range(1, len(rows) + 1) if n * step >= 54 or n == len(rows))
+    named = [
+        name if all(text_width(one, SMALL) < step - 8 for one in rows) else name.removeprefix("after ") for name in rows
+    ]
+    if any(text_width(name, SMALL) > max(step - 8, 60) for name in named):
+        named = [f"{at}." for at in learned]
+    widest = 8 + max(text_width(one, SMALL) for one in named)
+    every = next((n for n in range(1, len(rows)) if n * step >= widest), len(rows))
     parts = []
-    for at, name in enumerate(rows):
-        if at % every:
-            continue
-        short = fit(name.removeprefix("after ") if every * step < 100 else name, every * step - 6, SMALL)
-        anchor = "start" if at == 0 else "middle"
-        x = max(scale(at), 44) if at == 0 else min(scale(at), width - text_width(short, SMALL) / 2)
-        parts.append(label(x, height - 7, short, class_="tick", anchor=anchor))
+    for at in range(0, len(rows), every):
+        short = fit(named[at], 110, SMALL)
+        half = text_width(short, SMALL) / 2
+        x = min(max(scale(at), half), width - half)
+        parts.append(label(x, height - 7, short, class_="tick", anchor="middle"))
     return parts
 
 
@@ -116,7 +120,8 @@ def _line(points: Sequence[Point], x: Scale, y: Scale, kind: str, aside: float |
         parts += [line(at, y(one.span[0]), at, y(one.span[1]), f"whisker {kind}") for at, one in placed if one.span]
     if len(placed) > 1:
         parts.append(path([(at, y(one.mean)) for at, one in placed], f"line task {kind}"))
-    return [*parts, *(tag("circle", cx=at, cy=y(one.mean), r=3.2, class_=f"spot {kind}") for at, one in placed)]
+    dots = placed if aside is not None else placed[-1:]  # of many tasks only where they end
+    return [*parts, *(tag("circle", cx=at, cy=y(one.mean), r=3.2, class_=f"spot {kind}") for at, one in dots)]
 
 
 def _names(ends: Sequence[tuple[int, float]], tasks: Sequence[str], x: float, width: float, height: float) -> list[Markup]:

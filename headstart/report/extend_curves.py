@@ -59,16 +59,13 @@ def curves(run: RunFolder, arms: Sequence[Arm], tasks: Sequence[str]) -> Curves 
     logged = False
     if not any(parts for _, parts in found):
         found, logged = _from_log(run), True
-    groups = [group for name, parts in found if (group := _group(name, parts, tasks)).panels or group.losses]
+    named = set(chain(*(part.accuracy for _, parts in found for part in parts)))
+    order = [*tasks, *sorted(named - set(tasks))]  # a log may tell of tasks that no summary named yet
+    groups = [group for name, parts in found if (group := _group(name, parts, order)).panels or group.losses]
     if not groups:
         return None
-    named = dict.fromkeys(chain(*(part.accuracy for _, parts in found for part in parts)))
-    legend = [(f"task {colour(_place(tasks, name))}", name) for name in sorted(named, key=lambda name: _place(tasks, name))]
+    legend = [(f"task {colour(place)}", name) for place, name in enumerate(order) if name in named]
     return Curves(_lead(run, bool(named), logged), legend, groups)
-
-
-def _place(tasks: Sequence[str], name: str) -> int:
-    return tasks.index(name) if name in tasks else len(tasks)
 
 
 def _lead(run: RunFolder, accuracy: bool, logged: bool) -> str:
@@ -151,7 +148,7 @@ def _note(one: _Learned) -> str:
 
 
 def _accuracy(one: _Learned, tasks: Sequence[str], limits: tuple[float, float]) -> Panel:
-    series = [Series(line, f"task {colour(_place(tasks, name))}") for name, line in one.accuracy.items()]
+    series = [Series(line, f"task {colour(tasks.index(name))}") for name, line in one.accuracy.items()]
     ends = ", ".join(f"{name} {words.percent(line[-1][1])}" for name, line in one.accuracy.items())
     return Panel(
         _title(one),

@@ -164,7 +164,7 @@ def summary() -> dict[str, Any]:
         ],
         "warnings": ["the teacher's answers were kept as float16"],
         "saved": "runs/birds/model",
-        "phases": {"network": 0.2, "data": 1.9, "runs": 124.0, "test": 3.1}, "seconds": 129.2,
+        "phases": {"network": 0.2, "data": 1.9, "runs": 127.1}, "seconds": 129.2,
         "reproduce": "headstart extend runs/cars pictures/birds --method lwf --bounds --seeds 3 --out runs/birds",
         "version": "0.1.0",
     }  # fmt: skip
