@@ -18,6 +18,7 @@ from headstart.report.extend_paired import between, confusions, differences
 from headstart.report.extend_read import Arm, Task, arms_of, tasks_of
 from headstart.report.extend_story import verdict
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
+from headstart.report.tables import text_of
 
 TEMPLATE = "extend.html"
 
@@ -146,8 +147,7 @@ def _settings(settings: Mapping[str, Any], prefix: str = "") -> str:
         if isinstance(value, dict):
             parts.append(_settings(value, f"{prefix}{key}."))
         elif value is not None and value != []:
-            shown = words.figures(number(value)) if number(value) is not None else str(value)
-            parts.append(f"{prefix}{key} {shown}")
+            parts.append(f"{prefix}{key} {text_of(key, value)}")
     return ", ".join(filter(None, parts))
 
 

@@ -143,7 +143,7 @@ def _title(one: _Learned) -> str:
 
 
 def _note(one: _Learned) -> str:
-    named = [stage for stage in one.stages if stage]
+    named = [words.human(stage) for stage in one.stages if stage]
     return " → ".join(dict.fromkeys(named)) if len(named) > 1 else ""
 
 

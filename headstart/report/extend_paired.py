@@ -18,6 +18,9 @@ from headstart.report.folder import number, rows_of, table_of
 from headstart.report.matrix import LARGEST, heat_map, spoken_share, top_confusions
 from headstart.report.svg import both
 
+LEAST = 36.0
+"""Least width in pixels of a cell with a difference in it."""
+
 KIND = {"lower": "plain", "upper": "apart"}
 
 
@@ -146,8 +149,13 @@ def _maps(rows: Sequence[Mapping[str, Any]], order: Sequence[str], labels: Mappi
             for row in mine
             if str(row.get("a")) in labels and str(row.get("b")) in labels
         }
-        found.append(Picture(f"On {title}", both(partial(difference_map, gaps, [labels[name] for name in shown]))))
+        found.append(Picture(f"On {title}", both(partial(_map, gaps, [labels[name] for name in shown]))))
     return found
+
+
+def _map(gaps: Mapping[tuple[str, str], Gap], order: Sequence[str], width: float) -> Markup:
+    """Never so narrow that a cell could not hold its figure: on a phone it scrolls."""
+    return difference_map(gaps, order, max(width, 140.0 + LEAST * len(order)))
 
 
 def _pair(row: Mapping[str, Any], labels: Mapping[str, str]) -> Pair:

@@ -92,6 +92,17 @@ def _distilled(summary: Mapping[str, Any]) -> Figure:
     return _bars([*_arms(rows, "accuracy", "interval"), *teachers], "test images right, %")
 
 
+def _extended(summary: Mapping[str, Any]) -> Figure:
+    """The new task and the old ones after learning it, for every arm."""
+    rows = []
+    for arm in rows_of(summary.get("arms")):
+        found = {"new": table_of(arm.get("new")).get("accuracy"), "old": table_of(arm.get("old")).get("after")}
+        for what, value in found.items():
+            one = table_of(value)
+            rows.append({"label": f"{arm.get('name')}, {what}", **one, "interval": [one.get("low"), one.get("high")]})
+    return _bars(_arms(rows, "mean", "interval"), "test images right, the task known, %")
+
+
 def _chosen(summary: Mapping[str, Any]) -> Figure:
     """What the race measured where there was one, else the best probe."""
     rows = rows_of(summary.get("candidates"))
@@ -196,6 +207,8 @@ def _benched(summary: Mapping[str, Any]) -> Figure:
 _FIGURES: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
     "adapt": _adapted,
     "compare": _compared,
+    "compare-continual": _extended,
+    "extend": _extended,
     "select": _chosen,
     "study data-size": _growing,
     "study layers": _layers,

@@ -14,7 +14,7 @@ import pytest
 import headstart
 from headstart.errors import ConfigError, RunError
 from headstart.report.figures import figure_of
-from tests.report import made_bench, made_compare, made_data_size, made_distill, made_layers, made_select
+from tests.report import made_bench, made_compare, made_data_size, made_distill, made_extend, made_layers, made_select
 
 MADE: dict[str, Callable[[], dict[str, Any]]] = {
     "compare": made_compare.summary,
@@ -23,6 +23,8 @@ MADE: dict[str, Callable[[], dict[str, Any]]] = {
     "layers": made_layers.summary,
     "distill": made_distill.summary,
     "bench": made_bench.summary,
+    "extend": made_extend.summary,
+    "compare-continual": made_extend.compared,
 }
 
 
@@ -45,6 +47,13 @@ def test_bars_are_the_accuracies_best_on_top() -> None:
     values = [float(np.asarray(line.get_xdata())[0]) for line in dots]
     assert values == sorted(values)
     assert values == pytest.approx([100 * known[name]["accuracy"] for name in names])
+
+
+def test_an_extension_shows_the_new_task_and_the_old_ones_of_every_arm() -> None:
+    summary = made_extend.summary()
+    axes = figure_of(summary).axes[0]
+    names = {text.get_text() for text in axes.get_yticklabels()}
+    assert names == {f"{arm['name']}, {what}" for arm in summary["arms"] for what in ("new", "old")}
 
 
 def test_curves_of_layers_are_those_of_the_summary() -> None:
