@@ -31,6 +31,8 @@ class AGem(Balance):
         parameters = [parameter for group in groups.values() for parameter in group]
         new = torch.stack([losses[name] for name in weights]).sum()
         reference = losses.get(self.memory)
+        if reference is not None and not reference.requires_grad:
+            reference = None  # nothing that trains answers for stored samples
         gradient = _gradient(new, parameters, keep=reference is not None)
         if reference is not None:
             against = _gradient(reference, parameters)

@@ -87,3 +87,11 @@ def test_losses_may_share_a_graph_and_gradients_add_to_what_is_there() -> None:
     common = w.exp()
     AGem().backward({"new": common.sum(), "memory": (2 * common).sum()}, {"shared": [w]}, 0)
     torch.testing.assert_close(w.grad, 10 + w.detach().exp())
+
+
+def test_a_reference_that_reaches_nothing_that_trains_forbids_nothing() -> None:
+    w = nn.Parameter(torch.tensor([1.0, 2.0]))
+    used = AGem().backward({"new": w.sum(), "memory": torch.tensor(3.0)}, {"heads": [w]}, 0)
+    assert used == {"new": 1.0}
+    assert w.grad is not None
+    assert w.grad.tolist() == [1, 1]
