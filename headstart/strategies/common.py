@@ -108,10 +108,11 @@ def hold_out(task: Task, seed: int) -> tuple[Task, Task]:
     return task.take(rest), task.take(taken)
 
 
-def early_stopping(held_out: Task, patience: int) -> Evaluate:
-    """Look at the held-out accuracy after every epoch; keep the best weights; stop when it no longer rises."""
+def early_stopping(held_out: Task, patience: int, head: str | None = None) -> Evaluate:
+    """Look at the held-out accuracy of a head (none: the task's) after every epoch; keep the best weights; stop when it no
+    longer rises."""
 
     def look(net: Net) -> dict[str, float]:
-        return {"valid_accuracy": accuracy(net, held_out)}
+        return {"valid_accuracy": accuracy(net, held_out, head)}
 
     return Evaluate(every=1, fn=look, monitor="valid_accuracy", patience=patience)

@@ -10,8 +10,16 @@ from headstart.data.task import Task
 from headstart.engine.past import Past
 from headstart.errors import ConfigError, problems
 from headstart.nets.net import Net
+from headstart.seeding import seed_for
 from headstart.stage import Stage, Train
-from headstart.strategies.common import class_weights, supervised_stage, top_blocks, weighted_blocks
+from headstart.strategies.common import (
+    class_weights,
+    early_stopping,
+    hold_out,
+    supervised_stage,
+    top_blocks,
+    weighted_blocks,
+)
 from headstart.terms.base import Term
 from headstart.terms.supervised import Supervised
 
@@ -94,4 +102,9 @@ def stage(
 ) -> Stage:
     """A stage of a method: the recipe's, with these terms."""
     usual = supervised_stage(name, net, task, what, learn.recipe, epochs=epochs, carry=carry)
+    if usual.evaluate is not None and task.name not in net.heads:
+        # One head for all tasks (domain-incremental), not called like this one, is what early stopping has to look at.
+        _, held_out = hold_out(task, seed_for(learn.recipe.seed, "early-stopping"))
+        shared = next(term.heads[-1] for term in terms.values() if term.heads)
+        usual = replace(usual, evaluate=early_stopping(held_out, usual.evaluate.patience, shared))
     return replace(usual, terms=dict(terms), optimizer=replace(usual.optimizer, schedule=learn.schedule))

@@ -213,3 +213,18 @@ def test_settings_that_cannot_be_are_said_and_change_nothing(config: LwfConfig, 
     with pytest.raises(ConfigError, match=named):
         next(lwf(net, case.task(0), config, past=case.past()))
     assert not differing(state(net), before)
+
+
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+def test_early_stopping_looks_at_the_head_that_answers_the_new_task(scenario: str) -> None:
+    watched = LwfConfig(replace(LEARN, recipe=replace(LEARN.recipe, patience=2)))
+    case = Case("lwf", "vectors", scenario)
+    net, made = made_for(case, watched, learned=1)
+    assert all(len(one.data) < len(case.task(1)) for one in made)
+    rest = set(case.task(1).rows.tolist()) - set(made[0].data.rows.tolist())
+    held_out = case.task(1).take(np.array(sorted(rest)))
+    head = "task0" if scenario == "domain" else "task1"
+    right = float((answers(net, held_out, head).argmax(1) == held_out.targets).mean())
+    for one in made:
+        assert one.evaluate is not None
+        assert one.evaluate.fn(net) == {"valid_accuracy": right}
