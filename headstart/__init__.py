@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         bench,
         compare,
         distill,
+        extend,
         figure,
         fit,
         read,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from headstart.catalog.data_size import DataSizeConfig
     from headstart.catalog.device import BenchConfig, ColumnsConfig, ExportConfig
     from headstart.catalog.distill import DistillJobConfig
+    from headstart.catalog.extend import ExtendConfig
     from headstart.catalog.select import Candidate, SelectConfig
     from headstart.catalog.strategies import (
         EarlyProbeConfig,
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from headstart.data.views import PLAIN, View, standard_view
     from headstart.engine.fit import FitResult, Machine
     from headstart.engine.model import Ancestor, Card, Model, Prediction, Predictions
+    from headstart.engine.past import Learned, Past
     from headstart.engine.run import Drive, memo
     from headstart.engine.solve import SolveResult, solve
     from headstart.errors import (
@@ -84,11 +87,13 @@ if TYPE_CHECKING:
     from headstart.seeding import seed_for
     from headstart.stage import Adapt, Budget, Evaluate, Optimizer, Solve, Stage, Train
     from headstart.strategies import STRATEGIES
+    from headstart.strategies.continual import CONTINUAL
     from headstart.studies.adapt import AdaptResult
     from headstart.studies.advise import AdviseResult
     from headstart.studies.compare import CompareResult
     from headstart.studies.data_size import DataSizeResult
     from headstart.studies.distill import DistillResult
+    from headstart.studies.extend import ExtendResult
     from headstart.studies.layers import LayersResult
     from headstart.studies.select import SelectResult
     from headstart.terms.base import Term
@@ -103,6 +108,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "bench",
         "compare",
         "distill",
+        "extend",
         "figure",
         "fit",
         "read",
@@ -118,6 +124,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.catalog.data_size": ("DataSizeConfig",),
     "headstart.catalog.device": ("BenchConfig", "ColumnsConfig", "ExportConfig"),
     "headstart.catalog.distill": ("DistillJobConfig",),
+    "headstart.catalog.extend": ("ExtendConfig",),
     "headstart.catalog.select": ("Candidate", "SelectConfig"),
     "headstart.catalog.strategies": (
         "EarlyProbeConfig",
@@ -138,6 +145,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.data.views": ("PLAIN", "View", "standard_view"),
     "headstart.engine.fit": ("FitResult", "Machine"),
     "headstart.engine.model": ("Ancestor", "Card", "Model", "Prediction", "Predictions"),
+    "headstart.engine.past": ("Learned", "Past"),
     "headstart.engine.run": ("Drive", "memo"),
     "headstart.engine.solve": ("SolveResult", "solve"),
     "headstart.errors": (
@@ -165,11 +173,13 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.seeding": ("seed_for",),
     "headstart.stage": ("Adapt", "Budget", "Evaluate", "Optimizer", "Solve", "Stage", "Train"),
     "headstart.strategies": ("STRATEGIES",),
+    "headstart.strategies.continual": ("CONTINUAL",),
     "headstart.studies.adapt": ("AdaptResult",),
     "headstart.studies.advise": ("AdviseResult",),
     "headstart.studies.compare": ("CompareResult",),
     "headstart.studies.data_size": ("DataSizeResult",),
     "headstart.studies.distill": ("DistillResult",),
+    "headstart.studies.extend": ("ExtendResult",),
     "headstart.studies.layers": ("LayersResult",),
     "headstart.studies.select": ("SelectResult",),
     "headstart.terms.base": ("Term",),
@@ -183,6 +193,7 @@ _RENAMED = {"inspect": ("headstart.data.prepare", "inspect_data")}
 _WHERE = {**{name: (home, name) for home, names in _HOMES.items() for name in names}, **_RENAMED}
 
 __all__ = [
+    "CONTINUAL",
     "PLAIN",
     "STRATEGIES",
     "Adapt",
@@ -218,6 +229,8 @@ __all__ = [
     "Evaluate",
     "ExportConfig",
     "Exported",
+    "ExtendConfig",
+    "ExtendResult",
     "FitResult",
     "Fixed",
     "FrozenChanged",
@@ -230,6 +243,7 @@ __all__ = [
     "Interrupted",
     "LayersConfig",
     "LayersResult",
+    "Learned",
     "LpftConfig",
     "Machine",
     "Model",
@@ -238,6 +252,7 @@ __all__ = [
     "NonFiniteLoss",
     "Optimizer",
     "PartialConfig",
+    "Past",
     "Prediction",
     "Predictions",
     "ProbeConfig",
@@ -268,6 +283,7 @@ __all__ = [
     "compare",
     "distill",
     "export_model",
+    "extend",
     "figure",
     "fit",
     "inspect",

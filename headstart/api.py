@@ -61,7 +61,15 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found", bound=JobResult)
 Config = TypeVar(
-    "Config", AdaptConfig, AdviseConfig, CompareConfig, DataSizeConfig, DistillJobConfig, LayersConfig, SelectConfig
+    "Config",
+    AdaptConfig,
+    AdviseConfig,
+    CompareConfig,
+    DataSizeConfig,
+    DistillJobConfig,
+    ExtendConfig,
+    LayersConfig,
+    SelectConfig,
 )
 
 
@@ -285,6 +293,44 @@ def distill(data: Any, teacher: Any, student: Any, *, out: str | Path = "runs/di
         data=data if named is None else None,
         teachers=None if words else teachers,
         student=None if isinstance(student, (str, Path)) else student,
+    )
+
+
+def extend(
+    model: Any,
+    data: Any,
+    *,
+    old: Any = (),
+    builder: Callable[[], nn.Module] | None = None,
+    out: str | Path = "runs/extend",
+    **settings: Any,
+) -> ExtendResult:
+    """Teach a saved model something new without forgetting the old, and measure what it costs.
+
+    model     a saved model's folder, a `Model`, or a network that has learned nothing yet: a name or a `Net`
+    data      new data as of `adapt`; a list of several is learned one after the other
+    old       the old tasks' data in their order, to see what is kept of them
+    builder   makes the backbone's module again, for a saved model of a network that was given as an nn.Module
+    out       the run folder
+    settings  any field of `ExtendConfig` or `DataConfig`, e.g. `method="ewc"`, `scenario="class"`, `bounds=True`
+
+    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
+    """
+    new, before = (list(one) if isinstance(one, list) else [one] for one in (data, old if old != () else []))
+    words = [all(isinstance(one, (str, Path)) for one in group) for group in (new, before)]
+    named = isinstance(model, (str, Path))
+    config = ExtendConfig(
+        str(model) if named else "",
+        tuple(map(str, new)) if words[0] else (),
+        out=Path(out),
+        old=tuple(map(str, before)) if words[1] else (),
+    )
+    return run_extend(
+        _configured(config, settings),
+        model=None if named else model,
+        data=None if words[0] else new,
+        old=None if words[1] else before,
+        builder=builder,
     )
 
 

@@ -96,8 +96,8 @@ def _learned(config: ExtendConfig, model: Model, name: str) -> Start:
         )
     past.scenario = config.scenario or past.scenario
     net = model.net
-    if ALL in net.heads:
-        del net.heads[ALL]
+    if ALL in net.heads and past.one_list != ALL:
+        del net.heads[ALL]  # joined for those that know one head only; made anew when this job ends
     return Start(net, past, name, model.card.fit, model.card.ancestors)
 
 
