@@ -44,8 +44,7 @@ METHODS: dict[str, Method] = {
     "feature_extraction": Method(
         "regularisation",
         "train the new head alone by gradient steps, blocks and old heads frozen",
-        "learns only what the old features tell apart; with one head for all tasks (domain-incremental) that head is all "
-        "that can change, and the old answers change with it",
+        "learns only what the old features tell apart; domain-incrementally the one head changes, old answers with it",
     ),
     "l2sp": Method(
         "regularisation",
@@ -55,21 +54,18 @@ METHODS: dict[str, Method] = {
     "ewc": Method(
         "regularisation",
         "elastic weight consolidation: hold weights harder that the old answers depend on (Fisher information)",
-        "two stored copies of the weights; a quadratic guess that fails far from the old weights; batch-normalisation "
-        "statistics are not held; without old samples new classes win over old in one list",
+        "a quadratic guess that fails far from the old weights, stored as two copies of them; in one list new classes win",
         state_from_old=True,
     ),
     "si": Method(
         "regularisation",
         "synaptic intelligence: hold weights harder that brought the old losses down, found while they were learned",
-        "what matters cannot be found afterwards, so that it has to teach every task; nothing is known of pretraining; "
-        "without old samples new classes win over old in one list",
+        "what matters cannot be found afterwards: it has to teach every task; in one list of classes the new ones win",
     ),
     "mas": Method(
         "regularisation",
         "memory aware synapses: hold weights harder that the size of the old answers changes with; needs no labels",
-        "what matters to the size of answers need not matter to which one is right; without old samples new classes win "
-        "over old in one list",
+        "what changes the size of answers need not change which is right; in one list of classes the new ones win",
         state_from_old=True,
     ),
     "lwf": Method(
