@@ -13,13 +13,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from headstart.errors import DataError
-from headstart.metrics.intervals import DRAWS, Interval, normal_quantile, t_quantile, wilson
-from headstart.metrics.resample import degrees_of_freedom_of_sum, resampled_sums, spread_seeds
+from headstart.metrics.intervals import Interval, normal_quantile, t_quantile, wilson
+from headstart.metrics.resample import degrees_of_freedom_of_sum, resampled_rows, spread_seeds
 from headstart.seeding import generator
 
 Floats = NDArray[np.float64]
+DRAWS = 4000
+"""bootstrap draws; the ends of a 95 % interval then move by about 3 % of its width from seed to seed"""
 Answers = Sequence[Sequence[Sequence[ArrayLike | None]]]
 """`correct[s][i][j]`: right or wrong `[N_j]` under seed s after learning task i on task j's test images, None if unknown."""
+
+_Part = tuple[int, int | NDArray[np.integer], int | NDArray[np.integer] | None]
+"""A task, a row (or one per seed), and the row that is taken from it, if any."""
 
 DEFINITIONS = {
     "average_accuracy": "after the last task: the mean of the accuracies on the test images of all tasks learned so far, "
@@ -127,25 +132,18 @@ def over_images(
     at = (grid.tasks - 1) if first_new is None else first_new
     if not 0 <= at < grid.tasks:
         raise DataError(f"first_new = {first_new} is no place among {grid.tasks} tasks; give 0 to {grid.tasks - 1}")
-    make = _Maker(seed, level, draws)
-    last = grid.tasks - 1
-    end = [j for j in range(grid.tasks) if grid.measured[last, j]]
+    make, last, size = _Maker(grid, seed, level, draws), grid.tasks - 1, range(grid.tasks)
+    end = [j for j in size if grid.measured[last, j]]
     old = [j for j in end if j < at and grid.measured[at - 1, j]]
     best, first = _best_row(grid.means), _first_row(grid.means)
-    earlier = [j for j in end if j < last and best[0, j] >= 0]
-    since = [j for j in end if j < last and first[0, j] >= 0]
-    before, after = ([grid.rows(j, row) for j in old] for row in (at - 1, last))
     return OverImages(
-        make.mean([grid.rows(j, last) for j in end]),
-        make.mean([grid.rows(j, best[:, j]) for j in earlier], [grid.rows(j, last) for j in earlier]),
-        make.mean([grid.rows(j, last) for j in since], [grid.rows(j, first[:, j]) for j in since]),
-        [
-            [make.mean([grid.rows(j, i)]) if grid.measured[i, j] else None for j in range(grid.tasks)]
-            for i in range(grid.tasks)
-        ],
-        make.mean(before),
-        make.mean(after),
-        make.mean(after, before),
+        make.mean([(j, last, None) for j in end]),
+        make.mean([(j, best[:, j], last) for j in end if j < last and best[0, j] >= 0]),
+        make.mean([(j, last, first[:, j]) for j in end if j < last and first[0, j] >= 0]),
+        [[make.mean([(j, i, None)]) if grid.measured[i, j] else None for j in size] for i in size],
+        make.mean([(j, at - 1, None) for j in old]),
+        make.mean([(j, last, None) for j in old]),
+        make.mean([(j, last, at - 1) for j in old]),
         old,
         left_out(grid.means[0]),
     )
@@ -153,43 +151,70 @@ def over_images(
 
 @dataclass(frozen=True)
 class _Maker:
-    """Intervals of means over tasks."""
+    """Intervals of means over tasks; what is drawn for a task is drawn once, and kept for all numbers."""
 
+    grid: _Grid
     seed: int
     level: float
     draws: int
+    _kept: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
-    def mean(self, plus: Sequence[Floats], minus: Sequence[Floats] = ()) -> Interval | None:
-        """The mean over tasks of plus, or of plus minus minus; each holds one array `[S, N_j]` per task."""
-        if not plus:
+    def mean(self, parts: Sequence[_Part]) -> Interval | None:
+        """The mean over tasks of each one's row, or of what the one row is above the other."""
+        if not parts:
             return None
-        seeds, tasks = len(plus[0]), len(plus)
-        if seeds == 1 and tasks == 1 and not minus:
-            return wilson(int(plus[0].sum()), plus[0].size, self.level)
-        gaps = [one / tasks for one in (_minus(plus, minus) if minus else plus)]
-        estimate = float(sum(one.mean() for one in gaps))
+        seeds, alone = len(self.grid.means), all(minus is None for _, _, minus in parts)
+        if seeds == 1 and len(parts) == 1 and alone:
+            found = self.grid.rows(*parts[0][:2])
+            return wilson(int(found.sum()), found.size, self.level)
+        values = [self.grid.gap(part) / len(parts) for part in parts]
+        estimate = float(sum(one.mean() for one in values))
         upper = 0.5 + self.level / 2
         if seeds == 1:
-            drawn = sum(self._smoothed(at, tasks, plus[at], *minus[at : at + 1]) for at in range(tasks))
+            drawn = sum(self._smoothed(part) for part in parts) / len(parts)
             low, high = np.quantile(drawn, [1 - upper, upper])
             return Interval(estimate, min(float(low), estimate), max(float(high), estimate), self.level, "percentile")
-        drawn = resampled_sums([spread_seeds(one) for one in gaps], self.seed, self.draws)
-        factor = t_quantile(upper, degrees_of_freedom_of_sum(gaps)) / normal_quantile(upper)
-        low, high = (estimate + factor * (float(end) - estimate) for end in np.quantile(drawn, [1 - upper, upper]))
-        if not minus:  # shares: Student's t may point beyond what is possible
+        factor = t_quantile(upper, degrees_of_freedom_of_sum(values)) / normal_quantile(upper)
+        ends = np.quantile(self._redrawn(parts, values), [1 - upper, upper])
+        low, high = (estimate + factor * (float(end) - estimate) for end in ends)
+        if alone:  # shares: Student's t may point beyond what is possible
             low, high = max(low, 0.0), min(high, 1.0)
         return Interval(estimate, low, high, self.level, "hierarchical")
 
-    def _smoothed(self, place: int, tasks: int, plus: Floats, minus: Floats | None = None) -> Floats:
-        """Redrawn means over one task's images, divided by the number of tasks."""
-        images = plus.size
-        values = plus.ravel() if minus is None else (plus - minus).ravel()
-        outcomes = np.array([0.0, 1.0] if minus is None else [-1.0, 0.0, 1.0])
-        added = np.array([0.5, 0.5] if minus is None else [0.5, 1.0, 0.5])
+    def _smoothed(self, part: _Part) -> Floats:
+        """Redrawn means over one task's images from its smoothed table, for one seed."""
+        values, images = self.grid.gap(part).ravel(), self.grid.answers[part[0]].shape[2]
+        paired = part[2] is not None
+        outcomes = np.array([-1.0, 0.0, 1.0] if paired else [0.0, 1.0])
+        added = np.array([0.5, 1.0, 0.5] if paired else [0.5, 0.5])
         counts = np.array([(values == outcome).sum() for outcome in outcomes]) + added
-        rng = generator(self.seed, "bootstrap", "continual", place)
-        drawn: Floats = rng.multinomial(images, counts / counts.sum(), size=self.draws) @ outcomes / (images * tasks)
+        rng = generator(self.seed, "bootstrap", "continual", part[0])
+        drawn: Floats = rng.multinomial(images, counts / counts.sum(), size=self.draws) @ outcomes / images
         return drawn
+
+    def _redrawn(self, parts: Sequence[_Part], values: Sequence[Floats]) -> Floats:
+        """Redrawn means `[draws]` over several seeds: images of each task anew, and the seeds once for all tasks."""
+        seeds = len(self.grid.means)
+        total = np.zeros((self.draws, seeds))
+        for (task, plus, minus), own in zip(parts, values, strict=True):
+            total += self._row(task, plus) / len(parts)
+            total -= 0.0 if minus is None else self._row(task, minus) / len(parts)
+            total += spread_seeds(own).mean(1) - own.mean(1)  # few seeds drawn with replacement differ too little
+        rng = generator(self.seed, "bootstrap", "continual", "seeds")
+        picked = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=self.draws) / seeds
+        found: Floats = (total * picked).sum(1)
+        return found
+
+    def _row(self, task: int, row: int | NDArray[np.integer]) -> NDArray[np.float32]:
+        """Redrawn means `[draws, S]` of one row (which may differ from seed to seed) of a task."""
+        known, seeds = np.flatnonzero(self.grid.measured[:, task]), len(self.grid.means)
+        if task not in self._kept:
+            answers = self.grid.answers[task][:, known]
+            flat = answers.reshape(-1, answers.shape[2])
+            drawn = resampled_rows(flat, self.seed, self.draws, "continual", task)
+            self._kept[task] = drawn.reshape(self.draws, seeds, len(known))
+        places = np.searchsorted(known, np.broadcast_to(row, seeds))
+        return self._kept[task][:, np.arange(seeds), places]
 
 
 @dataclass(frozen=True)
@@ -209,6 +234,11 @@ class _Grid:
         answers = self.answers[task]
         found: Floats = answers[np.arange(len(answers)), np.broadcast_to(row, len(answers))]
         return found
+
+    def gap(self, part: _Part) -> Floats:
+        """`[S, N_j]`: a part's row, or how far it is above the other."""
+        task, plus, minus = part
+        return self.rows(task, plus) - (0.0 if minus is None else self.rows(task, minus))
 
     @classmethod
     def of(cls, correct: Answers) -> _Grid:
@@ -272,10 +302,6 @@ def _mean(values: Floats) -> Floats:
     many = known.sum(-1)
     total = np.where(known, values, 0.0).sum(-1)
     return np.asarray(np.where(many > 0, total / np.maximum(many, 1), np.nan))
-
-
-def _minus(plus: Sequence[Floats], minus: Sequence[Floats]) -> list[Floats]:
-    return [a - b for a, b in zip(plus, minus, strict=True)]
 
 
 def _plain(interval: Interval | None) -> dict[str, float] | None:

@@ -49,24 +49,18 @@ def resampled_means(values: Floats, seed: int, draws: int) -> Floats:
     return np.concatenate(means)
 
 
-def resampled_sums(parts: Sequence[Floats], seed: int, draws: int) -> Floats:
-    """Sums `[draws]` over `parts` of the means of each, `[S, N_p]`: every part's images are drawn for themselves, the seeds
-    once for all parts.
+def resampled_rows(values: Floats, seed: int, draws: int, *purpose: str | int) -> NDArray[np.float32]:
+    """Means `[draws, R]` of every row of `values` `[R, N]`, each draw the same images for all rows; to seven figures.
 
-    Parts are sets of images answered by the same S networks (the tasks a network learned). Memory: `[draws, S]`.
+    `purpose` names the stream: sets of images that are drawn independently of each other need different ones.
     """
-    seeds = len(parts[0])
-    total = np.zeros((draws, seeds))
-    for place, values in enumerate(parts):
-        rng, images = generator(seed, "bootstrap", "part", place), values.shape[1]
-        patterns, which, counts = np.unique(values, axis=1, return_inverse=True, return_counts=True)
-        sizes = chunks(draws, images if 4 * len(counts) >= images else len(counts))
-        total += np.concatenate([_times_picked(rng, which.ravel(), counts, size) / images @ patterns.T for size in sizes])
-    if seeds == 1:
-        return total[:, 0]
-    drawn = generator(seed, "bootstrap", "seeds").multinomial(seeds, np.full(seeds, 1 / seeds), size=draws) / seeds
-    found: Floats = (total * drawn).sum(1)
-    return found
+    rng, images = generator(seed, "bootstrap", *purpose), values.shape[1]
+    patterns, which, counts = np.unique(values, axis=1, return_inverse=True, return_counts=True)
+    turned = np.ascontiguousarray(patterns.T, np.float32)
+    sizes = chunks(draws, images if 4 * len(counts) >= images else len(counts))
+    drawn = [_times_picked(rng, which.ravel(), counts, size).astype(np.float32) @ turned for size in sizes]
+    means: NDArray[np.float32] = (np.concatenate(drawn) / np.float32(images)).astype(np.float32)
+    return means
 
 
 def _times_picked(
