@@ -153,18 +153,7 @@ def record(
     Raises ConfigError for a view drawn anew every epoch and for answers that cannot be kept; DiskFull where there is no
     room. A run that is stopped keeps what is computed. The teacher is left where it was, in the mode it was in.
     """
-    if not recordable(view):
-        raise ConfigError(
-            f"view {view_name!r} is drawn anew every epoch, so that a teacher's answers on it are never needed twice; "
-            "give it a fixed number of renderings (views=4), or let the teacher answer live"
-        )
-    if compared_with is not None and not view.is_plain:
-        raise ConfigError(
-            f"answers on view {view_name!r} ({view}) cannot stand for those on {compared_with}: only the plain view's can, "
-            "because it has one rendering; record on PLAIN"
-        )
-    if compared_with == view:
-        compared_with = None
+    _check_views(view, view_name, compared_with)
     seed = 0 if view.is_plain else view_seed(view, run_seed, 0, view_name)
     where = torch.device(device) if device is not None else teacher.net.device
     todo = range(min(view.fixed_draws or 1, epochs or view.fixed_draws or 1))
@@ -178,7 +167,21 @@ def record(
         teacher.to(before)
     seconds, data = time.monotonic() - began, task.store.fingerprint
     found = (array, filled, asked.format, classes, view, view_name, seed, seconds, teacher, path)
-    return Recorded(*found, data=data, compared_with=compared_with)
+    return Recorded(*found, data=data, compared_with=None if compared_with == view else compared_with)
+
+
+def _check_views(view: View, name: str, compared_with: View | None) -> None:
+    """Raise ConfigError where answers on `view` cannot be kept, or cannot stand for those on `compared_with`."""
+    if not recordable(view):
+        raise ConfigError(
+            f"view {name!r} is drawn anew every epoch, so that a teacher's answers on it are never needed twice; "
+            "give it a fixed number of renderings (views=4), or let the teacher answer live"
+        )
+    if compared_with is not None and not view.is_plain:
+        raise ConfigError(
+            f"answers on view {name!r} ({view}) cannot stand for those on {compared_with}: only the plain view's can, "
+            "because it has one rendering; record on PLAIN"
+        )
 
 
 _Opened = tuple[NDArray[Any], NDArray[np.bool_], int, Path | None]
