@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from headstart.catalog.continual import FineTuneConfig
-from headstart.catalog.regularised import EwcConfig, FeatureExtractionConfig
+from headstart.catalog.regularised import EwcConfig, FeatureExtractionConfig, L2spConfig, MasConfig, SiConfig
 from headstart.engine.evaluate import answers
 from headstart.engine.past import Learned, Past
 from headstart.engine.run import Drive
@@ -27,7 +27,10 @@ SEEDS = (0,)
 CONFIGS: dict[str, Any] = {
     "fine_tune": FineTuneConfig(LEARN),
     "feature_extraction": FeatureExtractionConfig(LEARN),
+    "l2sp": L2spConfig(LEARN, strength=0.1),
     "ewc": EwcConfig(LEARN, strength=1000.0),
+    "si": SiConfig(LEARN, strength=10.0),
+    "mas": MasConfig(LEARN, strength=2.0),
 }
 
 
@@ -58,8 +61,10 @@ def forgetting(method: str, scenario: str) -> float:
     return float(np.mean([np.nanmax(one[:-1], 0) - one[-1] for one in found]))
 
 
-def test_held_weights_keep_tasks_that_fine_tuning_forgets() -> None:
-    assert forgetting("ewc", "task") < 0.6 * forgetting("fine_tune", "task")
+@pytest.mark.parametrize(("method", "share"), [("l2sp", 0.5), ("ewc", 0.5), ("si", 0.9), ("mas", 0.2)])
+def test_held_weights_keep_tasks_that_fine_tuning_forgets(method: str, share: float) -> None:
+    """Measured: fine-tuning forgets .166, L2-SP .049, EWC .051, SI .119 at so small a strength, MAS .009."""
+    assert forgetting(method, "task") < share * forgetting("fine_tune", "task")
 
 
 def test_frozen_features_keep_everything_and_learn_less() -> None:
