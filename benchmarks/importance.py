@@ -130,13 +130,13 @@ def _step(rounds: int, steps: int) -> Row:
 def measure(*, quick: bool) -> list[Row]:
     """A perceptron, for which there is a promise, and a convolutional network, for which there is a number."""
     keep_freed_memory()
-    count, few, rounds = (500, 20, 2) if quick else (10_000, 300, 7)
+    count, few, rounds = (500, 20, 2) if quick else (10_000, 300, 3)
     with forked(0):
         perceptron = with_head(mlp(784, (400, 400)))
     network = with_head(build("headstart:resnet20", pretrained=False))
-    pictured = pictures(count // 10, 32)
+    pictured = pictures(count // 50, 32)
     return [
         *Case("MLP 784-400-400-10", perceptron, vectors(count), few, 10.0).rows(rounds),
-        *Case("ResNet-20 at 32 px", network, pictured, max(few // 6, 10)).rows(rounds),
-        _step(rounds, 4 if quick else 12),
+        *Case("ResNet-20 at 32 px", network, pictured, max(few // 15, 5)).rows(rounds),
+        _step(rounds, 4),
     ]
