@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.rows import append
 from headstart.catalog.continual import METHODS
-from headstart.catalog.settings import with_values
+from headstart.catalog.settings import with_settings, with_values
 from headstart.data.store import store_of
 from headstart.data.task import Task
 from headstart.engine.answering import Answering, Rows
@@ -158,9 +158,10 @@ class Drawn(Net):
         return head
 
 
-def run(digits: Digits, row: Row, scenario: str, seed: int, more: dict[str, Any]) -> float:
+def run(digits: Digits, row: Row, scenario: str, seed: int, more: Sequence[str] = ()) -> float:
     """Mean accuracy over the tasks after the last."""
-    config = with_values(config_class(row.method)(), {**PROTOCOL, "seed": seed, **row.settings[scenario], **more})
+    config = with_values(config_class(row.method)(), {**PROTOCOL, "seed": seed, **row.settings[scenario]})
+    config = with_settings(config, more)
     with forked(seed_for(seed, "split-mnist")):  # layers as PyTorch makes them, as in the paper's code
         net = mlp(1024, (400, 400))
     net.__class__, net.seed = Drawn, seed
@@ -255,7 +256,7 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     digits, there = Digits.read(args.data), done(args.out) if not args.set else set()
-    tried = {name: float(value) for name, value in (pair.split("=") for pair in args.set)}
+    tried = tuple(args.set)
     for seed in args.seeds:
         for row in (row for row in ROWS if row.name in args.only):
             for scenario in args.scenario:
@@ -264,7 +265,8 @@ def main() -> None:
                 began = time.monotonic()
                 accuracy = run(digits, row, scenario, seed, tried)
                 took = time.monotonic() - began
-                print(f"{row.name:<18} {scenario:<7} seed {seed}: {accuracy:.4f} in {took:.1f} s {tried or ''}", flush=True)
+                told = f"{row.name:<18} {scenario:<7} seed {seed}: {accuracy:.4f} in {took:.1f} s"
+                print(told, *tried, flush=True)
                 if not tried:
                     chosen = " ".join(f"{name}={value}" for name, value in row.settings[scenario].items())
                     line = (row.name, scenario, seed, f"{accuracy:.4f}", f"{took:.1f}", chosen)

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Found = TypeVar("Found", bound=JobResult)
+Given = TypeVar("Given", AdaptConfig, AdviseConfig, CompareConfig, DataSizeConfig, LayersConfig)
 Config = TypeVar(
     "Config",
     AdaptConfig,
@@ -388,8 +389,8 @@ def bench(
 
 
 def _given(
-    kind: type[Config], data: Any, backbone: Any, out: str | Path, settings: dict[str, Any]
-) -> tuple[Config, dict[str, Any]]:
+    kind: type[Given], data: Any, backbone: Any, out: str | Path, settings: dict[str, Any]
+) -> tuple[Given, dict[str, Any]]:
     """The settings, and what came as an object that no setting can name."""
     named = data if isinstance(data, (str, Path)) else None
     name = backbone if isinstance(backbone, (str, Path)) else None

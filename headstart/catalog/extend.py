@@ -12,6 +12,7 @@ from headstart.catalog.adapt import DataConfig
 from headstart.catalog.continual import METHODS, SCENARIOS, Scenario
 from headstart.errors import ConfigError, problems
 
+ALL = "all"
 LOWER, UPPER = "fine_tune", "joint"
 """The methods between which every other one should lie: nothing held, and everything learned together."""
 
@@ -36,6 +37,8 @@ class ExtendConfig:
     """what the new tasks are called; none: as their data"""
     old: tuple[str, ...] = ()
     """data of the old tasks in their order: test images tell what is kept; only methods that say so learn from the others"""
+    beside: tuple[str, ...] = ()
+    """other methods to run beside it with the same steps, or `all` that can; the model saved is the first one's"""
     bounds: bool = False
     """also fine-tune on the new data alone (lower bound) and, with --old, learn all together (upper bound)"""
     settings: tuple[str, ...] = ()
@@ -78,9 +81,16 @@ class ExtendConfig:
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The method asked for and, with `bounds`, those it should lie between."""
+        """The method asked for, those beside it and, with `bounds`, those it should lie between."""
+        words = [word.strip() for text in self.beside for word in text.split(",") if word.strip()]
+        others = [name for word in words for name in (METHODS if word == ALL else (word,))]
         more = (LOWER, UPPER) if self.bounds else ()
-        return tuple(dict.fromkeys((self.method, *more)))
+        return tuple(dict.fromkeys((self.method, *others, *more)))
+
+    @property
+    def all_methods(self) -> bool:
+        """Whether all were asked for that can, so that those that cannot are left out."""
+        return any(word.strip() == ALL for text in self.beside for word in text.split(","))
 
 
 def check_settings(config: ExtendConfig, *, given: int = 0) -> None:
@@ -110,12 +120,14 @@ def check_settings(config: ExtendConfig, *, given: int = 0) -> None:
 
 
 def _method(config: ExtendConfig) -> Iterator[str]:
+    for name in config.methods:
+        if name not in METHODS:
+            near = difflib.get_close_matches(name, METHODS, 2, 0.4)
+            offer = f", did you mean {' or '.join(near)}?" if near else ";"
+            flag = "--method" if name == config.method else "--beside"
+            yield f"{flag} {name!r} is unknown{offer} there are {', '.join(METHODS)}"
     known = METHODS.get(config.method)
-    if known is None:
-        near = difflib.get_close_matches(config.method, METHODS, 2, 0.4)
-        offer = f", did you mean {' or '.join(near)}?" if near else ";"
-        yield f"--method {config.method!r} is unknown{offer} there are {', '.join(METHODS)}"
-    elif config.capacity is not None and not known.memory:
+    if known is not None and not config.beside and config.capacity is not None and not known.memory:
         yield f"--capacity {config.capacity}: {config.method} keeps no samples; leave it out"
 
 

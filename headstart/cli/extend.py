@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headstart.catalog.continual import METHODS
-from headstart.catalog.extend import ExtendConfig
+from headstart.catalog.extend import ALL, ExtendConfig
 from headstart.cli.command import Command
 from headstart.cli.job import carry_out
 
@@ -35,6 +36,11 @@ def _methods() -> str:
     return "\n".join(lines)
 
 
+def run_beside(config: ExtendConfig) -> int:
+    """Carry out `headstart compare extend`: the same job with all methods that can, unless some are named."""
+    return run(config if config.beside else dataclasses.replace(config, beside=(ALL,)))
+
+
 COMMAND = Command(
     name="extend",
     summary="Teach a saved model something new without forgetting the old, and measure what it costs.",
@@ -55,6 +61,24 @@ COMMAND = Command(
         "old data:\n"
         "  nothing is needed of them, unless a method's line says so; with --old their test images are looked at,\n"
         "  so that it is known what was kept"
+    ),
+    resumable=True,
+)
+
+COMPARE = Command(
+    name="compare extend",
+    summary="Compare ways to teach a model something new: what they learn, keep, need, cost and store, side by side.",
+    config=ExtendConfig,
+    run=run_beside,
+    examples=(
+        "headstart compare extend runs/pets cars --old pets --seeds 3 --out runs/pets-cars-compare",
+        "headstart compare extend embedded digits --increments 5 --scenario class --beside replay,icarl,derpp",
+    ),
+    details=(
+        f"{_methods()}\n\n"
+        "All methods take as many steps with the same images in the same order, except those that need more stages.\n"
+        "Without --beside all run that can; the first, --method, is the one whose model is saved.\n"
+        "A folder of images that is called extend is given to headstart compare as ./extend."
     ),
     resumable=True,
 )

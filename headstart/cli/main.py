@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command[Any]] = {
         advise.COMMAND,
         select_command.COMMAND,
         compare.COMMAND,
+        extend.COMPARE,
         distill.COMMAND,
         extend.COMMAND,
         study.LAYERS,
@@ -133,13 +134,14 @@ def _run(words: Sequence[str]) -> int:
 
 
 def groups() -> list[str]:
-    """First words of commands that have two."""
-    return list(dict.fromkeys(name.split()[0] for name in COMMANDS if " " in name))
+    """First words of commands that have two, and are no command by themselves."""
+    return list(dict.fromkeys(name.split()[0] for name in COMMANDS if " " in name and name.split()[0] not in COMMANDS))
 
 
 def named(words: Sequence[str]) -> str:
-    """The command's name at the head of a command line: two words where the first is a group's."""
-    return " ".join(words[:2]) if words[0] in groups() else words[0]
+    """The command's name at the head of a command line: two words where these are one, or the first is a group's."""
+    both = " ".join(words[:2])
+    return both if both in COMMANDS or words[0] in groups() else words[0]
 
 
 def find(name: str) -> Command[Any]:

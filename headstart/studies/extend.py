@@ -127,7 +127,7 @@ class _Job:
         arms = self._arms(start, new)
         seeds = [config.seed + n for n in range(config.seeds)]
         runs = self._runs(start, old, new, arms[0])
-        self._check(runs, arms, old)
+        arms = self._possible(runs, arms, old)
         opening.begin_with(new[0].data, images=" ".join(marks), network=fingerprint_of(start.net))
         runs.log = opening.log
         self._train(runs, arms, seeds)
@@ -165,12 +165,16 @@ class _Job:
     def _arms(self, start: Start, new: Sequence[Judged]) -> list[Arm]:
         config = self.config
         known = bool(self.before) or not start.past.tasks
-        if config.bounds and not known and config.method != UPPER:
-            self._warn("the upper bound (joint) was left out: it learns from all old images, give them with --old")
-        names = [name for name in config.methods if name == config.method or name != UPPER or known]
-        roles = {LOWER: "lower", UPPER: "upper"}
+        names = [name for name in config.methods if name == config.method or not METHODS[name].old_data or known]
+        if len(names) < len(config.methods):
+            gone = ", ".join(name for name in config.methods if name not in names)
+            self._warn(f"{gone} was left out: it learns from all old images, give them with --old")
         learn = self._learn(start.net, new)
-        return [Arm(name, self._config(name, learn), "method" if name == config.method else roles[name]) for name in names]
+        return [Arm(name, self._config(name, learn), self._role(name)) for name in names]
+
+    def _role(self, name: str) -> str:
+        roles = {LOWER: "lower", UPPER: "upper"} if self.config.bounds or self.config.beside else {}
+        return "method" if name == self.config.method else roles.get(name, "method")
 
     def _learn(self, net: Net, new: Sequence[Judged]) -> dict[str, Any]:
         """Settings of learning that all methods share, by name: what was asked, else what suits network and data."""
@@ -204,13 +208,10 @@ class _Job:
         made = config_class(name)()
         there = names_of(made)
         chosen = with_values(made, {key: value for key, value in learn.items() if key in there})
-        if name != self.config.method:
-            return chosen
-        if self.config.capacity is not None:
-            chosen = with_values(chosen, {"capacity": self.config.capacity})
-        if self.config.max_memory is not None and "max_bytes" in there:
-            chosen = with_values(chosen, {"max_bytes": bytes_of(self.config.max_memory)})
-        return with_settings(chosen, self.config.settings)
+        memory: dict[str, Any] = {"capacity": self.config.capacity}
+        memory["max_bytes"] = None if self.config.max_memory is None else bytes_of(self.config.max_memory)
+        chosen = with_values(chosen, {key: value for key, value in memory.items() if key in there and value is not None})
+        return with_settings(chosen, self.config.settings) if name == self.config.method else chosen
 
     def _runs(self, start: Start, old: list[Judged | None], new: list[Judged], first: Arm) -> Runs:
         config, folder = self.config, self.opening.folder
@@ -230,15 +231,24 @@ class _Job:
             card,
         )
 
-    def _check(self, runs: Runs, arms: Sequence[Arm], old: Sequence[Judged | None]) -> None:
-        """Everything that can be known to be impossible, before anything is trained."""
+    def _possible(self, runs: Runs, arms: Sequence[Arm], old: Sequence[Judged | None]) -> list[Arm]:
+        """The arms that can run; raises ConfigError, before anything is trained, for one that was asked for by name."""
+        found = []
         for arm in arms:
             if METHODS[arm.name].old_data and None in old:
                 raise ConfigError(
                     f"{arm.name} learns from the old tasks' images again, and they were not given; name them with --old, or "
                     f"choose a method that needs none: {', '.join(n for n, m in METHODS.items() if not m.old_data)}"
                 )
-            runs.rehearse(arm)
+            try:
+                runs.rehearse(arm)
+            except ConfigError as error:
+                if arm.name == self.config.method or not self.config.all_methods:
+                    raise
+                self._warn(f"{arm.name} was left out: {error}")
+                continue
+            found.append(arm)
+        return found
 
     def _train(self, runs: Runs, arms: Sequence[Arm], seeds: Sequence[int]) -> None:
         every = [Run(arm, seed) for seed in seeds for arm in arms]

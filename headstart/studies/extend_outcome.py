@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from headstart.catalog.continual import METHODS
 from headstart.engine.past import Past
 from headstart.metrics.continual import OverImages, over_images
-from headstart.metrics.paired import Difference, paired_bootstrap
+from headstart.metrics.paired import Difference, holm_differences, paired_bootstrap
 from headstart.seeding import seed_for
 from headstart.studies.extend_runs import Arm, Run, Runs
 
@@ -64,6 +65,7 @@ def arm_record(runs: Runs, arm: Arm, seeds: Sequence[int], seed: int) -> dict[st
         "old": told["old"],
         "average_accuracy": told["average_accuracy"],
         "agnostic_average": free["average_accuracy"],
+        "agnostic_old": free["old"],
         "forgetting": told["forgetting"],
         "backward_transfer": told["backward_transfer"],
         "left_out": told["left_out"],
@@ -114,13 +116,20 @@ def _confusion(runs: Runs, arm: Arm, seeds: Sequence[int]) -> dict[str, Any] | N
 
 
 def differences(runs: Runs, arms: Sequence[Arm], seeds: Sequence[int], seed: int) -> list[dict[str, Any]]:
-    """The first arm against every other on shared images: the new task, the old tasks, and all of them."""
+    """Every two arms on shared images, the task being known: the new task, the old tasks, and all of them.
+
+    Of more than two, p-values are Holm's over all pairs of one kind.
+    """
     found = []
-    for other in arms[1:]:
-        for what, tasks in _asked(runs).items():
-            both = [_flat(runs, arm, seeds, tasks) for arm in (arms[0], other)]
-            gap = paired_bootstrap(both[0], both[1], seed_for(seed, "differences", other.name, what))
-            found.append({"a": arms[0].name, "b": other.name, "what": what, **difference_record(gap)})
+    for what, tasks in _asked(runs).items():
+        each = {arm.name: _flat(runs, arm, seeds, tasks) for arm in arms}
+        pairs = list(itertools.combinations(each, 2))
+        gaps = {f"{a} {b}": paired_bootstrap(each[a], each[b], seed_for(seed, "differences", a, b, what)) for a, b in pairs}
+        if len(pairs) > 1:
+            gaps = holm_differences(gaps)
+        for a, b in pairs:
+            record = difference_record(gaps[f"{a} {b}"])
+            found.append({"a": a, "b": b, "what": what, "corrected": len(pairs) > 1, **record})
     return found
 
 

@@ -1,4 +1,4 @@
-"""Extending a saved model: in a new process, with the old data deleted, again and again; what is measured, refused and kept."""
+"""Extending a saved model: in a new process, the old data deleted, again and again; what is measured, refused and kept."""
 
 from __future__ import annotations
 
@@ -107,8 +107,9 @@ def test_five_requirements_are_measured_and_bounds_stand_beside(result: ExtendRe
     assert needed["lwf"] == needed["fine_tune"] == {"what": "none", "images": 0, "bytes": 0}
     assert needed["joint"]["bytes"] == 42 * SIZE * SIZE * 3
     assert len(summary["requirements"]) == 5
-    assert {(gap["b"], gap["what"]) for gap in summary["differences"]} == {
-        (b, what) for b in ("fine_tune", "joint") for what in ("new", "old", "average")
+    pairs = [("lwf", "fine_tune"), ("lwf", "joint"), ("fine_tune", "joint")]
+    assert {(gap["a"], gap["b"], gap["what"]) for gap in summary["differences"]} == {
+        (*pair, what) for pair in pairs for what in ("new", "old", "average")
     }
     assert "lower bound" in str(result)
     assert json.loads(json.dumps(summary)) == summary
