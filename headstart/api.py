@@ -6,21 +6,22 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
-from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
+from headstart.catalog.adapt import AdaptConfig
 from headstart.catalog.advise import AdviseConfig
 from headstart.catalog.compare import CompareConfig
 from headstart.catalog.data_size import DataSizeConfig
 from headstart.catalog.device import BenchConfig
 from headstart.catalog.distill import DistillJobConfig
 from headstart.catalog.extend import ExtendConfig
+from headstart.catalog.given import configured
 from headstart.catalog.select import SelectConfig
-from headstart.catalog.study import ArchitectureConfig, LayersConfig
+from headstart.catalog.study import LayersConfig
 from headstart.data.prepare import DataSet, prepare
 from headstart.data.sources import open_source
 from headstart.engine import distributed, interrupt
@@ -29,7 +30,6 @@ from headstart.engine.fit import fit as fit_stage
 from headstart.engine.log import Listener
 from headstart.engine.run import Result
 from headstart.engine.solve import solve
-from headstart.errors import ConfigError
 from headstart.export.bench import BenchResult
 from headstart.export.bench import bench as bench_models
 from headstart.export.calls import with_settings
@@ -61,17 +61,6 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found", bound=JobResult)
 Given = TypeVar("Given", AdaptConfig, AdviseConfig, CompareConfig, DataSizeConfig, LayersConfig)
-Config = TypeVar(
-    "Config",
-    AdaptConfig,
-    AdviseConfig,
-    CompareConfig,
-    DataSizeConfig,
-    DistillJobConfig,
-    ExtendConfig,
-    LayersConfig,
-    SelectConfig,
-)
 
 
 def run_adapt(
@@ -288,7 +277,7 @@ def distill(data: Any, teacher: Any, student: Any, *, out: str | Path = "runs/di
     config = DistillJobConfig(data=str(named) if named is not None else type(data).__name__, out=Path(out))
     if isinstance(student, (str, Path)):
         settings = {**settings, "student": str(student)}
-    config = _configured(config, {**settings, **({"teacher": tuple(map(str, teachers))} if words else {})})
+    config = configured(config, {**settings, **({"teacher": tuple(map(str, teachers))} if words else {})})
     return run_distill(
         replace(config, temperature=str(config.temperature)),
         data=data if named is None else None,
@@ -327,7 +316,7 @@ def extend(
         old=tuple(map(str, before)) if words[1] else (),
     )
     return run_extend(
-        _configured(config, settings),
+        configured(config, settings),
         model=None if named else model,
         data=None if words[0] else new,
         old=None if words[1] else before,
@@ -351,7 +340,7 @@ def select(
     named = data if isinstance(data, (str, Path)) else None
     words = all(isinstance(one, str) for one in texts)
     config = SelectConfig(data=str(named) if named is not None else type(data).__name__, out=Path(out))
-    config = _configured(config, {**settings, **({"candidates": texts} if words else {"candidates": ()})})
+    config = configured(config, {**settings, **({"candidates": texts} if words else {"candidates": ()})})
     return run_select(config, data=data if named is None else None, candidates=None if words else texts)
 
 
@@ -395,23 +384,6 @@ def _given(
     named = data if isinstance(data, (str, Path)) else None
     name = backbone if isinstance(backbone, (str, Path)) else None
     config = kind(data=str(named) if named is not None else type(data).__name__, out=Path(out))
-    config = _configured(config, {**settings, **({"backbone": str(name)} if name is not None else {})})
+    config = configured(config, {**settings, **({"backbone": str(name)} if name is not None else {})})
     module = backbone if isinstance(backbone, nn.Module) else None
     return config, {"data": data if named is None else None, "backbone": module}
-
-
-def _configured(config: Config, settings: dict[str, Any]) -> Config:
-    """Put flat settings where they belong."""
-    network = ArchitectureConfig if isinstance(config, LayersConfig) else BackboneConfig
-    parts: dict[str, Any] = {"network": network, "images": DataConfig}
-    for name, value in settings.items():
-        if name in {one.name for one in fields(config)} - set(parts):
-            config = replace(config, **{name: value})
-            continue
-        home = next((part for part, kind in parts.items() if name in {one.name for one in fields(kind)}), None)
-        if home is None:
-            kind = type(config).__name__
-            command = kind.removesuffix("Config").removesuffix("Job").lower()
-            raise ConfigError(f"{command}() has no setting {name!r}; see headstart.{kind}")
-        config = replace(config, **{home: replace(getattr(config, home), **{name: value})})
-    return config

@@ -14,6 +14,8 @@ import torch
 import headstart
 from headstart import api
 from headstart.catalog.adapt import AdaptConfig
+from headstart.catalog.extend import ExtendConfig
+from headstart.catalog.given import configured
 from headstart.engine.fit import FitResult
 from headstart.engine.interrupt import STOP
 from headstart.engine.run import Drive
@@ -65,11 +67,13 @@ def test_driven_by_hand_a_strategy_ends_with_the_same_bits(strategy: str) -> Non
 
 
 def test_settings_find_their_place() -> None:
-    found = api._configured(AdaptConfig("photos"), {"budget": "1m", "size": 64, "group_column": "patient", "fit": "pad"})
+    found = configured(AdaptConfig("photos"), {"budget": "1m", "size": 64, "group_column": "patient", "fit": "pad"})
     assert (found.budget, found.network.size, found.images.group_column, found.images.fit) == ("1m", 64, "patient", "pad")
     for name in ("network", "images", "nonsense"):
         with pytest.raises(ConfigError, match=f"adapt\\(\\) has no setting '{name}'"):
-            api._configured(AdaptConfig("photos"), {name: None})
+            configured(AdaptConfig("photos"), {name: None})
+    with pytest.raises(ConfigError, match=r"extend\(\) has no setting 'backbone'"):
+        configured(ExtendConfig("model", ("photos",)), {"backbone": "embedded"})
 
 
 def test_adapting_in_a_thread_leaves_signals_alone(tmp_path: Path) -> None:
