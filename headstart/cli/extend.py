@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -26,13 +27,19 @@ def run(config: ExtendConfig) -> int:
     return carry_out(config, job)
 
 
+_WIDTH = 100
+"""Columns of the help."""
+
+
 def _methods() -> str:
-    """Every method with one line, by family."""
+    """Every method in a few words, by family."""
     families = dict.fromkeys(one.family for one in METHODS.values())
     lines = ["methods:"]
     for family in families:
         lines.append(f"  {family}")
-        lines += [f"    {name:<19} {one.summary}" for name, one in METHODS.items() if one.family == family]
+        for name, one in METHODS.items():
+            if one.family == family:
+                lines += textwrap.wrap(f"    {name:<19} {one.summary}", _WIDTH, subsequent_indent=" " * 24)
     return "\n".join(lines)
 
 
@@ -67,7 +74,7 @@ COMMAND = Command(
 
 COMPARE = Command(
     name="compare extend",
-    summary="Compare ways to teach a model something new: what they learn, keep, need, cost and store, side by side.",
+    summary="Compare ways to teach a model something new: what each learns, keeps, needs and costs.",
     config=ExtendConfig,
     run=run_beside,
     examples=(
@@ -76,8 +83,9 @@ COMPARE = Command(
     ),
     details=(
         f"{_methods()}\n\n"
-        "All methods take as many steps with the same images in the same order, except those that need more stages.\n"
-        "Without --beside all run that can; the first, --method, is the one whose model is saved.\n"
+        "steps:\n"
+        "  all methods take as many with the same images in the same order, except those that need more stages;\n"
+        "  without --beside all run that can; the first, --method, is the one whose model is saved\n\n"
         "A folder of images that is called extend is given to headstart compare as ./extend."
     ),
     resumable=True,
