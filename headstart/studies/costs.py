@@ -168,19 +168,21 @@ def stage_parts(net: Net, stage: Stage, machine: Machine, flops: Mapping[str, in
             continue
         above = above or name in learned
         per_sample += flops[name] * (LEARNED if name in learned else PASSED if above else FORWARD)
-    heads = {head for term in stage.terms.values() for head in term.heads}
-    for head in heads:
-        learns = isinstance(trained.rules.get(f"heads.{head}.linear.weight"), Train)
-        per_sample += head_macs(net, head) * (LEARNED if learns else PASSED)
+
+    def answered(heads: Iterable[str]) -> int:
+        rules = {head: trained.rules.get(f"heads.{head}.linear.weight") for head in heads}
+        return sum(head_macs(net, head) * (LEARNED if isinstance(rule, Train) else PASSED) for head, rule in rules.items())
+
     visits = plan.steps / plan.per_epoch * plan.samples
     below = sum(flops[name] for name in prefix.names)
-    kept, shown = 0.0, 0.0
+    own = answered({head for term in stage.terms.values() if not term.also_runs for head in term.heads})
+    kept, shown, replayed = 0.0, 0.0, 0.0
     for view in stage.views.values():
         cached = decide(net, stage, view, prefix, plan, machine).cached
         kept += 2.0 * below * (view.fixed_draws or 1) * plan.samples if cached else 0.0
-        shown += 2.0 * visits * (per_sample + (0 if cached else below))
-    again = sum(term.also_runs for term in stage.terms.values())
-    replayed = 2.0 * plan.steps * again * (per_sample + below)
+        shown += 2.0 * visits * (per_sample + own + (0 if cached else below))
+    for term in (term for term in stage.terms.values() if term.also_runs):
+        replayed += 2.0 * plan.steps * term.also_runs * (per_sample + below + answered(term.heads))
     parts = {"samples": shown, "prefix": kept, "teacher": _taught_flops(stage, plan.samples, visits), "replay": replayed}
     return {name: value for name, value in parts.items() if value}
 
@@ -193,13 +195,20 @@ def solve_parts(net: Net, stage: Solve, flops: Mapping[str, int]) -> dict[str, f
 def _taught_flops(stage: Stage, samples: int, visits: float) -> float:
     """What the stage's teachers do: one pass for every recorded rendering, or for every sample they see live."""
     asked = {id(one): one for term in stage.terms.values() for one in each_of(getattr(term, "teacher", None))}
+    asked |= {id(one): one for term in stage.terms.values() if isinstance(one := getattr(term, "answers", None), Live)}
     total = 0.0
     for one in asked.values():
         if isinstance(one, Recorded):
-            total += int(one.filled.any(1).sum()) * samples * inference_flops(one.teacher.net, one.teacher.head)
+            total += int(one.filled.any(1).sum()) * samples * _answer_flops(one.teacher)
         elif isinstance(one, Live):
-            total += visits * inference_flops(one.net, one.head)
+            total += visits * _answer_flops(one)
     return total
+
+
+def _answer_flops(teacher: Live) -> int:
+    """Of one pass that answers with all the heads it has."""
+    more = sum(2 * head_macs(teacher.net, head) for head in teacher.heads if head != teacher.head)
+    return inference_flops(teacher.net, teacher.head) + more
 
 
 def inference_flops(net: Net, head: str, flops: Mapping[str, int] | None = None) -> int:

@@ -126,7 +126,7 @@ class Runs:
             past.old = ()
             past.tasks.append(self._learned(past, one))
             past.method = run.arm.name
-            costs.append({**spent.total(), "old": needed, "inference": _inference(net, past)})
+            costs.append({**spent.total(past.tasks[-1].head), "old": needed, "inference": _inference(net, past)})
             curves += curves_of(self.log.path, run.key, number, one.name)
             rows.append(self._row(net, past))
             distributed.first(lambda: shutil.rmtree(self.machine.cache or place / "none", ignore_errors=True))
@@ -294,9 +294,12 @@ class Spent:
                 self.parts[name] = self.parts.get(name, 0.0) + value
             yield stage
 
-    def total(self) -> dict[str, Any]:
-        """Operations by what they were for. A backward pass between stages costs two forward passes."""
-        each = 2.0 * sum(block_flops(self.net).values())
+    def total(self, head: str) -> dict[str, Any]:
+        """Operations by what they were for. A backward pass between stages costs two forward passes.
+
+        head  answers the new task; passes between stages go through it
+        """
+        each = inference_flops(self.net, head)
         parts = dict(self.parts)
         for name, (forward, backward) in self.past.spent.items():
             parts[name] = parts.get(name, 0.0) + each * (forward + 2 * backward)
