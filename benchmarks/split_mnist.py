@@ -87,7 +87,7 @@ _L2 = {
     "domain": {"strength": 1.0, "head_strength": 0.0},
     "class": {"strength": 200.0, "head_strength": 200.0},  # classes to come are held too, where they begin
 }
-# The row of LwF was imported there from another protocol, which weighs old answers by T^2 (t - 1), 4 to 16 from task to task;
+# The row of LwF was imported there from another protocol, which weighs old answers by T^2 (t - 1), 4 to 16 by task;
 # ours is one number.
 ROWS = (
     Row("fine-tune", "fine_tune", _published((93.46, 2.01), (55.16, 1.38), (19.71, 0.08)), _same()),
