@@ -174,11 +174,11 @@ def run(digits: Digits, row: Row, scenario: str, seed: int, more: Sequence[str] 
     net.__class__, net.seed = Drawn, seed
     past = Past(scenario, seed=seed)  # type: ignore[arg-type]
     tasks = list(digits.tasks(scenario))
-    Drive(net, seed_for(seed, row.name)).run(_all_tasks(net, row, config, past, tasks))
-    return float(np.mean([_right(Answering(net, past), past, n, test) for n, (_, test) in enumerate(tasks)]))
+    Drive(net, seed_for(seed, row.name)).run(all_tasks(net, row, config, past, tasks))
+    return float(np.mean([right(Answering(net, past), past, n, test) for n, (_, test) in enumerate(tasks)]))
 
 
-def _all_tasks(net: Net, row: Row, config: Any, past: Past, tasks: Sequence[tuple[Task, Task]]) -> Iterator[Stage | Solve]:
+def all_tasks(net: Net, row: Row, config: Any, past: Past, tasks: Sequence[tuple[Task, Task]]) -> Iterator[Stage | Solve]:
     """The stages of all tasks; Adam's memory goes on from one to the next, as in the paper's code.
 
     The upper bound is trained once, on everything, when the last task is there.
@@ -197,7 +197,7 @@ def _all_tasks(net: Net, row: Row, config: Any, past: Past, tasks: Sequence[tupl
         past.method = row.method
 
 
-def _right(how: Answering, past: Past, number: int, test: Task) -> float:
+def right(how: Answering, past: Past, number: int, test: Task) -> float:
     """Share right: of the task's own classes, or of all where they make one list."""
     if past.scenario == "class":
         found = how.unknown(Rows(test), batch_size=1024).probabilities.argmax(1)
