@@ -10,17 +10,18 @@ from types import ModuleType
 ROOT = Path(__file__).parents[2]
 
 
-def _module(path: Path) -> ModuleType:
+def module(path: Path) -> ModuleType:
+    """A script that lies in no package."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
 
 
 def test_strategies_page_is_what_the_code_says() -> None:
-    assert (ROOT / "docs/strategies.md").read_text(encoding="utf-8") == _module(ROOT / "docs/make_strategies.py").page()
+    assert (ROOT / "docs/strategies.md").read_text(encoding="utf-8") == module(ROOT / "docs/make_strategies.py").page()
 
 
 def test_readme_example_runs(tmp_path: Path, run_example: Callable[[Path, str, str], None]) -> None:
