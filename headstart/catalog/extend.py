@@ -42,7 +42,7 @@ class ExtendConfig:
     bounds: bool = False
     """also fine-tune on the new data alone (lower bound) and, with --old, learn all together (upper bound)"""
     settings: tuple[str, ...] = ()
-    """settings of the method as key=value, e.g. temperature=2 strength=100; `headstart extend --help` names them"""
+    """settings of the method as key=value, e.g. temperature=2 strength=100, as docs/strategies.md names them"""
     images: DataConfig = DataConfig()
     epochs: int | None = None
     """passes over the new images; none: 20, for few images up to 60"""
@@ -100,7 +100,7 @@ def check_settings(config: ExtendConfig, *, given: int = 0) -> None:
         (config.seeds >= 1, f"--seeds {config.seeds}: at least 1 is needed; an interval over seeds needs 2"),
         (config.epochs is None or config.epochs >= 1, f"--epochs {config.epochs} must be at least 1"),
         (config.batch_size is None or config.batch_size >= 2, f"--batch-size {config.batch_size} must be at least 2"),
-        (config.lr is None or 0 < config.lr < 100, f"--lr {config.lr} must be positive, e.g. 0.01"),
+        (config.lr is None or 0 < config.lr < 100, f"--lr {config.lr} must lie between 0 and 100, e.g. 0.01"),
         (config.scale is None or 0 <= config.scale <= 10, f"--scale {config.scale} must lie between 0 (frozen) and 10"),
         (config.top is None or config.top >= 1, f"--top {config.top}: one block at least, or leave it out for all"),
         (config.norm in ("frozen", "train"), f"--norm {config.norm} is neither frozen nor train"),

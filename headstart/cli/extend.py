@@ -56,7 +56,7 @@ COMMAND = Command(
     examples=(
         "headstart extend runs/pets cars --method lwf --out runs/pets-cars",
         "headstart extend runs/pets cars --method lwf --old pets --bounds --seeds 3",
-        "headstart extend runs/pets more-pets --scenario class --method icarl --capacity 200",
+        "headstart extend runs/pets more-pets --scenario class --method replay --capacity 200",
         "headstart extend embedded cifar10 --increments 5 --scenario class --method derpp",
     ),
     details=(

@@ -20,7 +20,8 @@ from headstart.nets.net import Net
 from headstart.nets.owners import with_owners
 
 ALL = "all_classes"
-"""Name of the head that joins the heads of a class-incremental model, for everything that knows one head only."""
+"""Name of the head that answers all classes of a class-incremental model: a method's own, or its heads joined for everything
+that knows one head only."""
 
 
 class Samples(Protocol):
@@ -74,9 +75,14 @@ class Answering:
         return names.index(task)
 
     def known(self, samples: Samples, task: str, *, batch_size: int = 128) -> Answered:
-        """Answers when it is known which task the samples belong to."""
+        """Answers when it is known which task the samples belong to: of its head, or its part of the method's own list."""
         number = self.number_of(task)
         one = self.past.tasks[number]
+        if self.past.one_list is not None:
+            logits = _logits(self.net, samples, (self.past.one_list,), batch_size)[self.past.one_list]
+            first = sum(len(before.classes) for before in self.past.tasks[:number])
+            mine = torch.softmax(logits[:, first : first + len(one.classes)], 1)
+            return Answered(mine.numpy(), one.classes, (one.name,) * len(one.classes))
         found = self._passes(samples, [one], self._net(number), batch_size)[0]
         return Answered(found, one.classes, (one.name,) * len(one.classes))
 

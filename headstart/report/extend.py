@@ -62,6 +62,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "verdict": verdict(summary, arms, tasks),
         "warnings": [words.sentence(words.grouped(text)) for text in texts(summary.get("warnings"))],
         "needs": needs(arms, [] if several else texts(summary.get("requirements")), agnostic, earlier),
+        "listed": any(arm.listed for arm in arms),
         "between": between(arms, agnostic, several),
         "differences": differences(summary, arms),
         "matrices": matrices(arms, names),

@@ -109,8 +109,8 @@ def _new(arm: Arm, agnostic: bool) -> Measured | None:
 
 
 def _kept(arm: Arm, agnostic: bool, missing: str) -> Entry:
-    """With the task not known, where that was measured; what stood there before is known for the task known only."""
-    if agnostic and arm.agnostic_after is not None:
+    """With the task not known, where that was measured."""
+    if agnostic and arm.agnostic_after is not None and not arm.listed:
         return _share(arm.agnostic_after, missing)
     return _share(arm.after, missing, arm.before, arm.change)
 
@@ -260,9 +260,9 @@ def _measures(arm: Arm) -> Row:
             return words.UNKNOWN, ""
         return words.points(one.mean, sign=True), words.points_range(one.span) if one.span else ""
 
-    average = (arm.average.percent, arm.average.between) if arm.average else (words.UNKNOWN, "")
-    free = arm.agnostic_average if not arm.alike else None
-    unknown = [("Average, task not known", free.percent, free.between)] if free else []
+    average = (arm.overall.percent, arm.overall.between) if arm.overall else (words.UNKNOWN, "")
+    free = None if arm.alike else arm.average if arm.listed else arm.agnostic_average
+    unknown = [(f"Average, task {'' if arm.listed else 'not '}known", free.percent, free.between)] if free else []
     cells = [
         ("Average accuracy", *average),
         *unknown,

@@ -114,7 +114,8 @@ def differences(summary: Mapping[str, Any], arms: Sequence[Arm]) -> Differences 
     if not rows:
         return None
     told = sum(bool(row.get("decided")) for row in rows)
-    lead = f"On the very same test images, the task known; {words.count(told)} of {words.plural(len(rows), 'comparison')} "
+    known = "not known" if any(row.get("known") is False for row in rows) else "known"
+    lead = f"On the very same test images, the task {known}; {words.count(told)} of {words.plural(len(rows), 'comparison')} "
     lead += f"{'is' if told == 1 else 'are'} decided. What is not decided is not the same as equal."
     order = [arm.name for arm in arms]
     return Differences(lead, _maps(rows, order, labels), [_pair(row, labels) for row in rows], _note(rows))

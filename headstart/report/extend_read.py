@@ -74,11 +74,14 @@ class Arm:
     rows      what was learned before each row of `known` and `agnostic` (`[rows][tasks]`), the accuracies with the task
               known and not known; rows without any measurement are left out
     learned   per row, how many tasks had been learned
+    listed    classes make one list, so that what counts is measured with the task not known: `before`, `after`, `change`,
+              `forgetting` and `backward` are; else with the task known
     raw       the arm as it was written, for what only one section reads
     """
 
     name: str
     role: str
+    listed: bool
     family: str
     summary: str
     limits: tuple[str, ...]
@@ -115,6 +118,16 @@ class Arm:
         return words.human(self.name)
 
     @property
+    def learned_new(self) -> Measured | None:
+        """Accuracy on the new task, as it counts."""
+        return (self.new_agnostic or self.new) if self.listed else self.new
+
+    @property
+    def overall(self) -> Measured | None:
+        """Average accuracy, as it counts."""
+        return (self.agnostic_average or self.average) if self.listed else self.average
+
+    @property
     def alike(self) -> bool:
         """Whether being told the task changes nothing, as with one head for all tasks."""
         return any(map(any, self.known)) and _means(self.known) == _means(self.agnostic)
@@ -143,12 +156,13 @@ def tasks_of(summary: Mapping[str, Any]) -> list[Task]:
 
 def arms_of(summary: Mapping[str, Any]) -> list[Arm]:
     """All arms, the method asked for first."""
-    tasks = tasks_of(summary)
-    return [_arm(row, tasks) for row in rows_of(summary.get("arms")) if row.get("name")]
+    tasks, listed = tasks_of(summary), summary.get("scenario") == "class"
+    return [_arm(row, tasks, listed) for row in rows_of(summary.get("arms")) if row.get("name")]
 
 
-def _arm(row: Mapping[str, Any], tasks: Sequence[Task]) -> Arm:
-    new, old, needed = (table_of(row.get(key)) for key in ("new", "old", "old_data"))
+def _arm(row: Mapping[str, Any], tasks: Sequence[Task], listed: bool) -> Arm:
+    first = "agnostic_" if listed and any(key in row for key in ("agnostic_old", "agnostic_forgetting")) else ""
+    new, old, needed = (table_of(row.get(key)) for key in ("new", f"{first}old", "old_data"))
     flops, stored = table_of(row.get("flops")), table_of(row.get("stored"))
     known, agnostic = _matrix(row.get("matrix"), len(tasks)), _matrix(row.get("agnostic"), len(tasks))
     size = max(len(known), len(agnostic))
@@ -157,6 +171,7 @@ def _arm(row: Mapping[str, Any], tasks: Sequence[Task]) -> Arm:
     return Arm(
         name=str(row["name"]),
         role=str(row.get("role") or "method"),
+        listed=bool(first),
         family=str(row.get("family") or ""),
         summary=str(row.get("summary") or ""),
         limits=_texts(row.get("limits")),
@@ -173,8 +188,8 @@ def _arm(row: Mapping[str, Any], tasks: Sequence[Task]) -> Arm:
         agnostic_after=measured(table_of(row.get("agnostic_old")).get("after")) or _kept(agnostic, tasks),
         average=measured(row.get("average_accuracy")),
         agnostic_average=measured(row.get("agnostic_average")),
-        forgetting=measured(row.get("forgetting")),
-        backward=measured(row.get("backward_transfer")),
+        forgetting=measured(row.get(f"{first}forgetting")),
+        backward=measured(row.get(f"{first}backward_transfer")),
         old_bytes=number(needed.get("bytes")),
         old_images=number(needed.get("images")),
         old_what=str(needed.get("what") or ""),

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from headstart.report import words
-from headstart.report.extend_read import Arm, Measured, Task
-from headstart.report.folder import number, rows_of
+from headstart.report.extend_read import Arm, Measured, Task, measured
+from headstart.report.folder import number, rows_of, table_of
 from headstart.report.verdict import Fact, Verdict
 
 WHAT = {"new": "the new task", "old": "the old tasks", "average": "all tasks together"}
@@ -44,10 +44,11 @@ def _earlier(tasks: Sequence[Task]) -> list[Task]:
 
 def _learned(arm: Arm, tasks: Sequence[Task]) -> str:
     name = f"“{tasks[-1].name}”" if tasks else "the new task"
-    if arm.new is None:
+    new = arm.learned_new
+    if new is None:
         return f"It learned {name}, but was not judged on it."
-    between = f" (95{words.NARROW}% interval {arm.new.between})" if arm.new.span else ""
-    return f"It learned {name}: {arm.new.percent} of its test images right{between}."
+    between = f" (95{words.NARROW}% interval {new.between})" if new.span else ""
+    return f"It learned {name}: {new.percent} of its test images right{between}."
 
 
 def _kept(arm: Arm, tasks: Sequence[Task]) -> str:
@@ -77,6 +78,13 @@ def _free(arm: Arm, agnostic: bool) -> str:
         return "Telling it the task makes no difference to its answers."
     if arm.new_agnostic is None or arm.new is None or arm.agnostic_after is None:
         return ""
+    if arm.listed:
+        known, after = arm.new, measured(table_of(arm.raw.get("old")).get("after"))
+        old = f" and {after.percent} of those of the old tasks" if after else ""
+        return (
+            "That is out of one list of all classes, which is what counts in this scenario. Told which task an image is of "
+            f"it is right on {known.percent} of the new task's images{old}."
+        )
     text = (
         f"That is with the task known. Without being told the task it is right on {arm.new_agnostic.percent} of the new "
         f"task's images and {arm.agnostic_after.percent} of those of the old tasks."
@@ -125,15 +133,15 @@ def _facts(arm: Arm, agnostic: bool) -> tuple[Fact, ...]:
 def _compared(summary: Mapping[str, Any], arms: Sequence[Arm], tasks: Sequence[Task]) -> Verdict:
     """Which method has the highest mean over all tasks, and which of the others are not told from it."""
     found = sorted(
-        (arm for arm in arms if arm.average and not arm.bound), key=lambda arm: -(arm.average or Measured(0)).mean
+        (arm for arm in arms if arm.overall and not arm.bound), key=lambda arm: -(arm.overall or Measured(0)).mean
     )
-    if not found or found[0].average is None:
+    if not found or found[0].overall is None:
         text = f"{words.plural(len(arms), 'method')} ran, but none was judged on test images of all tasks."
         return Verdict("undecided", "Not compared", text, (), ())
     best = found[0]
-    assert best.average is not None
-    head = f"{best.label} has the highest average accuracy of {words.plural(len(found), 'method')}: {best.average.percent}"
-    head += f" (95{words.NARROW}% interval {best.average.between})" if best.average.span else ""
+    assert best.overall is not None
+    head = f"{best.label} has the highest average accuracy of {words.plural(len(found), 'method')}: {best.overall.percent}"
+    head += f" (95{words.NARROW}% interval {best.overall.between})" if best.overall.span else ""
     open_ = _open(summary, best, found[1:])
     names = words.listed([*open_[:4], *([f"{len(open_) - 4} more"] if len(open_) > 4 else [])])
     if open_:
@@ -156,4 +164,4 @@ def _open(summary: Mapping[str, Any], best: Arm, others: Sequence[Arm]) -> list[
 
 
 def _podium(found: Sequence[Arm]) -> tuple[Fact, ...]:
-    return tuple(Fact(arm.average.percent, arm.label, arm.average.between) for arm in found[:4] if arm.average)
+    return tuple(Fact(arm.overall.percent, arm.label, arm.overall.between) for arm in found[:4] if arm.overall)

@@ -142,7 +142,7 @@ class _Job:
         past, net = start.past, start.net
         names = names_for(self.config, self.new, [one.name for one in past.tasks])
         read = [self._read(source, net, start) for source in self.new]
-        new = new_tasks(self.config, past, names, read)
+        new = new_tasks(self.config, past, names, read, self.opening.folder.work / "data")
         again = [self._read(source, net, start) for source in self.before]
         old: list[Judged | None] = [*old_tasks(past, again)] if again else [None] * len(past.tasks)
         if past.tasks and not again:
@@ -170,7 +170,16 @@ class _Job:
             gone = ", ".join(name for name in config.methods if name not in names)
             self._warn(f"{gone} was left out: it learns from all old images, give them with --old")
         learn = self._learn(start.net, new)
-        return [Arm(name, self._config(name, learn), self._role(name)) for name in names]
+        arms = [Arm(name, self._config(name, learn), self._role(name)) for name in names]
+        return [arms[0], *(replace(arm, config=self._as_long(arm.config, arms[0].config)) for arm in arms[1:])]
+
+    def _as_long(self, config: Any, first: Any) -> Any:
+        """The same settings with the first arm's warm-up of a new head, so that all start from there and learn as long."""
+        there, wanted = names_of(config), names_of(first)
+        if "warmup_epochs" not in there or "warmup_epochs" not in wanted:
+            return config
+        epochs = wanted["epochs"] if wanted["warmup_epochs"] is None else wanted["warmup_epochs"]
+        return with_values(config, {"warmup_epochs": epochs})
 
     def _role(self, name: str) -> str:
         roles = {LOWER: "lower", UPPER: "upper"} if self.config.bounds or self.config.beside else {}
@@ -248,7 +257,20 @@ class _Job:
                 self._warn(f"{arm.name} was left out: {error}")
                 continue
             found.append(arm)
+            self._warn_of_memory(arm, runs.start.past)
         return found
+
+    def _warn_of_memory(self, arm: Arm, past: Past) -> None:
+        """Say aloud what happens to old tasks that a memory says nothing of, and to a memory that nobody keeps."""
+        held = set() if past.memory is None else set(past.memory.tasks.tolist())
+        without = [one.name for number, one in enumerate(past.tasks) if number not in held]
+        if METHODS[arm.name].memory and without:
+            self._warn(
+                f"{arm.name}: the model brings no stored samples of {', '.join(without)}, so nothing holds that; the first "
+                "task has to be learned by a method with a memory too"
+            )
+        if held and not METHODS[arm.name].memory:
+            self._warn(f"{arm.name} keeps no samples: the {len(past.memory or ())} that the model brought are not kept on")
 
     def _train(self, runs: Runs, arms: Sequence[Arm], seeds: Sequence[int]) -> None:
         every = [Run(arm, seed) for seed in seeds for arm in arms]

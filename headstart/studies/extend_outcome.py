@@ -66,6 +66,8 @@ def arm_record(runs: Runs, arm: Arm, seeds: Sequence[int], seed: int) -> dict[st
         "average_accuracy": told["average_accuracy"],
         "agnostic_average": free["average_accuracy"],
         "agnostic_old": free["old"],
+        "agnostic_forgetting": free["forgetting"],
+        "agnostic_backward_transfer": free["backward_transfer"],
         "forgetting": told["forgetting"],
         "backward_transfer": told["backward_transfer"],
         "left_out": told["left_out"],
@@ -116,20 +118,22 @@ def _confusion(runs: Runs, arm: Arm, seeds: Sequence[int]) -> dict[str, Any] | N
 
 
 def differences(runs: Runs, arms: Sequence[Arm], seeds: Sequence[int], seed: int) -> list[dict[str, Any]]:
-    """Every two arms on shared images, the task being known: the new task, the old tasks, and all of them.
+    """Every two arms on shared images: the new task, the old tasks, and all of them.
 
-    Of more than two, p-values are Holm's over all pairs of one kind.
+    Where classes make one list the task is not known, as nobody names it when answering; else it is (`known`). Of more than
+    two, p-values are Holm's over all pairs of one kind.
     """
     found = []
+    known = runs.start.past.scenario != "class"
     for what, tasks in _asked(runs).items():
-        each = {arm.name: _flat(runs, arm, seeds, tasks) for arm in arms}
+        each = {arm.name: _flat(runs, arm, seeds, tasks, "known" if known else "unknown") for arm in arms}
         pairs = list(itertools.combinations(each, 2))
         gaps = {f"{a} {b}": paired_bootstrap(each[a], each[b], seed_for(seed, "differences", a, b, what)) for a, b in pairs}
         if len(pairs) > 1:
             gaps = holm_differences(gaps)
         for a, b in pairs:
             record = difference_record(gaps[f"{a} {b}"])
-            found.append({"a": a, "b": b, "what": what, "corrected": len(pairs) > 1, **record})
+            found.append({"a": a, "b": b, "what": what, "known": known, "corrected": len(pairs) > 1, **record})
     return found
 
 
@@ -141,9 +145,9 @@ def _asked(runs: Runs) -> dict[str, list[int]]:
     return {name: tasks for name, tasks in (("new", new[-1:]), ("old", earlier), ("average", [*old, *new])) if tasks}
 
 
-def _flat(runs: Runs, arm: Arm, seeds: Sequence[int], tasks: Sequence[int]) -> NDArray[np.float64]:
+def _flat(runs: Runs, arm: Arm, seeds: Sequence[int], tasks: Sequence[int], how: str) -> NDArray[np.float64]:
     """`[S, N]` right or wrong at the end on the images of some tasks, weighed so that every task counts the same."""
-    grids = cells_of(runs, arm, seeds, "known")
+    grids = cells_of(runs, arm, seeds, how)
     rows = [[np.asarray(grid[-1][task], np.float64) for task in tasks] for grid in grids]
     total = sum(len(part) for part in rows[0])
     scale = [total / (len(tasks) * len(part)) for part in rows[0]] if len(tasks) > 1 else [1.0]

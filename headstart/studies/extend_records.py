@@ -79,7 +79,7 @@ def summary_of(f: Found, seconds: Mapping[str, float]) -> dict[str, Any]:
             "arms": arms,
             "watched": WATCHED,
             "differences": differences(runs, f.arms, f.seeds, config.seed),
-            "requirements": requirements(arms[0], len(runs.old)),
+            "requirements": requirements(arms[0], len(runs.old), listed=runs.start.past.scenario == "class"),
             "warnings": list(dict.fromkeys(f.warnings)),
             "saved": str(config.out / "model"),
             "phases": {name: round(value, 2) for name, value in seconds.items()},
@@ -147,20 +147,18 @@ def _tasks(runs: Runs) -> list[dict[str, Any]]:
     return rows
 
 
-def requirements(arm: Mapping[str, Any], old: int) -> list[str]:
-    """The five requirements in plain sentences: new task, old tasks, old data, compute, storage."""
-    new = arm["new"]["accuracy"]
-    said = [f"New task: right on {_share(new)} of its test images, when it is known which task they belong to."]
-    kept = arm["old"]
-    if kept is None:
-        told = "no test images of theirs were given (--old)" if old else "there was none before"
-        forgot = arm["forgetting"]
-        told = told if forgot is None else f"forgetting {_points(forgot)} over the tasks learned here"
-        said.append(f"Old tasks: {told}.")
-    else:
-        said.append(
-            f"Old tasks: {_share(kept['after'])} after {_share(kept['before'])}, a change of {_points(kept['change'])}."
-        )
+def requirements(arm: Mapping[str, Any], old: int, *, listed: bool) -> list[str]:
+    """The five requirements in plain sentences: new task, old tasks, old data, compute, storage.
+
+    old     tasks that the model came with
+    listed  all classes make one list, so that what counts is the answer with the task not known
+    """
+    new = arm["new"]
+    counts, other = (new["agnostic"], new["accuracy"]) if listed else (new["accuracy"], new["agnostic"])
+    said = [
+        f"New task: right on {_share(counts)} of its test images {_WHEN[not listed]}, {_percent(other)} {_WHEN[listed]}.",
+        _kept(arm, old, listed=listed),
+    ]
     need = arm["old_data"]
     what = (
         "none was needed" if not need["bytes"] else f"{need['images']} images, {format_bytes(need['bytes'])}, {need['what']}"
@@ -178,6 +176,26 @@ def requirements(arm: Mapping[str, Any], old: int) -> list[str]:
     return said
 
 
+_WHEN = {True: "when it is known which task they belong to", False: "when it is not"}
+
+
+def _kept(arm: Mapping[str, Any], old: int, *, listed: bool) -> str:
+    prefix = "agnostic_" if listed else ""
+    kept, forgot, back = (arm[f"{prefix}{name}"] for name in ("old", "forgetting", "backward_transfer"))
+    over = f" Forgetting over all tasks {_points(forgot)}, backward transfer {_points(back)}." if forgot and back else ""
+    if kept is None:
+        return f"Old tasks: {'no test images of theirs were given (--old)' if old else 'there was none before'}.{over}"
+    when = "before the new tasks" if old else "before the last task"
+    told = f"Old tasks: {_share(kept['after'])} after {_share(kept['before'])} {when}, a change of {_points(kept['change'])}"
+    other = arm["old" if listed else "agnostic_old"]
+    beside = f"; {_percent(other['after'])} {_WHEN[listed]}" if other is not None else ""
+    return f"{told} {_WHEN[not listed]}{beside}.{over}"
+
+
+def _percent(value: Mapping[str, float]) -> str:
+    return f"{value['mean']:.1%}"
+
+
 def _share(value: Mapping[str, float]) -> str:
     return f"{value['mean']:.1%} ({value['low']:.1%} to {value['high']:.1%})"
 
@@ -193,35 +211,42 @@ def as_text(summary: Mapping[str, Any]) -> str:
     names = ", ".join(f"{one['name']} ({len(one['classes'])} classes, {one['images']} images)" for one in new)
     lines = [f"{summary['model']['name']} ({len(old) or 'no'} task{'s' if len(old) != 1 else ''} before) learned {names}"]
     lines += [f"{summary['scenario']}-incrementally, by {summary['method']}", ""]
+    listed = summary["scenario"] == "class"
+    lines += ["accuracies over the one list of all classes", ""] if listed else []
     titles = ("new task", "old tasks", "change", "average", "old data", "training", "stored", "time")
-    widths = (9, 10, 7, 8, 9, 10, 8, 8)
-    lines.append(" ".join([f"{'method':<20}", *(f"{one:>{width}}" for one, width in zip(titles, widths, strict=True))]))
+    widths = (9, 10, 7, 8, 9, 10, 8, 10)
+    lines.append(" ".join([f"{'method':<25}", *(f"{one:>{width}}" for one, width in zip(titles, widths, strict=True))]))
     for arm in summary["arms"]:
-        lines.append(_line(arm))
+        lines.append(_line(arm, listed=listed))
     lines.append("")
     for text in summary["requirements"]:
         lines += textwrap.wrap(text, 110, subsequent_indent="  ")
-    for gap in summary["differences"]:
+    first = summary["arms"][0]["name"]
+    for gap in (one for one in summary["differences"] if one["a"] == first):
         lines += textwrap.wrap(_told(gap), 110, subsequent_indent="  ")
     for text in summary["warnings"]:
         lines += textwrap.wrap(f"warning: {text}", 110, initial_indent="  - ", subsequent_indent="    ")
     return "\n".join([*lines, f"model: {summary['saved']}"])
 
 
-def _line(arm: Mapping[str, Any]) -> str:
-    kept, need = arm["old"], arm["old_data"]["bytes"]
+def _line(arm: Mapping[str, Any], *, listed: bool) -> str:
+    prefix = "agnostic_" if listed else ""
+    kept, need, average = (
+        arm[f"{prefix}old"],
+        arm["old_data"]["bytes"],
+        arm[f"{prefix}average" if listed else "average_accuracy"],
+    )
     role = {"lower": " (lower bound)", "upper": " (upper bound)"}.get(arm["role"], "")
-    average = arm["average_accuracy"]
     cells = [
-        f"{arm['name'] + role:<20}",
-        f"{arm['new']['accuracy']['mean']:>9.3f}",
+        f"{arm['name'] + role:<25}",
+        f"{arm['new']['agnostic' if listed else 'accuracy']['mean']:>9.3f}",
         f"{kept['after']['mean']:>10.3f}" if kept else f"{'-':>10}",
         f"{100 * kept['change']['mean']:>+7.1f}" if kept else f"{'-':>7}",
         f"{average['mean']:>8.3f}" if average else f"{'-':>8}",
         f"{format_bytes(need) if need else 'none':>9}",
         f"{format_flops(arm['flops']['training']):>10}",
         f"{format_bytes(arm['stored']['bytes']):>8}",
-        f"{format_seconds(round(arm['seconds'], 1)):>8}",
+        f"{format_seconds(round(arm['seconds'], 1)):>10}",
     ]
     return " ".join(cells)
 

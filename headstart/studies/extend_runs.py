@@ -19,11 +19,12 @@ from headstart.data.task import Task
 from headstart.engine import distributed, interrupt
 from headstart.engine.answering import Answered, Answering, Rows, join_heads
 from headstart.engine.checkpoint import load_state, save_state
-from headstart.engine.fit import Machine
+from headstart.engine.fit import FitResult, Machine
 from headstart.engine.log import RunLog, read_lines
 from headstart.engine.model import Card, Model
 from headstart.engine.past import Learned, Past
-from headstart.engine.run import Drive
+from headstart.engine.run import Drive, Result
+from headstart.engine.sampler import plan_for
 from headstart.errors import CheckpointError
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net
@@ -121,12 +122,12 @@ class Runs:
             stages = CONTINUAL[run.arm.name](net, one.train, run.arm.config, past=past)
             drive = Drive(net, seed_for(run.seed, "task", one.name), self.machine, place / str(number), None, log)
             before = time.monotonic()
-            drive.run(self._watching(spent.counting(stages), past, number))
+            results = drive.run(self._watching(spent.counting(stages), past, number))
             trained += time.monotonic() - before
             past.old = ()
             past.tasks.append(self._learned(past, one))
             past.method = run.arm.name
-            costs.append({**spent.total(past.tasks[-1].head), "old": needed, "inference": _inference(net, past)})
+            costs.append({**spent.total(past.tasks[-1].head, results), "old": needed, "inference": _inference(net, past)})
             curves += curves_of(self.log.path, run.key, number, one.name)
             rows.append(self._row(net, past))
             distributed.first(lambda: shutil.rmtree(self.machine.cache or place / "none", ignore_errors=True))
@@ -138,13 +139,16 @@ class Runs:
         past = replace(self.start.past, tasks=list(self.start.past.tasks), seed=run.seed)
         past.state, past.memory = copy.deepcopy(past.state), copy.deepcopy(past.memory)
         past.owners = dict(past.owners)
+        if not METHODS[run.arm.name].memory:
+            past.memory = None  # what a method does not need it does not get to see
         return copy.deepcopy(self.start.net).to(self.machine.device), past
 
     def _give_old(self, arm: Arm, past: Past, number: int) -> None:
         """Old data only to a method that says it needs them, or that lacks a state which it can make from them."""
         past.old = ()
         known = METHODS[arm.name]
-        lacking = known.state_from_old and number == 0 and past.tasks and arm.name not in past.state
+        found = past.state.get(arm.name, {}).get("tasks", ())
+        lacking = known.state_from_old and number == 0 and any(one.name not in found for one in past.tasks)
         if known.old_data or lacking:
             before = [*self.old, *self.new[:number]]
             past.old = tuple(one.train for one in before if one is not None)
@@ -202,6 +206,7 @@ class Runs:
         seconds: float,
     ) -> None:
         net.to("cpu")
+        head = join_heads(net, past) if past.scenario == "class" else past.tasks[-1].head
         state = {
             "rows": list(rows),
             "costs": list(costs),
@@ -211,7 +216,6 @@ class Runs:
             "seconds": round(seconds, 3),
         }
         if run == self.keep:
-            head = join_heads(net, past) if past.scenario == "class" else past.tasks[-1].head
             card = replace(self.card(net, past), head=head)
             distributed.first(lambda: Model(net, card, past=past).save(self.folder / "model"))
         distributed.first(lambda: save_state(self._file(run), state))
@@ -279,7 +283,7 @@ class Spent:
 
     def __init__(self, net: Net, past: Past, machine: Machine) -> None:
         self.net, self.past, self.machine = net, past, machine
-        self.parts: dict[str, float] = {}
+        self.stages: list[tuple[int, dict[str, float]]] = []
         past.spent.clear()
 
     def counting(self, stages: Iterator[Stage | Solve]) -> Iterator[Stage | Solve]:
@@ -287,20 +291,24 @@ class Spent:
         for stage in stages:
             flops = block_flops(self.net)
             if isinstance(stage, Solve):
-                parts = solve_parts(self.net, stage, flops)
+                self.stages.append((0, solve_parts(self.net, stage, flops)))
             else:
-                parts = stage_parts(self.net, stage, self.machine, flops)
-            for name, value in parts.items():
-                self.parts[name] = self.parts.get(name, 0.0) + value
+                self.stages.append((plan_for(stage, 0).steps, stage_parts(self.net, stage, self.machine, flops)))
             yield stage
 
-    def total(self, head: str) -> dict[str, Any]:
+    def total(self, head: str, results: Sequence[Result] = ()) -> dict[str, Any]:
         """Operations by what they were for. A backward pass between stages costs two forward passes.
 
-        head  answers the new task; passes between stages go through it
+        head     answers the new task; passes between stages go through it
+        results  of the stages: one that stopped early did as many of its steps as it says
         """
+        parts: dict[str, float] = {}
+        for number, (steps, found) in enumerate(self.stages):
+            result = results[number] if number < len(results) else None
+            done = result.steps / steps if isinstance(result, FitResult) and steps else 1.0
+            for name, value in found.items():
+                parts[name] = parts.get(name, 0.0) + done * value
         each = inference_flops(self.net, head)
-        parts = dict(self.parts)
         for name, (forward, backward) in self.past.spent.items():
             parts[name] = parts.get(name, 0.0) + each * (forward + 2 * backward)
         return {"parts": parts, "training": sum(parts.values())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from headstart.catalog.adapt import BackboneConfig
 from headstart.catalog.extend import ExtendConfig
-from headstart.data.names import some
+from headstart.data.join import alone
+from headstart.data.names import count, some
 from headstart.data.prepare import DataSet
 from headstart.data.sources import Source
 from headstart.data.task import UNKNOWN, Task
@@ -30,7 +32,7 @@ from headstart.studies.splitting import Splits
 class Judged:
     """A task with its samples.
 
-    train, test  what it is learned from, and what tells how well; `train` is None for an old task that is only judged
+    train, test  what it is (or was) learned from, and what tells how well
     data         what it was read from
     """
 
@@ -68,7 +70,7 @@ def start_from(config: ExtendConfig, given: Any = None, *, builder: Any = None) 
     if isinstance(given, Model):
         return _learned(config, given, config.model if folder is not None else given.card.head)
     net = (
-        given
+        copy.deepcopy(given)
         if isinstance(given, Net)
         else build(given if given is not None else config.model, size=config.size, seed=config.seed)
     )
@@ -78,11 +80,11 @@ def start_from(config: ExtendConfig, given: Any = None, *, builder: Any = None) 
 
 
 def _learned(config: ExtendConfig, model: Model, name: str) -> Start:
-    past = model.past
+    past = None if model.past is None else replace(model.past, tasks=list(model.past.tasks))
     if past is None:
         last = model.card.ancestors[-1] if model.card.ancestors else None
         first = Learned(
-            model.card.head,
+            _word(last.data) if last and last.data else model.card.head,
             model.card.head,
             model.classes,
             last.data if last else "",
@@ -95,7 +97,7 @@ def _learned(config: ExtendConfig, model: Model, name: str) -> Start:
             "goes on so; leave --scenario out"
         )
     past.scenario = config.scenario or past.scenario
-    net = model.net
+    net = copy.deepcopy(model.net)  # the caller's stays as it is
     if ALL in net.heads and past.one_list != ALL:
         del net.heads[ALL]  # joined for those that know one head only; made anew when this job ends
     return Start(net, past, name, model.card.fit, model.card.ancestors)
@@ -136,14 +138,20 @@ def _word(where: str) -> str:
 
 
 def new_tasks(
-    config: ExtendConfig, past: Past, names: Sequence[str], read: Sequence[tuple[DataSet, Splits]]
+    config: ExtendConfig,
+    past: Past,
+    names: Sequence[str],
+    read: Sequence[tuple[DataSet, Splits]],
+    folder: Path | None = None,
 ) -> list[Judged]:
     """The tasks to be learned, in order.
+
+    folder  where the samples of each increment of one data set are put, apart from those of the others
 
     Raises DataError for classes that are known already where they must not be, or unknown ones where they must be.
     """
     if config.increments is not None:
-        found = _cut(names, *read[0])
+        found = _cut(names, *read[0], folder)
     else:
         found = [_named(name, data, splits) for name, (data, splits) in zip(names, read, strict=True)]
     if past.scenario == "domain":
@@ -158,8 +166,11 @@ def _named(name: str, data: DataSet, splits: Splits) -> Judged:
     return Judged(name, replace(splits.train, name=name), replace(splits.test, name=name), data)
 
 
-def _cut(names: Sequence[str], data: DataSet, splits: Splits) -> list[Judged]:
-    """As many tasks as there are names, of as equally many classes as can be, in the classes' order."""
+def _cut(names: Sequence[str], data: DataSet, splits: Splits, folder: Path | None) -> list[Judged]:
+    """As many tasks as there are names, of as equally many classes as can be, in the classes' order.
+
+    Each with a store of its own: who learns one cannot see another.
+    """
     if len(names) * 2 > len(data.classes):
         raise ConfigError(
             f"--increments {len(names)}: {data.inspection.where} has {len(data.classes)} classes, and a task needs two; "
@@ -167,7 +178,8 @@ def _cut(names: Sequence[str], data: DataSet, splits: Splits) -> list[Judged]:
         )
     found = []
     for name, classes in zip(names, np.array_split(np.arange(len(data.classes)), len(names)), strict=True):
-        found.append(Judged(name, _only(splits.train, classes, name), _only(splits.test, classes, name), data))
+        train, test = (alone(_only(part, classes, name), folder) for part in (splits.train, splits.test))
+        found.append(Judged(name, train, test, data))
     return found
 
 
@@ -198,9 +210,11 @@ def _in_order(one: Judged, classes: tuple[str, ...], whose: str) -> Judged:
 
 def _check_new(past: Past, found: Sequence[Judged]) -> None:
     known = {name: one.name for one in past.tasks for name in one.classes}
+    sets = [set(one.classes) for one in past.tasks]
     for one in found:
         again = [name for name in one.train.classes if name in known]
-        same = any(set(one.train.classes) == set(old.classes) for old in past.tasks)
+        same = set(one.train.classes) in sets
+        sets.append(set(one.train.classes))
         if again and (past.scenario == "class" or same):
             where = ", ".join(sorted({known[name] for name in again}))
             raise DataError(
@@ -217,12 +231,18 @@ def old_tasks(past: Past, read: Sequence[tuple[DataSet, Splits]]) -> list[Judged
     """
     if len(read) != len(past.tasks):
         names = ", ".join(one.name for one in past.tasks) or "none"
-        raise ConfigError(f"--old names {len(read)} data sets, and the model has learned {len(past.tasks)} tasks: {names}")
+        told = (
+            f"has learned {count(len(past.tasks), 'task')}: {names}"
+            if past.tasks
+            else "has learned nothing yet; leave it out"
+        )
+        raise ConfigError(f"--old names {count(len(read), 'data set')}, and the model {told}")
     found = []
     for one, (data, splits) in zip(past.tasks, read, strict=True):
-        ordered = _in_order(_named(one.name, data, splits), one.classes, f"those of old task {one.name!r}")
-        if set(ordered.data.classes) != set(one.classes):
-            gone = [name for name in one.classes if name not in ordered.data.classes]
-            raise DataError(f"--old {data.inspection.where}: it lacks classes of task {one.name!r}: {some(gone)}")
-        found.append(ordered)
+        if set(data.classes) != set(one.classes):
+            raise DataError(
+                f"--old {data.inspection.where} is not the data of task {one.name!r}: its classes are {some(data.classes)}, "
+                f"the task's {some(one.classes)}. Give the old tasks' data in the order in which they were learned"
+            )
+        found.append(_in_order(_named(one.name, data, splits), one.classes, f"those of old task {one.name!r}"))
     return found

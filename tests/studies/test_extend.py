@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import headstart
-from headstart.catalog.continual import METHODS
+from headstart.catalog.continual import METHODS, FineTuneConfig
 from headstart.catalog.extend import ExtendConfig
 from headstart.cli.main import main
 from headstart.engine.answering import ALL
@@ -136,9 +136,9 @@ def _answers(model: Model, folder: Path, **how: Any) -> list[list[str]]:
 def test_again_and_again_with_the_old_data_deleted(scenario: str, method: str, base: Path, tmp_path: Path) -> None:
     """Each on the result of the last, read from disk, while nothing of what came before is left."""
     where = str(base)
-    if method == "packnet":  # its tasks share out the weights from the first one on
+    if method in ("packnet", "icarl"):  # these have to teach the first task too
         first = write(tmp_path / "low", (0, 1, 2))
-        where = str(headstart.extend(fresh(), first, out=tmp_path / "run", method=method, **USED).folder)
+        where = str(headstart.extend(fresh(), first, out=tmp_path / "run", scenario=scenario, method=method, **USED).folder)
     sets = [(3, 4, 5), (6, 7)] if scenario != "domain" else [(0, 1, 2), (0, 1, 2)]
     before: list[list[str]] | None = None
     old = write(tmp_path / "old", (0, 1, 2), train=1, test=8) if scenario == "task" else None
@@ -259,12 +259,111 @@ def test_what_cannot_be_is_said_and_the_old_model_is_untouched(data: Path, base:
     _refused(base, data / "mid", "cannot work class-incrementally", out=out, method="new_head", scenario="class")
     _refused(base, data / "mid", "did you mean lwf", out=out, method="lfw")
     _refused(base, data / "mid", "did you mean temperature", out=out, settings=("temprature=2",))
-    _refused(base, data / "mid", "the model has learned 1 tasks", out=out, old=[str(data / "low"), str(data / "mid")])
-    _refused(base, data / "mid", "it lacks classes|none of those", DataError, out=out, old=[str(data / "high")])
+    _refused(base, data / "mid", "the model has learned 1 task: low", out=out, old=[str(data / "low"), str(data / "mid")])
+    _refused(base, data / "mid", "is not the data of task", DataError, out=out, old=[str(data / "high")])
     _refused(base, data / "mid", "stays as it is", out=base)
     _refused(base, data / "mid", "what a task is called that the model knows", out=out, names=("low",))
     _refused(base, (np.zeros((20, 5), np.float32), np.arange(20) % 2), "vectors", Exception, out=out)
     _refused(base, data / "mid", "max_bytes|memory", out=out, method="replay", max_memory="1kB")
+    _refused(base, data / "mid", "no exemplars of low", out=out, method="icarl", scenario="class")
+    _refused(base, [data / "mid", data / "mid"], "known already", DataError, out=out)
     _refused(tmp_path / "nothing", data / "mid", "nothing", Exception, out=out)
     assert {path.name: path.read_bytes() for path in base.iterdir()} == before
     assert not (out / "model").exists()
+
+
+def test_class_incrementally_the_list_counts(data: Path, base: Path, tmp_path: Path) -> None:
+    """Fine-tuning forgets the list's old half, which heads judged one by one would not show."""
+    found = headstart.extend(
+        base,
+        data / "mid",
+        out=tmp_path / "run",
+        scenario="class",
+        method="fine_tune",
+        old=data / "low",
+        beside=("feature_extraction",),
+        **{**USED, "epochs": 10, "scale": 1.0},
+    )
+    arm = found.summary["arms"][0]
+    lost = arm["agnostic_old"]["change"]["mean"]
+    assert lost < -0.5
+    assert f"{100 * lost:+.1f}" in str(found)
+    assert "accuracies over the one list of all classes" in str(found)
+    assert f"{arm['agnostic_old']['after']['mean']:.1%}" in found.summary["requirements"][1]
+    assert all(gap["known"] is False for gap in found.summary["differences"])
+    page = (found.folder / "report.html").read_text()
+    assert "one list of all classes" in page
+
+
+def test_what_was_given_from_python_stays_as_it_was(data: Path, base: Path, tmp_path: Path) -> None:
+    listed = headstart.extend(base, data / "mid", out=tmp_path / "c", scenario="class", method="fine_tune", **USED)
+    model, samples = Model.load(listed.folder), np.zeros((2, SIZE, SIZE, 3), np.uint8)
+    before = model.probabilities(samples)
+    headstart.extend(model, data / "high", out=tmp_path / "more", method="fine_tune", **USED)
+    assert np.array_equal(model.probabilities(samples), before)
+    net = fresh()
+    net.add_head("mine", 2)
+    headstart.extend(net, data / "high", out=tmp_path / "net", method="fine_tune", **USED)
+    assert list(net.heads) == ["mine"]
+
+
+def test_a_list_of_means_is_made_anew_or_goes(data: Path, tmp_path: Path) -> None:
+    """Another method after iCaRL answers by its own heads, all classes, the new ones too."""
+    how: dict[str, Any] = {**USED, "epochs": 6, "norm": "train", "scale": 1.0}
+    first = headstart.extend(
+        fresh(), [data / "low", data / "mid"], out=tmp_path / "i", scenario="class", method="icarl", capacity=30, **how
+    )
+    arm = first.summary["arms"][0]
+    assert arm["matrix"][-1][0]["mean"] > arm["agnostic"][-1][0]["mean"] - 1e-9  # told the task, its classifier is no worse
+    more = headstart.extend(first.folder, data / "high", out=tmp_path / "f", method="fine_tune", **how)
+    model = Model.load(more.folder)
+    assert model.past is not None
+    assert model.past.one_list is None
+    assert model.past.memory is None
+    assert any("keeps no samples" in text for text in more.summary["warnings"])
+    assert len(model.classes) == model.net.head(ALL).num_classes == 8
+    assert more.summary["arms"][0]["new"]["agnostic"]["mean"] > 0.5
+
+
+def test_importances_that_are_lacking_are_found_when_the_old_data_are_given(data: Path, base: Path, tmp_path: Path) -> None:
+    old = [data / "low"]
+    a = headstart.extend(base, data / "mid", out=tmp_path / "a", method="ewc", old=old, **USED)
+    assert a.summary["arms"][0]["old_data"]["what"] == "old data"
+    b = headstart.extend(a.folder, data / "high", out=tmp_path / "b", method="lwf", **USED)
+    write(tmp_path / "nine", (8, 9))
+    with pytest.raises(ConfigError, match="'high'"):
+        headstart.extend(b.folder, tmp_path / "nine", out=tmp_path / "c", method="ewc", **USED)
+    old = [data / "low", data / "mid", data / "high"]
+    c = headstart.extend(b.folder, tmp_path / "nine", out=tmp_path / "c", method="ewc", old=old, **USED)
+    assert Model.load(c.folder).past.state["ewc"]["tasks"] == ["low", "mid", "high", "nine"]  # type: ignore[union-attr]
+
+
+def test_an_increment_sees_no_image_of_another(data: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    original = headstart.CONTINUAL["fine_tune"]
+
+    def watched(net: Any, task: Any, cfg: Any = None, *, past: Any) -> Any:
+        seen.append(len(task.store))
+        return original(net, task, cfg, past=past)
+
+    watched.__annotations__ = original.__annotations__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(headstart.CONTINUAL, "fine_tune", watched)
+        patch.setattr("headstart.studies.extend.config_class", lambda name: FineTuneConfig)
+        headstart.extend(fresh(), data / "all", out=tmp_path / "run", increments=2, method="fine_tune", **USED)
+    assert set(seen) == {42}  # three digits, fourteen pictures each
+
+
+def test_work_not_done_is_not_counted(data: Path, base: Path, tmp_path: Path) -> None:
+    def trained(name: str, **more: Any) -> float:
+        found = headstart.extend(base, data / "mid", out=tmp_path / name, method="fine_tune", **{**USED, **more})
+        return float(found.summary["arms"][0]["flops"]["parts"]["samples"])
+
+    whole = trained("whole", epochs=30)
+    early = trained("early", epochs=30, settings=("patience=1",))
+    assert early < 0.8 * whole
+
+
+def test_bounds_start_from_the_same_warm_up(result: ExtendResult) -> None:
+    stages = {arm["name"]: [one["stage"] for one in arm["curves"]] for arm in result.summary["arms"]}
+    assert all(names[0] == "warm_up" for names in stages.values())

@@ -41,6 +41,8 @@ class Place:
 def settle(method: str, net: Net, task: Task, past: Past, learn: Learn) -> Place:
     """Give the net the new task's empty head, or find the one that answers it already.
 
+    A list of all classes that an earlier method made is taken away: it does not know the new ones.
+
     Raises ConfigError for a scenario that the method cannot work in, and for a task that does not fit the past.
     """
     known = METHODS[method]
@@ -55,7 +57,14 @@ def settle(method: str, net: Net, task: Task, past: Past, learn: Learn) -> Place
         faults.append(f"domain-incremental tasks share their classes {first.classes}; {task.name!r} has {task.classes}")
     if past.scenario != "domain" and task.name in net.heads:
         faults.append(f"there is a head {task.name!r} already; give the new task another name")
+    if past.owners and method != "packnet":
+        faults.append(
+            "the tasks of this model share out its weights (packnet), and each is answered by its own; go on with it"
+        )
     problems(ConfigError, f"{method} cannot be done as asked:", faults)
+    if past.one_list is not None:
+        del net.heads[past.one_list]
+        past.one_list = None
     if past.scenario == "domain" and first is not None:
         return Place(first.head, (), ())
     net.add_head(task.name, task.num_classes)

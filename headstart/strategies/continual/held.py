@@ -80,8 +80,8 @@ def not_known(method: str, kept: Mapping[str, Any], past: Past) -> list[Unknown]
         names = ", ".join(repr(past.tasks[number].name) for number in missing)
         raise ConfigError(
             f"{method} needs to know which weights matter for {names}, and the model does not say (it was taught by "
-            f"{past.method or 'another command'}). Give the data of all earlier tasks once, then it is found and kept; or "
-            "use a method that needs nothing but the model, as lwf or l2sp"
+            f"{past.method or 'another command'}). Give the data of all earlier tasks once (--old), then it is found and "
+            "kept; or use a method that needs nothing but the model, as lwf or l2sp"
         )
     found = []
     for number in missing:

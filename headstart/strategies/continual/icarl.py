@@ -17,6 +17,7 @@ from headstart.data.selection import mean_direction
 from headstart.data.store import store_of
 from headstart.data.task import Task, task_of
 from headstart.engine import distributed
+from headstart.engine.answering import ALL
 from headstart.engine.past import Past
 from headstart.engine.run import memo, under_way
 from headstart.errors import ConfigError, problems
@@ -26,8 +27,6 @@ from headstart.strategies.continual.common import settle
 from headstart.strategies.continual.memories import after_task, check_room, features_of, heads_of
 from headstart.strategies.continual.sigmoids import all_classes, learning, recipe_faults
 
-ONE_LIST = "all_classes"
-"""Name of the head that answers all classes seen, by the nearest mean of exemplars."""
 _NEVER = -1e30
 
 
@@ -51,7 +50,7 @@ def icarl(net: Net, task: Task, cfg: IcarlConfig | None = None, *, past: Past) -
         listed.store.file.unlink(missing_ok=True)  # all samples once more
     past.memory = after_task("herding", net, task, past, cfg.capacity)
     _answer_by_means(net, task, past, past.memory)
-    past.one_list = ONE_LIST
+    past.one_list = ALL
 
 
 def _check(task: Task, cfg: IcarlConfig, past: Past) -> None:
@@ -59,8 +58,15 @@ def _check(task: Task, cfg: IcarlConfig, past: Past) -> None:
     classes = len(past.classes) + len(task.classes)
     check_room("icarl", task, past, capacity=cfg.capacity, max_bytes=cfg.max_bytes, least=classes)
     faults = recipe_faults(cfg.learn.recipe)
-    if task.name == ONE_LIST:
-        faults.append(f"the task is called {ONE_LIST!r}, as the head that answers all classes is; give it another name")
+    held = set() if past.memory is None else set(past.memory.tasks.tolist())
+    without = [one.name for number, one in enumerate(past.tasks) if number not in held]
+    if without:
+        faults.append(
+            f"there are no exemplars of {', '.join(without)}, whose classes could never be answered; let icarl (or another "
+            "method with a memory) learn the first task too"
+        )
+    if task.name == ALL:
+        faults.append(f"the task is called {ALL!r}, as the head that answers all classes is; give it another name")
     problems(ConfigError, "icarl cannot be done as asked:", faults)
 
 
@@ -94,7 +100,7 @@ def _answer_by_means(net: Net, task: Task, past: Past, memory: Memory) -> None:
 
     means = memo(f"means-{task.name}", compute)["means"]
     past.spend("class means", forward=len(memory))
-    linear = net.add_head(ONE_LIST, count, net.last).linear
+    linear = net.add_head(ALL, count, net.last).linear
     with torch.no_grad():
         linear.weight.copy_(means)
         # A class without a single sample has no mean, and is never the answer.
