@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -223,7 +224,31 @@ def table(path: Path) -> str:
             mine = [100 * float(one["accuracy"]) for one in lines if (one["row"], one["scenario"]) == (row.name, scenario)]
             if mine:
                 shown.append(_line(row, scenario, mine))
-    return "\n".join(shown)
+    return "\n".join([*shown, "", *_orders(lines)])
+
+
+def _orders(lines: Sequence[dict[str, str]]) -> list[str]:
+    """Whether ours stand in the published order wherever two published means differ by more than two deviations."""
+    told = []
+    for scenario in SCENARIOS:
+        means: dict[str, float] = {}
+        for row in ROWS:
+            mine = [100 * float(one["accuracy"]) for one in lines if (one["row"], one["scenario"]) == (row.name, scenario)]
+            if mine:
+                means[row.name] = float(np.mean(mine))
+        held, wrong = 0, []
+        for a, b in itertools.combinations([row for row in ROWS if row.name in means], 2):
+            gap = a.published[scenario][0] - b.published[scenario][0]
+            spread = max(a.published[scenario][1] or 0.0, b.published[scenario][1] or 0.0)
+            if not spread or abs(gap) <= 2 * spread:
+                continue
+            same = (means[a.name] > means[b.name]) == (gap > 0)
+            held += same
+            wrong += [] if same else [f"{a.name} and {b.name}"]
+        told.append(
+            f"{scenario}: {held} of {held + len(wrong)} pairs in the published order; not: {', '.join(wrong) or 'none'}"
+        )
+    return told
 
 
 def margin(row: Row, scenario: str, mine: Sequence[float]) -> float:

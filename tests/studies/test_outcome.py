@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart.api import _configured
 from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
+from headstart.catalog.given import configured
 from headstart.cli.adapt import COMMAND
 from headstart.studies.outcome import as_text, sentence
 from headstart.studies.records import again, plain
@@ -52,7 +52,7 @@ def test_the_call_that_reproduces_a_run_gives_its_settings(config: AdaptConfig) 
     assert ast.unparse(call.func) == "headstart.adapt"
     assert [ast.unparse(word) for word in call.args] == ["data", "backbone"]
     settings = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-    found = _configured(AdaptConfig(config.data, out=Path(settings.pop("out"))), settings)
+    found = configured(AdaptConfig(config.data, out=Path(settings.pop("out"))), settings)
     assert str(found) == str(config).replace("PosixPath('my weights.pt')", "'my weights.pt'")
     assert again("adapt", config, ("backbone",)).startswith(f"headstart.adapt({config.data!r}, backbone, out=")
     assert again("adapt", config, ("data",)).startswith("headstart.adapt(data, out=")

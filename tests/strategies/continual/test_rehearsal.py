@@ -16,6 +16,7 @@ from headstart.catalog.continual import METHODS
 from headstart.data.selection import herding
 from headstart.data.store import Store, store_of
 from headstart.data.task import UNKNOWN, Task
+from headstart.engine.answering import ALL
 from headstart.engine.evaluate import answers
 from headstart.engine.fit import FitResult
 from headstart.engine.past import Past
@@ -24,7 +25,7 @@ from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.continual import CONTINUAL
-from headstart.strategies.continual.icarl import ONE_LIST, class_means
+from headstart.strategies.continual.icarl import class_means
 from headstart.strategies.continual.memories import features_of, held_before
 from headstart.strategies.continual.sigmoids import all_classes, old_network
 from headstart.terms.dark import Dark
@@ -185,7 +186,7 @@ def test_icarl_answers_by_the_nearest_mean_of_exemplars() -> None:
     net, past = sequence(case)
     memory = past.memory
     assert memory is not None
-    assert past.one_list == ONE_LIST
+    assert past.one_list == ALL
     listed = memory.labels + 3 * memory.tasks
 
     def phi(samples: np.ndarray) -> np.ndarray:
@@ -197,10 +198,10 @@ def test_icarl_answers_by_the_nearest_mean_of_exemplars() -> None:
     for number in range(3):
         task = case.task(number)
         distances = np.linalg.norm(phi(task.store.array)[:, None] - means, axis=2)
-        found = answers(net, task, ONE_LIST)
+        found = answers(net, task, ALL)
         assert found.shape == (35, 9)
         assert (found.argmax(1) == distances.argmin(1)).all()
-    assert set(net.heads) == {"task0", "task1", "task2", ONE_LIST}
+    assert set(net.heads) == {"task0", "task1", "task2", ALL}
 
 
 def test_a_class_without_samples_has_no_mean_and_is_never_the_answer() -> None:
@@ -208,8 +209,8 @@ def test_a_class_without_samples_has_no_mean_and_is_never_the_answer() -> None:
     task = case.task(0)
     net, past = case.net(), case.past()
     _learn(net, task.take(np.flatnonzero(task.targets != 1)), "icarl", past)
-    assert net.head(ONE_LIST).linear.bias.tolist()[::2] == [0, 0]
-    assert not (answers(net, task, ONE_LIST).argmax(1) == 1).any()
+    assert net.head(ALL).linear.bias.tolist()[::2] == [0, 0]
+    assert not (answers(net, task, ALL).argmax(1) == 1).any()
     assert not class_means(np.ones((2, 3), np.float32), np.array([0, 2]), 3)[1].any()
 
 
@@ -282,7 +283,7 @@ def test_icarl_needs_an_exemplar_per_class_and_its_heads_name() -> None:
     with pytest.raises(ConfigError, match="needs room for 3 samples at least"):
         increment(case, case.net(), case.past(), 0, config=replace(CONFIGS["icarl"], capacity=2))
     with pytest.raises(ConfigError, match="give it another name"):
-        _learn(case.net(), replace(case.task(0), name=ONE_LIST), "icarl", case.past())
+        _learn(case.net(), replace(case.task(0), name=ALL), "icarl", case.past())
 
 
 @pytest.mark.parametrize("method", ["der", "derpp"])
