@@ -60,7 +60,7 @@ def _check(task: Task, cfg: IcarlConfig, past: Past) -> None:
     faults = recipe_faults(cfg.learn.recipe)
     held = set() if past.memory is None else set(past.memory.tasks.tolist())
     without = [one.name for number, one in enumerate(past.tasks) if number not in held]
-    if without:
+    if without and past.scenario == "class":
         faults.append(
             f"there are no exemplars of {', '.join(without)}, whose classes could never be answered; let icarl (or another "
             "method with a memory) learn the first task too"
