@@ -1,4 +1,4 @@
-"""Samples whose answers are known and samples whose answers are not, as one task; and a task's samples without others."""
+"""Samples whose answers are known and samples whose answers are not, as one task."""
 
 from __future__ import annotations
 
@@ -46,34 +46,6 @@ def with_unlabelled(task: Task, unlabelled: Task, folder: Path | None = None) ->
     )
     store = _together(task.store, unlabelled, folder)
     return replace(task, store=store, labels=labels, rows=np.concatenate([task.rows, added]), groups=groups)
-
-
-def alone(task: Task, folder: Path | None = None) -> Task:
-    """The same task with a store that holds its own samples and no others.
-
-    folder  where they are put into a file; None puts them into memory
-    """
-    digest = hashlib.blake2b(f"alone {task.store.fingerprint}".encode(), digest_size=16)
-    digest.update(np.ascontiguousarray(task.rows).data)
-    fingerprint, source = digest.hexdigest(), task.store.array
-    shape = (len(task), *source.shape[1:])
-    if folder is None:
-        store = Store(source[task.rows], fingerprint)
-    else:
-        path = folder / f"alone-{fingerprint}.npy"
-
-        def write(temporary: Path) -> None:
-            file = np.lib.format.open_memmap(temporary, "w+", source.dtype, shape)
-            for start in range(0, len(task), _CHUNK):
-                file[start : start + _CHUNK] = source[task.rows[start : start + _CHUNK]]
-            file.flush()
-
-        if not path.exists():
-            write_atomic(path, write)
-        store = Store(np.load(path, mmap_mode="r", allow_pickle=False), fingerprint, path)
-    groups = None if task.groups is None else task.groups[task.rows]
-    rows = np.arange(len(task), dtype=np.int64)
-    return replace(task, store=store, labels=task.labels[task.rows], rows=rows, groups=groups)
 
 
 def _together(store: Store, other: Task, folder: Path | None) -> Store:

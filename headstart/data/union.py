@@ -1,9 +1,10 @@
-"""The samples of several tasks as one task, whose labels count in one list."""
+"""The samples of several tasks as one task, whose labels count in one list; and those of one task apart from all others."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,16 @@ def united(
     labels = np.full(len(store), UNKNOWN, np.int64)
     labels[rows] = np.concatenate(targets)
     return Task(name, store, labels, tuple(classes), rows, _groups(tasks, rows, len(store)))
+
+
+def alone(task: Task, folder: Path | None = None) -> Task:
+    """The same task with a store that holds its own samples and no others.
+
+    folder  where they are put into a file; None puts them into memory
+    """
+    rows = np.arange(len(task), dtype=np.int64)
+    groups = None if task.groups is None else task.groups[task.rows]
+    return replace(task, store=_together([task], folder), labels=task.labels[task.rows], rows=rows, groups=groups)
 
 
 def _check_shapes(tasks: Sequence[Task]) -> None:

@@ -16,6 +16,7 @@ from headstart.engine.evaluate import looking
 from headstart.engine.past import Learned, Past
 from headstart.engine.step import present
 from headstart.errors import ConfigError
+from headstart.nets.joined import join_heads
 from headstart.nets.net import Net
 from headstart.nets.owners import with_owners
 
@@ -152,38 +153,11 @@ def _logits(net: Net, samples: Samples, heads: tuple[str, ...], batch_size: int)
     return {head: torch.cat(found) if found else empty[head] for head, found in parts.items()}
 
 
-def join_heads(net: Net, past: Past) -> str:
-    """Put the heads of a class-incremental model side by side into one; returns the name of the head that answers then.
+def listing_head(net: Net, past: Past) -> str:
+    """The head that answers all classes of a class-incremental model; heads side by side are joined into `all_classes`.
 
-    It is called `all_classes`, and equals them to rounding where none is calibrated. A method's own list stays as it is.
+    A method's own list stays as it is, and so does a single head.
     """
     if past.one_list is not None:
         return past.one_list
-    heads = [net.head(name) for name in past.heads]
-    if len(heads) == 1:
-        return past.heads[0]
-    reads = tuple(dict.fromkeys(tap for head in heads for tap in head.reads))
-    joined = net.add_head(ALL, sum(head.num_classes for head in heads), reads)
-    with torch.no_grad():
-        row = 0
-        joined.linear.weight.zero_()
-        for head in heads:
-            rows = slice(row, row + head.num_classes)
-            for mine, theirs in _columns(net, reads, head.reads, head.channels):
-                joined.linear.weight[rows, mine] = head.linear.weight[:, theirs]
-            joined.linear.bias[rows] = head.linear.bias
-            row += head.num_classes
-    return ALL
-
-
-def _columns(
-    net: Net, all_reads: tuple[str, ...], reads: tuple[str, ...], channels: tuple[int, int] | None
-) -> list[tuple[Tensor, Tensor]]:
-    """Which columns of a head on `all_reads` are which of one on `reads` (of these only `channels`)."""
-    first, at = {}, 0
-    for name in all_reads:
-        first[name], at = at, at + net.info[name].channels
-    mine = torch.cat([first[name] + torch.arange(net.info[name].channels) for name in reads])
-    if channels is not None:
-        mine = mine[slice(*channels)]
-    return [(mine, torch.arange(len(mine)))]
+    return past.heads[0] if len(past.heads) == 1 else join_heads(net, past.heads, ALL)

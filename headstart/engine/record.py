@@ -142,7 +142,7 @@ def record(
     view_name  what stages call the view
     compared_with  a method whose paper compares answers on the plain view with an augmented one declares the latter here:
                steps then have to show it (in any rendering, of this store, unmixed), and are given the plain view's answers
-    folder     where answers are memory-mapped and found again; None keeps them in memory for now
+    folder     where answers are memory-mapped and found again; None keeps them in memory
     dtype, top_k  see `Format`. All in float32 equal a live teacher's answers on batches of `width`, to the bit where an
                answer does not depend on the sample's place in its batch (convolutions), else to rounding
     epochs     renderings that later epochs would show are left out; None: all

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from headstart.catalog.continual import METHODS
 from headstart.data.task import Task
 from headstart.engine import distributed, interrupt
-from headstart.engine.answering import Answered, Answering, Rows, join_heads
+from headstart.engine.answering import Answered, Answering, Rows, listing_head
 from headstart.engine.checkpoint import load_state, save_state
 from headstart.engine.fit import FitResult, Machine
 from headstart.engine.log import RunLog, read_lines
@@ -206,7 +206,7 @@ class Runs:
         seconds: float,
     ) -> None:
         net.to("cpu")
-        head = join_heads(net, past) if past.scenario == "class" else past.tasks[-1].head
+        head = listing_head(net, past) if past.scenario == "class" else past.tasks[-1].head
         state = {
             "rows": list(rows),
             "costs": list(costs),

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from headstart.catalog.adapt import BackboneConfig
 from headstart.catalog.extend import ExtendConfig
-from headstart.data.join import alone
 from headstart.data.names import count, some
 from headstart.data.prepare import DataSet
 from headstart.data.sources import Source
 from headstart.data.task import UNKNOWN, Task
+from headstart.data.union import alone
 from headstart.engine.answering import ALL
 from headstart.engine.model import Ancestor, Model, model_folder
 from headstart.engine.past import Learned, Past

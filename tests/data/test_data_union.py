@@ -10,7 +10,7 @@ import pytest
 
 from headstart.data.store import store_of
 from headstart.data.task import UNKNOWN, Task
-from headstart.data.union import united
+from headstart.data.union import alone, united
 from headstart.errors import DataError
 from tests.conftest import make_image_task, make_vector_task
 
@@ -80,3 +80,17 @@ def test_samples_of_different_kinds_are_refused() -> None:
         united([make_image_task(size=12), make_image_task(size=16)], "all_", CLASSES, (0, 3))
     with pytest.raises(DataError, match="no tasks"):
         united([], "all_", CLASSES, ())
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_alone_a_task_has_its_own_samples_and_no_others(in_file: bool, tmp_path: Path) -> None:
+    store = store_of(np.arange(24, dtype=np.float32).reshape(12, 2))
+    labels, groups = np.arange(12) % 3, np.arange(12) // 2
+    task = Task("t", store, labels, ("a", "b", "c"), np.array([7, 2, 5]), groups)
+    found = alone(task, tmp_path if in_file else None)
+    assert len(found.store) == 3
+    assert np.array_equal(found.store.array[found.rows], store.array[[7, 2, 5]])
+    assert np.array_equal(found.targets, task.targets)
+    assert found.groups is not None
+    assert found.groups.tolist() == [3, 1, 2]
+    assert (found.store.file is not None) == in_file

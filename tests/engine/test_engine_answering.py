@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from headstart.engine.answering import ALL, Answering, Rows, join_heads
+from headstart.engine.answering import ALL, Answering, Rows, listing_head
 from headstart.engine.past import Learned, Past
 from headstart.errors import ConfigError
 from headstart.nets.net import Net
@@ -74,7 +74,7 @@ def test_joined_heads_say_what_they_say_apart(channels: tuple[int, int] | None) 
         torch.nn.init.normal_(net.add_head("b", 3, net.block_names[:2]).linear.weight)
     past, x = past_of("class", "a", "b"), samples()
     apart = Answering(net, past).unknown(x).probabilities
-    assert join_heads(net, past) == ALL
+    assert listing_head(net, past) == ALL
     assert np.allclose(softmax(net, ALL, x), apart, atol=1e-6)
 
 
@@ -84,7 +84,7 @@ def test_a_list_of_the_methods_own_answers_alone() -> None:
         torch.nn.init.normal_(net.add_head("means", 6).linear.weight)
     past = past_of("class", "a", "b")
     past.one_list = "means"
-    assert join_heads(net, past) == "means"
+    assert listing_head(net, past) == "means"
     assert np.allclose(Answering(net, past).unknown(samples()).probabilities, softmax(net, "means", samples()), atol=1e-6)
 
 

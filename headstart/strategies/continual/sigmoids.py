@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from headstart.catalog.continual import Learn
 from headstart.catalog.strategies import Recipe
 from headstart.data.task import UNKNOWN, Task
 from headstart.engine.past import Past
+from headstart.nets.joined import join_heads
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.continual.common import Place, stage, trains
@@ -54,27 +54,8 @@ def learning(name: str, net: Net, listed: Task, learn: Learn, place: Place) -> S
 def old_network(net: Net, heads: Sequence[str]) -> Live:
     """A frozen copy of the net as it is now, whose one head gives the logits of `heads` side by side."""
     made = copy.deepcopy(net)
-    joined = _joined(made, heads)
+    joined = join_heads(made, heads, "_".join(("old", *heads)))
     for name in list(made.heads):
         if name != joined:
             del made.heads[name]
     return Live(made, joined)
-
-
-def _joined(net: Net, heads: Sequence[str]) -> str:
-    """Add a head that does what several do, each on the channels it reads. Returns its name."""
-    parts = [net.head(name) for name in heads]
-    reads = tuple(block for block in net.block_names if any(block in one.reads for one in parts))
-    first = dict(zip(reads, np.cumsum([0, *(net.info[block].channels for block in reads)]).tolist(), strict=False))
-    name = "_".join(("old", *heads))
-    linear = net.add_head(name, sum(one.num_classes for one in parts), reads).linear
-    at = 0
-    with torch.no_grad():
-        for one in parts:
-            columns = [first[block] + k for block in one.reads for k in range(net.info[block].channels)]
-            columns = columns if one.channels is None else columns[slice(*one.channels)]
-            rows = slice(at, at + one.num_classes)
-            linear.weight[rows].index_add_(1, torch.tensor(columns, device=net.device), one.linear.weight)
-            linear.bias[rows] = one.linear.bias
-            at += one.num_classes
-    return name
