@@ -14,16 +14,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from headstart.catalog.continual import (
-    AgemConfig,
-    DerConfig,
-    DerppConfig,
-    FineTuneConfig,
-    IcarlConfig,
-    Learn,
-    LwfMcConfig,
-    ReplayConfig,
-)
+from headstart.catalog.continual import FineTuneConfig, Learn
+from headstart.catalog.rehearsal import AgemConfig, DerConfig, DerppConfig, IcarlConfig, LwfMcConfig, ReplayConfig
 from headstart.catalog.strategies import Recipe
 from headstart.data.store import store_of
 from headstart.data.task import UNKNOWN, Task

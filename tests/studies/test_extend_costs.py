@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from headstart.catalog.continual import Learn, LwfConfig, NewHeadConfig, ReplayConfig
+from headstart.catalog.continual import Learn, LwfConfig, NewHeadConfig
 from headstart.catalog.regularised import EwcConfig
+from headstart.catalog.rehearsal import ReplayConfig
 from headstart.catalog.settings import with_values
 from headstart.catalog.strategies import Recipe
 from headstart.engine.fit import Machine

@@ -47,6 +47,6 @@ CONTINUAL: dict[str, Extender] = {
     "expand": expand,
     "joint": joint,
 }
-"""Name -> generator function `(net, task, config, *, past) -> stages`; configs are in `catalog/continual.py`."""
+"""Name -> generator function `(net, task, config, *, past) -> stages`; their configs are in `catalog/`."""
 
 __all__ = ["CONTINUAL", "Extender"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from headstart.balance.agem import AGem
-from headstart.catalog.continual import AgemConfig
+from headstart.catalog.rehearsal import AgemConfig
 from headstart.data.task import Task
 from headstart.engine.past import Past
 from headstart.nets.net import Net

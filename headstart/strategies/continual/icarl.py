@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.catalog.continual import IcarlConfig
+from headstart.catalog.rehearsal import IcarlConfig
 from headstart.data.join import with_unlabelled
 from headstart.data.memory import Memory
 from headstart.data.selection import mean_direction

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headstart.catalog.continual import LwfMcConfig
+from headstart.catalog.rehearsal import LwfMcConfig
 from headstart.data.task import Task
 from headstart.engine.past import Past
 from headstart.errors import ConfigError, problems

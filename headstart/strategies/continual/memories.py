@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headstart.catalog.continual import Policy
+from headstart.catalog.rehearsal import Policy
 from headstart.data.memory import Memory
 from headstart.data.selection import allotted, final, first_of, herding, reservoir
 from headstart.data.store import Store

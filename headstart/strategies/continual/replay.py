@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from headstart.catalog.continual import ReplayConfig
+from headstart.catalog.rehearsal import ReplayConfig
 from headstart.data.task import Task
 from headstart.engine.past import Past
 from headstart.nets.net import Net

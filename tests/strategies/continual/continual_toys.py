@@ -12,21 +12,16 @@ from torch import Tensor
 
 from headstart.catalog.continual import (
     METHODS,
-    AgemConfig,
-    DerConfig,
-    DerppConfig,
     ExpandConfig,
     FineTuneConfig,
-    IcarlConfig,
     JointConfig,
     Learn,
     LwfConfig,
-    LwfMcConfig,
     NewHeadConfig,
     PacknetConfig,
-    ReplayConfig,
 )
 from headstart.catalog.regularised import EwcConfig, FeatureExtractionConfig, L2spConfig, MasConfig, SiConfig
+from headstart.catalog.rehearsal import AgemConfig, DerConfig, DerppConfig, IcarlConfig, LwfMcConfig, ReplayConfig
 from headstart.catalog.strategies import Recipe
 from headstart.data.task import Task
 from headstart.engine.fit import Machine
