@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def read_manifest(path: Path, wanted: dict[str, str | None]) -> Rows:
     `wanted` names the columns `path`, `label`, `group` and `split`; None is found by its usual names. Raises `DataError`
     naming the columns there are when one is missing, and listing unknown words in the split column.
     """
-    header, lines = _read(path)
+    header, lines = read_table(path)
     rows = Rows(columns=_columns(path, header, wanted))
     place = {role: header.index(name) for role, name in rows.columns.items()}
     unknown: dict[str, int] = {}
@@ -64,7 +64,7 @@ def _take(rows: Rows, path: Path, number: int, cell: dict[str, str], split: str)
         rows.bad.append(BadFile(shown(cell["path"]), f"has no label (line {number} of {shown(path.name)})"))
         return
     found = Found()
-    stat_file(_resolve(path.parent, cell["path"]), shown(cell["path"]), found)
+    stat_file(resolve(path.parent, cell["path"]), shown(cell["path"]), found)
     rows.bad += found.bad
     for file in found.files:
         rows.files.append(file)
@@ -89,7 +89,7 @@ def _wrong(path: Path, rows: Rows, unknown: dict[str, int], total: int) -> list[
     return wrong
 
 
-def _resolve(folder: Path, name: str) -> str:
+def resolve(folder: Path, name: str) -> str:
     """Where a path of the manifest lies: absolute, next to the manifest, or in an `images/` folder there."""
     choices = [folder / name, folder / "images" / name]
     if "\\" in name:
@@ -99,11 +99,25 @@ def _resolve(folder: Path, name: str) -> str:
 
 def _columns(path: Path, header: Sequence[str], wanted: dict[str, str | None]) -> dict[str, str]:
     """Which column plays which role; path and label are needed, group and split may be absent."""
-    folded = {name.casefold(): name for name in reversed(header)}
+    chosen, wrong = find_columns(header, wanted)
+    if wrong:
+        wrong.append(all_columns(header))
+    problems(DataError, f"the columns of {shown(path)} cannot be understood:", wrong)
+    return chosen
+
+
+def find_columns(
+    header: Sequence[str], wanted: dict[str, str | None], apart: Collection[str] = ()
+) -> tuple[dict[str, str], list[str]]:
+    """Which column plays which role of `wanted`, and what is wrong: path and label are needed, group and split are not.
+
+    apart  columns that serve something else: no usual name finds them
+    """
+    folded = {name.casefold(): name for name in reversed(header) if name not in apart}
     chosen: dict[str, str] = {}
     wrong = []
-    for role, names in USUAL.items():
-        asked = wanted.get(role)
+    for role, asked in wanted.items():
+        names = USUAL[role]
         usual = next((folded[n] for n in names if n in folded and folded[n] not in chosen.values()), None)
         if asked is None and usual is not None:
             chosen[role] = usual
@@ -113,14 +127,16 @@ def _columns(path: Path, header: Sequence[str], wanted: dict[str, str | None]) -
             wrong.append(f"{role}_column={asked!r} is not one of its columns")
         elif role in ("path", "label"):
             wrong.append(f"no column has a usual name for the {role} ({', '.join(names[:6])}, ...); say {role}_column=NAME")
-    if wrong:
-        wrong.append(f"its columns are: {', '.join(repr(shown(name)) for name in header)}")
-    problems(DataError, f"the columns of {shown(path)} cannot be understood:", wrong)
-    return chosen
+    return chosen, wrong
 
 
-def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and rows with their line numbers; blank lines are left out."""
+def all_columns(header: Sequence[str]) -> str:
+    """The columns there are, for a message."""
+    return f"its columns are: {', '.join(repr(shown(name)) for name in header)}"
+
+
+def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Header and rows of a CSV or TSV file with the rows' line numbers; blank lines are left out. Raises `DataError`."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             first = handle.readline()
