@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
-from torch import distributed as dist
+from torch import Tensor
 
 from headstart.balance.base import Balance, Groups
+from headstart.balance.gradients import Gradient, add_to, gradient_of, summed
 
 
 class AGem(Balance):
@@ -33,22 +33,15 @@ class AGem(Balance):
         reference = losses.get(self.memory)
         if reference is not None and not reference.requires_grad:
             reference = None  # nothing that trains answers for stored samples
-        gradient = _gradient(new, parameters, keep=reference is not None)
+        gradient = gradient_of(new, parameters, keep=reference is not None)
         if reference is not None:
-            against = _gradient(reference, parameters)
+            against = gradient_of(reference, parameters)
             weight = _weight(gradient, against)
             weights[self.memory] = weight
             if weight:
                 gradient = [_added(g, r, weight) for g, r in zip(gradient, against, strict=True)]
-        for parameter, g in zip(parameters, gradient, strict=True):
-            if g is not None:
-                parameter.grad = g if parameter.grad is None else parameter.grad + g
+        add_to(parameters, gradient)
         return weights
-
-
-def _gradient(loss: Tensor, parameters: Sequence[nn.Parameter], *, keep: bool = False) -> list[Tensor | None]:
-    """Gradients of a loss, None for parameters that it does not reach. keep: others may share its graph."""
-    return list(torch.autograd.grad(loss, list(parameters), retain_graph=keep, allow_unused=True))
 
 
 def _added(g: Tensor | None, r: Tensor | None, weight: float) -> Tensor | None:
@@ -57,9 +50,9 @@ def _added(g: Tensor | None, r: Tensor | None, weight: float) -> Tensor | None:
     return weight * r if g is None else g + weight * r
 
 
-def _weight(gradient: Sequence[Tensor | None], against: Sequence[Tensor | None]) -> float:
+def _weight(gradient: Gradient, against: Gradient) -> float:
     """-(g . r) / (r . r) where g . r < 0, else 0."""
-    gradient, against = _summed(gradient, against)
+    gradient, against = summed((gradient, against))
     both = [(g, r.double()) for g, r in zip(gradient, against, strict=True) if r is not None]
     squared = [(r * r).sum() for _, r in both]
     product = [(g.double() * r).sum() for g, r in both if g is not None]
@@ -68,18 +61,3 @@ def _weight(gradient: Sequence[Tensor | None], against: Sequence[Tensor | None])
     # One message from the device for all parameters.
     dot, norm = torch.stack([torch.stack(product).sum(), torch.stack(squared).sum()]).tolist()
     return -dot / norm if dot < 0 < norm else 0.0
-
-
-def _summed(
-    gradient: Sequence[Tensor | None], against: Sequence[Tensor | None]
-) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
-    """Both summed over processes, in one message; alone, as they are. Every process reaches the same parameters."""
-    if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
-        return gradient, against
-    every = [*gradient, *against]
-    there = [one for one in every if one is not None]
-    flat = torch.cat([one.reshape(-1).float() for one in there])
-    dist.all_reduce(flat)
-    parts = iter(torch.split(flat, [one.numel() for one in there]))
-    sums = [None if one is None else next(parts).view_as(one) for one in every]
-    return sums[: len(gradient)], sums[len(gradient) :]

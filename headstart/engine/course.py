@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,8 +38,8 @@ class Course:
         self.best: tuple[float, int, dict[str, Tensor]] | None = None
         self.average = WeightAverage(stage.average, self.moving()) if stage.average is not None else None
         self._pending: list[tuple[int, dict[str, Tensor]]] = []
-        self._sums: dict[str, float] = {}
-        self._seen = 0
+        self._sums: dict[str, list[float]] = {}
+        self._weights: dict[str, list[float]] = {}
         self._began = time.monotonic()
 
     def moving(self) -> dict[str, Tensor]:
@@ -79,8 +80,8 @@ class Course:
                     f"The learning rate {self.stage.optimizer.lr} is probably too high: try a tenth of it. "
                     "The last good checkpoint is kept"
                 )
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._seen += 1
+            total, count = self._sums.get(name, (0.0, 0.0))
+            self._sums[name] = [total + value, count + 1]
 
     def after(
         self, index: int, losses: Mapping[str, Tensor], weights: Mapping[str, float], optimizer: torch.optim.Optimizer
@@ -90,23 +91,38 @@ class Course:
         if self.average is not None:
             self.average.update(self.moving())
         self.log.tick(self.done, self.plan.steps, self.stage.name)
+        for name, weight in weights.items():
+            mean, count = self._weights.get(name, (weight, 0.0))
+            # A running mean: of weights that do not change it is the weight to the bit.
+            self._weights[name] = [mean + (weight - mean) / (count + 1), count + 1]
         if not self.plan.ends_epoch(index):
             return
         self._settle()
         epoch = self.plan.epoch(index) + 1
-        means = {name: total / max(self._seen, 1) for name, total in self._sums.items()}
-        self._sums, self._seen = {}, 0
-        numbers = self._look(epoch)
+        means = {name: total / count for name, (total, count) in self._sums.items()}
+        used = {name: mean for name, (mean, _) in self._weights.items()}
+        self._sums, self._weights = {}, {}
+        numbers = {**self._balanced(used), **self._look(epoch)}
         self.log.event(
             "epoch",
             epoch=epoch,
-            loss=sum(means[name] * weights.get(name, 1.0) for name in means),
+            loss=sum(means[name] * used.get(name, 1.0) for name in means),
             losses=means,
-            weights=dict(weights),
+            weights=used,
             lr=max(group["lr"] for group in optimizer.param_groups),
             seconds=round(time.monotonic() - self._began, 3),
             **numbers,
         )
+
+    def _balanced(self, used: Mapping[str, float]) -> dict[str, Any]:
+        """What the balance says about the epoch: the sum of its tasks' weights, and numbers of its own."""
+        balance = self.stage.balance
+        found: dict[str, Any] = {}
+        if balance.tasks:
+            found["weight_sum"] = sum(used[name] for name in balance.tasks if name in used)
+        if numbers := balance.report():
+            found["balance"] = numbers
+        return found
 
     def _look(self, epoch: int) -> dict[str, float]:
         """Evaluate if it is time, and keep the best where something is monitored."""
@@ -155,7 +171,7 @@ class Course:
             "average": None if self.average is None else [self.average.count, self.average.average],
             "best": None if self.best is None else list(self.best),
             "sums": self._sums,
-            "seen": self._seen,
+            "weights": self._weights,
             "log": self.log.size(),
         }
 
@@ -178,7 +194,7 @@ class Course:
         if state["best"] is not None:
             value, epoch, tensors = state["best"]
             self.best = (float(value), int(epoch), {n: t.to(self.net.device) for n, t in tensors.items()})
-        self._sums, self._seen = dict(state["sums"]), int(state["seen"])
+        self._sums, self._weights = dict(state["sums"]), dict(state["weights"])
         self.log.rewind(int(state["log"]))
         self.log.event("resumed", step=int(state["done"]), steps=self.plan.steps)
         self.done = int(state["done"])

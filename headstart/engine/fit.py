@@ -102,7 +102,7 @@ def fit(
     with _prepared(net, stage, trained, machine, seed):
         frozen = digest(frozen_state(net, stage, trained))
         optimizer = make_optimizer(stage.optimizer, trained)
-        restore(optimizer, trained.parameters, carried or {} if stage.carry else {})
+        restore(optimizer, trained.parameters, carried or {} if stage.carry else {}, all_at_once=plan.mix is None)
         inputs = Inputs.of(net, stage, trained, plan, machine, run_seed, log)
         course = Course(net, stage, trained, plan, optimizer, log)
         first = course.resume(checkpoints)
@@ -125,16 +125,17 @@ def _loop(course: Course, inputs: Inputs, first: int, machine: Machine, checkpoi
     masked = _masked_values(trained)
     dtype, kind = machine.autocast, torch.device(machine.device).type
     saved_at = time.monotonic()
+    stage.balance.begin(plan.steps, plan.per_epoch)
     for index in range(first, plan.steps):
         _seed(torch.device(machine.device), seed_for(seed, "step", index, distributed.rank()))
         set_rate(optimizer, stage.optimizer.lr * factor(stage.optimizer, index, plan.steps))
         with torch.autocast(kind, dtype) if dtype is not None else nullcontext():
             step = inputs.step(index)
-            losses = {name: term(step) for name, term in stage.terms.items()}
+            losses = {name: term(step) for name, term in stage.terms.items() if not term.absent(step)}
             if not losses:
                 step.taps()  # statistics adapt in the forward pass, which no loss asks for
         course.watch(index, losses)
-        weights = stage.balance.backward(losses, groups, index) if gradients else {}
+        weights = stage.balance.backward(losses, groups, index) if gradients and losses else {}
         answers = distributed.sum_over_processes(
             [p.grad for p in gradients if p.grad is not None], _signals(saved_at, machine)
         )
