@@ -14,8 +14,10 @@ from torch import Tensor
 
 from headstart.balance.base import Balance
 from headstart.balance.fixed import Fixed
+from headstart.data.mix import Mix
 from headstart.data.task import Task
 from headstart.data.views import PLAIN, View
+from headstart.errors import ConfigError
 from headstart.terms.base import Term
 
 
@@ -92,7 +94,7 @@ class Stage:
     """One call of the loop.
 
     name      unique within a strategy; names its seed streams, log lines and checkpoint
-    data      the task whose samples and labels it sees
+    data      the task whose samples and labels it sees, or a mix of several
     trains    name prefix -> Train, a bare number (the scale), or Adapt. Everything unnamed is frozen
     terms     named losses
     views     named renderings of the batch; `main` is what heads answer on
@@ -103,7 +105,7 @@ class Stage:
     """
 
     name: str
-    data: Task
+    data: Task | Mix
     trains: Mapping[str, float | Train | Adapt]
     terms: Mapping[str, Term]
     budget: Budget
@@ -116,6 +118,13 @@ class Stage:
     mixup: float = 0.0
     cache: Literal["auto", "on", "off"] = "auto"
     carry: bool = False
+
+    @property
+    def task(self) -> Task:
+        """`data` of a stage about one task. Raises ConfigError where it is a mix of several."""
+        if isinstance(self.data, Mix):
+            raise ConfigError(f"stage {self.name!r} is about {len(self.data.tasks)} tasks, and one is needed here")
+        return self.data
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Inputs:
     device: torch.device
     run_seed: int
     seed: int
-    _order: tuple[int, NDArray[np.int64]] | None = None
+    _drawn: tuple[int, list[NDArray[np.int64]]] | None = None
 
     @staticmethod
     def of(net: Net, stage: Stage, trained: Trained, plan: Plan, machine: Machine, run_seed: int, log: RunLog) -> Inputs:
@@ -66,18 +66,18 @@ class Inputs:
     def step(self, index: int) -> Step:
         """Step number `index`: the same whenever, and in whatever order, it is asked for."""
         epoch = self.plan.epoch(index)
-        places = self._order_of(epoch)[self.plan.span(index)]
+        places = self._batches_of(epoch)[index % self.plan.per_epoch]
         mine = distributed.my_slice(len(places))
         batch = batch_of(self.stage.data, places, mine, self.device)
         mixing = self._mixing(index, len(batch.rows))
         shown = _Shown(self, batch.rows, epoch, mixing)
         return Step(self.net, self.stage.data, batch, epoch, self.prefix.end, self.wanted, shown, mixing)
 
-    def _order_of(self, epoch: int) -> NDArray[np.int64]:
-        """The epoch's order, shuffled once and not at every step."""
-        if self._order is None or self._order[0] != epoch:
-            self._order = (epoch, self.plan.order(epoch))
-        return self._order[1]
+    def _batches_of(self, epoch: int) -> list[NDArray[np.int64]]:
+        """The epoch's batches, drawn once and not at every step."""
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = (epoch, self.plan.batches(epoch))
+        return self._drawn[1]
 
     def _mixing(self, index: int, count: int) -> tuple[Tensor, Tensor] | None:
         """Each sample's share and partner (mixup), or None."""
@@ -101,7 +101,7 @@ class _Shown:
     def samples(self, view: str) -> Tensor:
         if view not in self._samples:
             how, all_ = self.rendering(view), self.inputs
-            found = render(all_.stage.data, self.rows, how.view, seed=how.seed, draw=how.draw, device=all_.device)
+            found = render(all_.stage.data.store, self.rows, how.view, seed=how.seed, draw=how.draw, device=all_.device)
             self._samples[view] = found if self.mixing is None else _blend(found, *self.mixing)
         return self._samples[view]
 

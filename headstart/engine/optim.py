@@ -57,16 +57,29 @@ def state_of(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Param
     return {name: dict(state[parameter]) for name, parameter in parameters.items() if parameter in state}
 
 
-def restore(optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], saved: OptimizerState) -> None:
-    """Put memory back for the parameters that have some; the others start fresh."""
+def restore(
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, nn.Parameter],
+    saved: OptimizerState,
+    *,
+    all_at_once: bool = True,
+) -> None:
+    """Put memory back for the parameters that have some; the others start fresh.
+
+    all_at_once  every parameter gets a gradient from the first step on; not so where some tasks are absent from it
+    """
     known = {name: parameter for name, parameter in parameters.items() if name in saved}
     for name, parameter in known.items():
         optimizer.state[parameter] = {kind: _like(value, parameter) for kind, value in saved[name].items()}
-    if known and isinstance(optimizer, torch.optim.SGD):
+    if (known or not all_at_once) and isinstance(optimizer, torch.optim.SGD) and _momentum(optimizer):
         for name in parameters.keys() - known.keys():
             # The fused rule cannot mix old and new momentum in one group; zero momentum is what a fresh start means.
             fresh = torch.zeros_like(parameters[name], memory_format=torch.preserve_format).detach()
             optimizer.state[parameters[name]] = {"momentum_buffer": fresh}
+
+
+def _momentum(optimizer: torch.optim.SGD) -> float:
+    return float(optimizer.param_groups[0]["momentum"])
 
 
 def _like(value: Tensor, parameter: nn.Parameter) -> Tensor:

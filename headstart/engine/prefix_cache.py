@@ -13,6 +13,7 @@ import hashlib
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from headstart.data.mix import Mix
 from headstart.data.store import Store
 from headstart.data.task import Task
 from headstart.data.views import View
@@ -30,12 +32,14 @@ from headstart.engine.log import SILENT, RunLog
 from headstart.engine.step import present, render
 from headstart.errors import CheckpointError, DiskFull
 from headstart.files import reserve
-from headstart.nets.net import Net
+from headstart.nets.net import Net, single
 
 
 @dataclass(frozen=True)
 class Prefix:
     """The frozen part of a net in a stage: all blocks before `first` (all blocks when None).
+
+    It ends before the first block that gives several towers in any case, for a cache holds one tensor.
 
     width  samples per pass; every pass has exactly this many
     """
@@ -47,7 +51,8 @@ class Prefix:
     @property
     def names(self) -> list[str]:
         names = self.net.block_names
-        return names if self.first is None else names[: names.index(self.first)]
+        before = names if self.first is None else names[: names.index(self.first)]
+        return list(takewhile(lambda name: self.net.info[name].towers is None, before))
 
     @property
     def end(self) -> str | None:
@@ -62,7 +67,7 @@ class Prefix:
             filling = samples[-1:] if count else samples.new_zeros(1, *samples.shape[1:])
             samples = torch.cat([samples, filling.expand(self.width - count, *samples.shape[1:])])
         x = present(samples, self.net.input)
-        return self.net.run(x, until=self.end)[str(self.end)][:count].float()
+        return single(self.net.run(x, until=self.end), str(self.end))[:count].float()
 
 
 def device_name(device: torch.device) -> str:
@@ -147,7 +152,7 @@ class CachedPrefix:
 def open_cache(
     folder: Path,
     prefix: Prefix,
-    task: Task,
+    task: Task | Mix,
     view: View,
     *,
     seed: int,
@@ -206,7 +211,7 @@ def _filled(path: Path) -> Path:
     return path.with_suffix(".filled.safetensors")
 
 
-def _fill(path: Path, prefix: Prefix, task: Task, view: View, seed: int, log: RunLog, room: _Room) -> None:
+def _fill(path: Path, prefix: Prefix, task: Task | Mix, view: View, seed: int, log: RunLog, room: _Room) -> None:
     """Compute the rows of `task` that the file lacks."""
     draws = view.fixed_draws or 1
     existing = _existing(path, log)
@@ -242,7 +247,7 @@ def _existing(path: Path, log: RunLog) -> _Opened | None:
         return None
 
 
-def _new(path: Path, prefix: Prefix, task: Task, view: View, seed: int, draws: int, room: _Room) -> _Opened:
+def _new(path: Path, prefix: Prefix, task: Task | Mix, view: View, seed: int, draws: int, room: _Room) -> _Opened:
     path.unlink(missing_ok=True)
     first = task.rows[: prefix.width]
     example = _present(prefix, task, first, view, seed, 0)
@@ -257,12 +262,12 @@ def _batches(rows: NDArray[np.int64], width: int) -> list[NDArray[np.int64]]:
     return [rows[start : start + width] for start in range(0, len(rows), width)]
 
 
-def _present(prefix: Prefix, task: Task, rows: NDArray[np.int64], view: View, seed: int, draw: int) -> Tensor:
-    return prefix(render(task, rows, view, seed=seed, draw=draw, device=prefix.net.device))
+def _present(prefix: Prefix, task: Task | Mix, rows: NDArray[np.int64], view: View, seed: int, draw: int) -> Tensor:
+    return prefix(render(task.store, rows, view, seed=seed, draw=draw, device=prefix.net.device))
 
 
 def _compute(
-    prefix: Prefix, task: Task, rows: NDArray[np.int64], view: View, seed: int, draw: int, maps: bool
+    prefix: Prefix, task: Task | Mix, rows: NDArray[np.int64], view: View, seed: int, draw: int, maps: bool
 ) -> NDArray[np.float32]:
     x = _present(prefix, task, rows, view, seed, draw)
     values: NDArray[np.float32] = (x.permute(0, 2, 3, 1) if maps else x).cpu().numpy()

@@ -280,7 +280,7 @@ class _Asked:
             self.log.tick(number + 1, len(todo), "asking the teacher once")
 
     def _samples(self, rows: NDArray[np.int64], draw: int) -> Tensor:
-        return render(self.task, rows, self.view, seed=self.seed, draw=draw, device=self.device)
+        return render(self.task.store, rows, self.view, seed=self.seed, draw=draw, device=self.device)
 
     @torch.no_grad()
     def _answers(self, samples: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.data.mix import Mix, chunks
 from headstart.errors import ConfigError
 from headstart.seeding import permutation
 from headstart.stage import Stage
@@ -17,7 +18,7 @@ class Plan:
     """The whole course of a stage in steps.
 
     An epoch visits every sample once in a fresh order; its last batch may be smaller. A single sample left over takes one
-    from the batch before it, because batch normalisation cannot learn from one.
+    from the batch before it, because batch normalisation cannot learn from one. A mix is drawn as it says (`data/mix.py`).
     """
 
     samples: int
@@ -25,6 +26,7 @@ class Plan:
     seed: int
     steps: int
     per_epoch: int
+    mix: Mix | None = None
 
     def epoch(self, step: int) -> int:
         return step // self.per_epoch
@@ -37,19 +39,14 @@ class Plan:
         return -(-self.steps // self.per_epoch)
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """The order in which epoch `epoch` visits the samples."""
-        return permutation(self.samples, self.seed, "order", epoch)
+        """The order in which epoch `epoch` visits the samples, as positions in the data's own order."""
+        return np.concatenate(self.batches(epoch))
 
-    def span(self, step: int) -> slice:
-        """The part of the epoch's order that is step `step`'s batch."""
-        place = step % self.per_epoch
-        low, high = (self._edge(edge) for edge in (place, place + 1))
-        return slice(low, high)
-
-    def _edge(self, number: int) -> int:
-        edge = min(number * self.batch_size, self.samples)
-        lonely = self.samples % self.batch_size == 1 and self.batch_size > 2
-        return edge - 1 if lonely and number == self.per_epoch - 1 and number else edge
+    def batches(self, epoch: int) -> list[NDArray[np.int64]]:
+        """The epoch's batches; step `s` is number `s % per_epoch` of epoch `epoch(s)`."""
+        if self.mix is not None:
+            return self.mix.batches(self.batch_size, self.seed, epoch)
+        return chunks(permutation(self.samples, self.seed, "order", epoch), self.batch_size)
 
 
 def plan_for(stage: Stage, seed: int) -> Plan:
@@ -58,6 +55,7 @@ def plan_for(stage: Stage, seed: int) -> Plan:
     if not samples:
         raise ConfigError(f"stage {stage.name!r}: its task {stage.data.name!r} has no samples")
     size = min(stage.batch_size, samples)
-    per_epoch = -(-samples // size)
+    mix = stage.data if isinstance(stage.data, Mix) else None
+    per_epoch = -(-samples // size) if mix is None else len(mix.batches(size, seed, 0))
     steps = stage.budget.steps if stage.budget.steps is not None else (stage.budget.epochs or 0) * per_epoch
-    return Plan(samples, size, seed, steps, per_epoch)
+    return Plan(samples, size, seed, steps, per_epoch, mix)

@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.data.task import UNKNOWN, Task
+from headstart.data.mix import Mix
+from headstart.data.store import Store
+from headstart.data.task import UNKNOWN, Task, valid
 from headstart.data.views import Rendering, View, normalise
 from headstart.engine import distributed
-from headstart.nets.net import InputSpec, Net
+from headstart.nets.net import Activation, InputSpec, Net
 
 
 @dataclass
@@ -22,23 +24,28 @@ class Batch:
     """This process's part of a batch.
 
     rows      `[B]` store rows; they are the sample ids
-    targets   `[B]` labels, `UNKNOWN` where missing
-    counted   samples with a known label in the whole batch, over all processes
+    targets   per task, `[B]` labels (several questions: `[B, L]`), unknown where missing; see `Task.labels`
+    counted   per task, known labels in the whole batch, over all processes
     samples   samples in the whole batch
+    source    `[B]` number of each sample's data set, where a stage trains on several
     """
 
     rows: NDArray[np.int64]
-    targets: Tensor
-    counted: int
+    targets: Mapping[str, Tensor]
+    counted: Mapping[str, int]
     samples: int
+    source: Tensor | None = None
 
 
-def batch_of(task: Task, places: NDArray[np.int64], mine: slice, device: torch.device) -> Batch:
+def batch_of(data: Task | Mix, places: NDArray[np.int64], mine: slice, device: torch.device) -> Batch:
     """The part `mine` of the batch of `places`; every process can count the whole batch without asking the others."""
-    rows = task.rows[places]
-    targets = task.labels[rows]
-    known = int((targets != UNKNOWN).sum())
-    return Batch(rows[mine], torch.from_numpy(targets[mine]).to(device), known, len(rows))
+    rows = data.rows[places]
+    columns = data.labels if isinstance(data, Mix) else {data.name: data.labels}
+    targets = {name: labels[rows] for name, labels in columns.items()}
+    known = {name: int(valid(labels).sum()) for name, labels in targets.items()}
+    here = {name: torch.from_numpy(labels[mine]).to(device) for name, labels in targets.items()}
+    source = torch.from_numpy(data.source[rows[mine]]).to(device) if isinstance(data, Mix) else None
+    return Batch(rows[mine], here, known, len(rows), source)
 
 
 class Shown(Protocol):
@@ -68,21 +75,21 @@ class Step:
     """
 
     net: Net
-    task: Task
+    data: Task | Mix
     batch: Batch
     epoch: int
     start: str | None
     wanted: tuple[str, ...]
     shown: Shown
     mixing: tuple[Tensor, Tensor] | None = None
-    _taps: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    _taps: dict[str, dict[str, Activation]] = field(default_factory=dict)
     _logits: dict[tuple[str, str], Tensor] = field(default_factory=dict)
 
     @property
     def ids(self) -> Tensor:
         return torch.from_numpy(self.batch.rows)
 
-    def taps(self, view: str = "main") -> Mapping[str, Tensor]:
+    def taps(self, view: str = "main") -> Mapping[str, Activation]:
         if view not in self._taps:
             until = self.wanted[-1] if self.wanted else None
             self._taps[view] = self.net.run(self.shown.activations(view), start=self.start, until=until, taps=self.wanted)
@@ -93,10 +100,10 @@ class Step:
             self._logits[head, view] = self.net.answer(self.taps(view), head)
         return self._logits[head, view]
 
-    def run(self, samples: Tensor, taps: Iterable[str] = ()) -> Mapping[str, Tensor]:
+    def run(self, samples: Tensor, taps: Iterable[str] = ()) -> Mapping[str, Activation]:
         return self.net.run(present(samples, self.net.input), taps=taps)
 
-    def answers(self, activations: Mapping[str, Tensor], head: str) -> Tensor:
+    def answers(self, activations: Mapping[str, Activation], head: str) -> Tensor:
         return self.net.answer(activations, head)
 
     def samples(self, view: str = "main") -> Tensor:
@@ -106,22 +113,31 @@ class Step:
         return self.shown.rendering(view)
 
     def labels(self, task: str) -> Tensor:
-        self._check(task)
+        own = self.batch.targets[self._checked(task)]
         if self.mixing is None:
-            return self.batch.targets
+            return own
         share, partner = self.mixing
-        own = torch.nn.functional.one_hot(self.batch.targets.clamp(min=0), self.task.num_classes).float()
-        return share[:, None] * own + (1 - share[:, None]) * own[partner]
+        question = self.data.tasks[task] if isinstance(self.data, Mix) else self.data
+        if question.kind in ("classes", "yes_no"):
+            own = torch.nn.functional.one_hot(own.clamp(min=0), question.num_classes)
+        own = own.float()
+        share = share if own.ndim == 1 else share[:, None]
+        return share * own + (1 - share) * own[partner]
 
     def valid(self, task: str) -> Tensor:
-        self._check(task)
-        known = self.batch.targets != UNKNOWN
+        own = self.batch.targets[self._checked(task)]
+        known = ~torch.isnan(own) if own.is_floating_point() else own != UNKNOWN
         return known & known[self.mixing[1]] if self.mixing is not None else known
 
+    def counted(self, task: str) -> int:
+        return self.batch.counted[self._checked(task)]
+
     def mean(self, per_sample: Tensor, task: str) -> Tensor:
-        self._check(task)
-        known = per_sample if self.batch.counted == self.batch.samples else per_sample * self.valid(task)
-        return known.sum() / max(self.batch.counted, 1)
+        counted = self.counted(task)
+        if counted < self.batch.samples * per_sample[:1].numel() or self.mixing is not None:
+            # `where` and not a product: what stands where nothing is known may be no number at all.
+            per_sample = torch.where(self.valid(task), per_sample, 0.0)
+        return per_sample.sum() / max(counted, 1)
 
     def mean_all(self, per_sample: Tensor) -> Tensor:
         return per_sample.sum() / max(self.batch.samples, 1)
@@ -130,15 +146,16 @@ class Step:
         processes = distributed.world_size()
         return value if processes == 1 else value / processes
 
-    def _check(self, task: str) -> None:
-        if task != self.task.name:
-            raise KeyError(f"this stage's task is {self.task.name!r}, a term asked for {task!r}")
+    def _checked(self, task: str) -> str:
+        if task not in self.batch.targets:
+            raise KeyError(f"this stage is about {sorted(self.batch.targets)}, a term asked for {task!r}")
+        return task
 
 
-def render(task: Task, rows: NDArray[np.int64], view: View, *, seed: int, draw: int, device: torch.device) -> Tensor:
-    """The samples in `rows` of the task's store in one view, still uint8 for images."""
-    samples = task.store.gather(rows).to(device, non_blocking=True)
-    if view.is_plain or not task.store.is_image:
+def render(store: Store, rows: NDArray[np.int64], view: View, *, seed: int, draw: int, device: torch.device) -> Tensor:
+    """The samples in `rows` of a store in one view, still uint8 for images."""
+    samples = store.gather(rows).to(device, non_blocking=True)
+    if view.is_plain or not store.is_image:
         return samples
     with torch.autocast(device.type, enabled=False):  # half precision would move pixels by whole grey levels
         return view.render(samples, torch.from_numpy(rows).to(device), seed=seed, draw=draw)

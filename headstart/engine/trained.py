@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from headstart.data.mix import Mix
 from headstart.engine.checkpoint import bytes_of
 from headstart.errors import ConfigError, problems
 from headstart.nets.net import Net
@@ -128,10 +129,11 @@ def _mask_faults(
 
 
 def _term_faults(net: Net, stage: Stage) -> Iterator[str]:
+    known = list(stage.data.tasks) if isinstance(stage.data, Mix) else [stage.data.name]
     for called, term in stage.terms.items():
         for task in term.tasks:
-            if task != stage.data.name:
-                yield f"term {called!r} asks for task {task!r}; this stage's data is task {stage.data.name!r}"
+            if task not in known:
+                yield f"term {called!r} asks for task {task!r}; this stage's data is about {', '.join(known)}"
         for head in term.heads:
             if head not in net.heads:
                 yield f"term {called!r} reads head {head!r}, which does not exist; heads are {sorted(net.heads)}"

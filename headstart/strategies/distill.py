@@ -52,7 +52,7 @@ def distill(
     trains = {f"blocks.{name}": 1.0 for name in weighted_blocks(net)} | {f"heads.{name}": 1.0 for name in heads}
     stage = supervised_stage("distill", net, task, trains, cfg.recipe)
     if unlabelled is not None:
-        stage = replace(stage, data=with_unlabelled(stage.data, _others(unlabelled, task), folder))
+        stage = replace(stage, data=with_unlabelled(stage.task, _others(unlabelled, task), folder))
     check_classes(teachers, stage)
     terms = _terms(net, task, cfg, stage, heads, teachers, folder)
     learned = {f"terms.{name}": 1.0 for name, term in terms.items() if next(term.parameters(), None) is not None}

@@ -36,7 +36,7 @@ def feature_terms(net: Net, teacher: Live, names: Sequence[str], stage: Stage, s
         elif name == "relational":
             made[name] = Relational(net, teacher, [ends(net, teacher)])
         else:
-            made[name] = Contrastive(net, teacher, ends(net, teacher), stage.data, seed=seed)
+            made[name] = Contrastive(net, teacher, ends(net, teacher), stage.task, seed=seed)
     return made
 
 

@@ -46,7 +46,7 @@ def answers_on(
         if number < live
         else record(
             teacher,
-            stage.data,
+            stage.task,
             recorded,
             run_seed=drive.seed,
             compared_with=view if plain else None,
@@ -75,7 +75,7 @@ def together(answers: Sequence[Answers], weights: Sequence[float] = (), average:
 
 def check_classes(teachers: Sequence[Live], stage: Stage) -> None:
     """Raise ConfigError naming every teacher that does not answer about the classes of the stage's task."""
-    wanted = stage.data.num_classes
+    wanted = stage.task.num_classes
     problems(
         ConfigError,
         f"teachers must answer about the {wanted} classes of task {stage.data.name!r}:",

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from headstart.data.mix import Mix
 from headstart.data.task import Task
 from headstart.engine import distributed
 from headstart.engine.features import FeatureBank
@@ -142,7 +143,7 @@ _EXTRA: dict[Any, Callable[..., int]] = {
 """What PyTorch's counter does not know, from the shapes of the arguments."""
 
 
-def _others(data: Task, task: Task) -> set[tuple[str, int]]:
+def _others(data: Task | Mix, task: Task) -> set[tuple[str, int]]:
     """Samples of `data` that are none of the task's: the store they are in and their row."""
     rows = np.setdiff1d(data.rows, task.rows) if data.store is task.store else data.rows
     return {(data.store.fingerprint, int(row)) for row in rows}

@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from headstart.data.views import Rendering
+from headstart.nets.net import Activation
 
 
 class StepLike(Protocol):
@@ -23,16 +24,16 @@ class StepLike(Protocol):
         """`[B, C]` answers of a head on a view of the batch, computed once per step."""
         ...
 
-    def taps(self, view: str = "main") -> Mapping[str, Tensor]:
+    def taps(self, view: str = "main") -> Mapping[str, Activation]:
         """Activations this stage's heads and terms read, by block name, computed once per view."""
         ...
 
-    def run(self, samples: Tensor, taps: Iterable[str] = ()) -> Mapping[str, Tensor]:
+    def run(self, samples: Tensor, taps: Iterable[str] = ()) -> Mapping[str, Activation]:
         """Activations of the net, in the modes it trains in, on other samples `[M, H, W, C]` uint8 or `[M, D]`: of `taps`
         and of its last block."""
         ...
 
-    def answers(self, activations: Mapping[str, Tensor], head: str) -> Tensor:
+    def answers(self, activations: Mapping[str, Activation], head: str) -> Tensor:
         """`[M, C]` logits of a head from what `run` gave."""
         ...
 
@@ -45,15 +46,21 @@ class StepLike(Protocol):
         ...
 
     def labels(self, task: str) -> Tensor:
-        """`[B]` int64 labels, or `[B, C]` probabilities where images were mixed."""
+        """`[B]` int64 labels, or `[B, C]` probabilities where images were mixed; `[B, L]` int64 for several questions
+        (float32 where mixed); `[B]` float32 for numbers."""
         ...
 
     def valid(self, task: str) -> Tensor:
-        """`[B]` bool: where the label is known."""
+        """`[B]` (several questions: `[B, L]`) bool: where the label is known."""
+        ...
+
+    def counted(self, task: str) -> int:
+        """Known labels in the whole batch, over all processes."""
         ...
 
     def mean(self, per_sample: Tensor, task: str) -> Tensor:
-        """Sum of `per_sample` `[B]` over valid samples, divided by the valid count over all processes."""
+        """Sum of `per_sample` `[B]` (several questions: `[B, L]`) where labels are valid, divided by the valid count over
+        all processes."""
         ...
 
     def mean_all(self, per_sample: Tensor) -> Tensor:
@@ -81,6 +88,10 @@ class Term(nn.Module):
 
     @abstractmethod
     def forward(self, step: StepLike) -> Tensor: ...
+
+    def absent(self, step: StepLike) -> bool:
+        """Whether this step says nothing about it, so that it is left out of the losses altogether."""
+        return False
 
     def after_backward(self, step: StepLike) -> None:
         """Gradients are there, summed over processes and not clipped yet; parameters have not moved."""

@@ -39,7 +39,7 @@ def by_hand(net: Net, task: Task, plan_stage: Stage, seed: int) -> None:
     groups = [{"params": decayed, "weight_decay": rule.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.SGD(groups, lr=rule.lr, momentum=rule.momentum, nesterov=True)
     for index in range(plan.steps):
-        rows = plan.order(plan.epoch(index))[plan.span(index)]
+        rows = plan.batches(plan.epoch(index))[index % plan.per_epoch]
         x = task.store.gather(rows)
         x = normalise(x, net.input.mean, net.input.std) if net.input.kind == "image" else x
         for group in optimizer.param_groups:

@@ -79,7 +79,7 @@ def test_what_is_cached_equals_what_is_computed_in_any_batch(tmp_path: Path, vie
     for size in (16, 9, 1):
         for number in range(view.fixed_draws or 1):
             rows = draw.permutation(35)[:size]
-            computed = prefix(render(task, rows, view, seed=3, draw=number, device=torch.device("cpu")))
+            computed = prefix(render(task.store, rows, view, seed=3, draw=number, device=torch.device("cpu")))
             kept = cache.gather(number, rows)
             assert torch.equal(kept, computed)
             assert kept.stride() == computed.stride() or size == 1
@@ -243,5 +243,5 @@ def test_a_part_of_a_batch_may_be_empty(make: Any) -> None:
     task = make_image_task(5, size=12) if net.input.kind == "image" else make_vector_task(5)
     none = np.empty(0, np.int64)
     for view in (PLAIN, TWO):
-        samples = render(task, none, view, seed=0, draw=0, device=torch.device("cpu"))
+        samples = render(task.store, none, view, seed=0, draw=0, device=torch.device("cpu"))
         assert frozen(net, None)(samples).shape == (0, net.info[net.last].channels)

@@ -57,7 +57,7 @@ class Shown:
 
     def samples(self, view: str = "main") -> Tensor:
         device = torch.device("cpu")
-        return render(self.task, self.rows, self.how.view, seed=self.how.seed, draw=self.how.draw, device=device)
+        return render(self.task.store, self.rows, self.how.view, seed=self.how.seed, draw=self.how.draw, device=device)
 
 
 def step(task: Task, rows: Any, view: View = PLAIN, *, run_seed: int = 0, draw: int = 0, mixed: bool = False) -> Any:

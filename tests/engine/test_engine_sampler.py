@@ -26,7 +26,7 @@ def test_batches_of_an_epoch_are_a_partition(samples: int, batch: int) -> None:
     for epoch in range(2):
         steps = range(epoch * course.per_epoch, (epoch + 1) * course.per_epoch)
         assert {course.epoch(step) for step in steps} == {epoch}
-        seen = np.concatenate([course.order(epoch)[course.span(step)] for step in steps])
+        seen = np.concatenate([course.batches(epoch)[step % course.per_epoch] for step in steps])
         assert sorted(seen.tolist()) == list(range(samples))
         assert [course.ends_epoch(step) for step in steps] == [False] * (course.per_epoch - 1) + [True]
 
@@ -34,13 +34,13 @@ def test_batches_of_an_epoch_are_a_partition(samples: int, batch: int) -> None:
 @given(st.integers(2, 200), st.integers(3, 64))
 def test_no_batch_has_a_single_sample_and_none_is_larger_than_asked(samples: int, batch: int) -> None:
     course = plan(samples, batch)
-    sizes = [len(course.order(0)[course.span(step)]) for step in range(course.per_epoch)]
+    sizes = [len(batch) for batch in course.batches(0)]
     assert min(sizes) >= 2
     assert max(sizes) <= batch
 
 
 def test_a_sample_left_over_takes_one_from_the_batch_before() -> None:
-    sizes = [len(np.arange(33)[plan(33, 16).span(step)]) for step in range(3)]
+    sizes = [len(batch) for batch in plan(33, 16).batches(0)]
     assert sizes == [16, 15, 2]
 
 

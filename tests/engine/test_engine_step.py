@@ -26,9 +26,9 @@ def test_a_view_is_the_same_under_half_precision(op: Flip | Shift | ResizedCrop 
     images = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), np.uint8)
     task = task_of("main", store_of(images), np.zeros(6, np.int64), ("a", "b"))
     cpu = torch.device("cpu")
-    plain = render(task, task.rows, View((op,)), seed=1, draw=2, device=cpu)
+    plain = render(task.store, task.rows, View((op,)), seed=1, draw=2, device=cpu)
     with torch.autocast("cpu", torch.bfloat16):
-        half = render(task, task.rows, View((op,)), seed=1, draw=2, device=cpu)
+        half = render(task.store, task.rows, View((op,)), seed=1, draw=2, device=cpu)
     assert torch.equal(plain, half)
 
 
@@ -73,7 +73,7 @@ def test_a_term_sees_the_pixels_that_the_net_sees(view: View, frozen: bool, tmp_
         assert rendering.view is view
         assert not rendering.mixed
         cpu = torch.device("cpu")
-        alone = render(task, ids.numpy(), view, seed=rendering.seed, draw=rendering.draw, device=cpu)
+        alone = render(task.store, ids.numpy(), view, seed=rendering.seed, draw=rendering.draw, device=cpu)
         assert torch.equal(samples, alone)
 
 

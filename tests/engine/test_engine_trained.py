@@ -150,7 +150,7 @@ def test_parameters_without_a_loss_are_named() -> None:
 def test_a_term_that_asks_for_another_task_is_named() -> None:
     net = resnet()
     net.add_head("other", 3)
-    with pytest.raises(ConfigError, match=r"term 'x' asks for task 'other'.*'toy'"):
+    with pytest.raises(ConfigError, match=r"term 'x' asks for task 'other'.*about toy"):
         resolve(net, stage({"heads": 1.0}, net, terms={"x": Supervised("other")}))
 
 

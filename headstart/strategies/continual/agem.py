@@ -33,4 +33,4 @@ def agem(net: Net, task: Task, cfg: AgemConfig | None = None, *, past: Past) -> 
         old = Replay(task.name, held, heads_of(net, place, past), draws(past, made, cfg.replay_size))
         made = replace(made, terms={**new, "memory": old}, balance=AGem("memory"))
     yield made
-    past.memory = after_task(cfg.policy, net, made.data, past, cfg.capacity)
+    past.memory = after_task(cfg.policy, net, made.task, past, cfg.capacity)

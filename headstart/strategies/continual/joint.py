@@ -96,7 +96,7 @@ def _losses(net: Net, every: Task, place: Place, cfg: JointConfig, past: Past) -
 
 def _watched(made: Stage, net: Net, place: Place, cfg: JointConfig, past: Past) -> Stage:
     """The stage on nine tenths of the samples, stopped by the accuracy on the last, each asked of its own head."""
-    kept, held_out = hold_out(made.data, seed_for(cfg.learn.recipe.seed, "early-stopping"))
+    kept, held_out = hold_out(made.task, seed_for(cfg.learn.recipe.seed, "early-stopping"))
     heads = (place.head,) if past.scenario == "domain" else (*place.old, place.head)
     sizes = [net.head(name).num_classes for name in heads]
 

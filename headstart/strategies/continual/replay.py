@@ -34,4 +34,4 @@ def replay(net: Net, task: Task, cfg: ReplayConfig | None = None, *, past: Past)
     else:  # nothing would hold the old heads in place
         made = replace(made, trains=trains(net, place, cfg.learn))
     yield made
-    past.memory = after_task(cfg.policy, net, made.data, past, cfg.capacity)
+    past.memory = after_task(cfg.policy, net, made.task, past, cfg.capacity)
