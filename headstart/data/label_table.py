@@ -1,0 +1,340 @@
+"""A table of labels: one row per image, a path, and a column per task, empty where the answer is not known.
+
+Everything that is wrong with a table is said at once, with line numbers, before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.catalog.asked import Asked, asked_column
+from headstart.data.answers import Answers, said, split_problems, value_problems
+from headstart.data.folder import Found, stat_file
+from headstart.data.label_columns import read_answers
+from headstart.data.label_words import Cell
+from headstart.data.manifest import all_columns, find_columns, read_table, resolve
+from headstart.data.names import SPLITS, count, shown, some, split_named
+from headstart.data.samples import ImageFile
+from headstart.data.task import valid
+from headstart.errors import DataError, problems
+
+_LISTED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """A label table, understood; one entry per image, in order of their first rows.
+
+    where        the table, for people
+    files        the images; what several rows say of one image is joined
+    lines        the table's lines that speak of each
+    answers      one per task, over all images
+    groups       `[N]` int64 or None: images of one group belong together; `group_names` says what they are called
+    splits       `train`, and `val` and `test` where named: positions, int64; empty where the table has no such column
+    notes        how the table was understood, a sentence for each column
+    """
+
+    where: str
+    files: tuple[ImageFile, ...]
+    lines: tuple[tuple[int, ...], ...]
+    answers: tuple[Answers, ...]
+    groups: NDArray[np.int64] | None
+    group_names: tuple[str, ...]
+    splits: dict[str, NDArray[np.int64]]
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+@dataclass
+class _Reading:
+    """A table while it is read: rows in parallel, and what is wrong so far."""
+
+    path: Path
+    header: list[str]
+    lines: list[tuple[int, list[str]]]
+    roles: dict[str, str] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+
+    def cells(self, column: str) -> list[Cell]:
+        at = self.header.index(column)
+        return [Cell(number, line[at].strip() if at < len(line) else "") for number, line in self.lines]
+
+    def role(self, role: str) -> list[Cell] | None:
+        return self.cells(self.roles[role]) if role in self.roles else None
+
+    def tell(self, what: str, found: Iterable[str], remedy: str = "") -> None:
+        """Add a problem that several lines have."""
+        told = some(found, _LISTED)
+        if told:
+            self.wrong.append(f"{what}: {told}{remedy}")
+
+
+def read_label_table(
+    path: Path,
+    asked: Sequence[Asked] = (),
+    *,
+    path_column: str | None = None,
+    group_column: str | None = None,
+    split_column: str | None = None,
+) -> LabelTable:
+    """Read the CSV or TSV file `path`.
+
+    asked    the tasks; none: every column that is not the path, group or split is one
+    columns  None is found by its usual names; paths are looked up next to the table and in its `images/` folder
+
+    Rows of one image are joined where they agree or each know what the other does not. Raises `DataError` with everything
+    that is wrong: columns that there are not, cells that do not fit their column, missing files, rows without any label,
+    rows that contradict each other, tasks with one value only, splits without a label or with classes of their own.
+    """
+    header, lines = read_table(path)
+    table = _Reading(path, header, lines)
+    tasks, notes = _find(table, asked, {"path": path_column, "group": group_column, "split": split_column})
+    read, sound = _read(table, tasks)
+    _check_rows(table, read)
+    files = _files(table)
+    rows = _same_image(files)
+    answers = tuple(_joined(table, files, rows, made) for made in read)
+    groups, group_names = _groups(table, files, rows)
+    splits = _splits(table, files, rows)
+    for made in (one for one in answers if one.name in sound):
+        table.wrong += value_problems(made) or (split_problems(made, splits) if splits else [])
+    if splits and "train" not in splits:
+        table.wrong.append("there are no training rows; mark some as train in the split column")
+    problems(DataError, f"{shown(path)} cannot be used as it is:", table.wrong)
+    told = ", ".join(f"{role} from {shown(name)!r}" for role, name in table.roles.items())
+    return LabelTable(
+        shown(path),
+        tuple(file for row in rows if (file := files[row[0]]) is not None),
+        tuple(tuple(lines[i][0] for i in row) for row in rows),
+        answers,
+        groups,
+        group_names,
+        splits,
+        (f"columns used: {told}", *(made.note for made in answers), *notes),
+    )
+
+
+# ----------------------------------------------------------------------------------------------------- columns
+
+
+def _find(table: _Reading, asked: Sequence[Asked], wanted: dict[str, str | None]) -> tuple[list[Asked], list[str]]:
+    """The tasks whose columns are there, with notes; the columns of path, group and split are found on the way."""
+    spread = [_as_header(table.header, one) for one in asked]
+    apart = {column for one in spread for column in one.columns}
+    table.roles, lost = find_columns(table.header, wanted, apart)
+    serves = {name: role for role, name in table.roles.items()}
+    notes: list[str] = []
+    if not asked:
+        spread = _every_column(table, notes)
+    good = []
+    for one in spread:
+        missing = [repr(shown(column)) for column in one.columns if column not in table.header]
+        if missing:
+            lost.append(f"task {one.name!r}: there is no column {some(missing, 8)}")
+        double = [repr(column) for column in one.columns if table.header.count(column) > 1]
+        if double:
+            table.wrong.append(
+                f"task {one.name!r}: several columns are called {some(double, 8)}; give each a name of its own"
+            )
+        taken = [f"{column!r} is the {serves[column]} column" for column in one.columns if column in serves]
+        if taken:
+            table.wrong.append(f"task {one.name!r}: {some(taken, 8)}; a column serves one purpose only")
+        if not (missing or double or taken):
+            good.append(one)
+    table.wrong += [*lost, all_columns(table.header)] if lost else []
+    if not spread:
+        table.wrong.append(f"there is no column of labels beside {some(map(repr, serves), 3)}; {all_columns(table.header)}")
+    return good, notes
+
+
+def _as_header(header: Sequence[str], one: Asked) -> Asked:
+    """A column whose name holds a `+` is one column."""
+    whole = "+".join(one.columns)
+    if len(one.columns) > 1 and whole in header and not set(one.columns) <= set(header):
+        return Asked(one.name, (whole,), None, one.note)
+    return one
+
+
+def _every_column(table: _Reading, notes: list[str]) -> list[Asked]:
+    """A task for every column that is not the path, group or split; index columns without a name are left out."""
+    found: dict[str, Asked] = {}
+    for column in dict.fromkeys(table.header):
+        if column in table.roles.values():
+            continue
+        if not column or column.startswith("Unnamed:"):
+            notes.append("a column without a name was left out (probably numbers of rows)")
+            continue
+        one = asked_column(column)
+        if one is None or one.name in found:
+            other = f", as of {found[one.name].columns[0]!r}" if one else ""
+            table.wrong.append(
+                f"no name of its own can be made of column {column!r}{other}; name the tasks: --tasks NAME=COLUMN"
+            )
+        else:
+            found[one.name] = one
+    return list(found.values())
+
+
+# -------------------------------------------------------------------------------------------------------- rows
+
+
+def _read(table: _Reading, tasks: Sequence[Asked]) -> tuple[list[Answers], set[str]]:
+    """The answers of all tasks, and the names of those whose cells had nothing wrong."""
+    read: list[Answers] = []
+    sound = set()
+    for one in tasks if table.lines else ():
+        before = len(table.wrong)
+        made = read_answers(one, [table.cells(column) for column in one.columns], table.wrong)
+        read += [made] if made is not None else []
+        sound |= {one.name} if len(table.wrong) == before else set()
+    return read, sound
+
+
+def _check_rows(table: _Reading, read: Sequence[Answers]) -> None:
+    """Rows of too many cells, and rows without any label."""
+    if not table.lines:
+        table.wrong.append("it has no rows below its header")
+        return
+    wide = len(table.header)
+    long = [(number, len(line)) for number, line in table.lines if any(cell.strip() for cell in line[wide:])]
+    table.tell(
+        f"rows must have no more cells than the header, {wide}",
+        (f"line {number} has {cells}" for number, cells in long),
+        "; put text with a separator in it in quotes",
+    )
+    if read:
+        known = np.stack([made.known for made in read]).any(axis=0)
+        empty = [table.lines[int(i)][0] for i in np.flatnonzero(~known)]
+        if empty:
+            told = (
+                f"{count(len(empty), 'row has', 'rows have')} no label at all: {some((f'line {i}' for i in empty), _LISTED)}"
+            )
+            table.wrong.append(f"{told}; label them for one task at least, or take them out")
+
+
+def _files(table: _Reading) -> list[ImageFile | None]:
+    """The image of each row; None where there is none, which is told."""
+    cells = table.role("path")
+    if cells is None:
+        return [None] * len(table.lines)
+    files: list[ImageFile | None] = []
+    lost, nameless = [], []
+    for cell in cells:
+        found = Found()
+        if cell.text:
+            stat_file(resolve(table.path.parent, cell.text), shown(cell.text), found)
+            lost += [f"line {cell.line}, {bad.path} {bad.reason}" for bad in found.bad]
+        else:
+            nameless.append(f"line {cell.line}")
+        files.append(found.files[0] if found.files else None)
+    if lost:
+        many = count(len(lost), "image is not there", "images are not there")
+        near = shown(table.path.parent)
+        table.wrong.append(f"{many}: {some(lost, _LISTED)}; paths are looked up in {near} and in its images/ folder")
+    table.tell("rows without a path", nameless, "; say in each which image it is about")
+    return files
+
+
+def _same_image(files: Sequence[ImageFile | None]) -> list[list[int]]:
+    """Rows gathered by image, in order of the first; a row without an image stands alone."""
+    of: dict[str, list[int]] = {}
+    for row, file in enumerate(files):
+        key = f"\0{row}" if file is None else os.path.normpath(os.path.abspath(file.path))
+        of.setdefault(key, []).append(row)
+    return list(of.values())
+
+
+def _joined(table: _Reading, files: Sequence[ImageFile | None], rows: Sequence[list[int]], made: Answers) -> Answers:
+    """One answer per image; rows that contradict each other are told."""
+    first = np.array([row[0] for row in rows], np.int64)
+    labels = made.labels[first]
+    against = []
+    for at, row in enumerate(rows):
+        if len(row) == 1:
+            continue
+        for other in row[1:]:
+            new, old = made.labels[other], labels[at]
+            both = valid(np.atleast_1d(new)) & valid(np.atleast_1d(old))
+            if (np.atleast_1d(new != old) & both).any():
+                holder = next(r for r in row if _differ(made.labels[r], new))
+                told = (f"line {table.lines[r][0]} says {_short(made, r, (holder, other))!r}" for r in (holder, other))
+                file = files[row[0]]
+                against.append(f"{file.name if file else ''}: {' and '.join(told)}")
+            labels[at] = np.where(valid(np.asarray(old)), old, new)
+    if against:
+        many = count(len(against), "time", "times")
+        told_all = some(against, _LISTED)
+        table.wrong.append(
+            f"task {made.name!r}: rows of one image contradict each other {many}: {told_all}; keep the right one"
+        )
+    return Answers(made.name, made.kind, made.classes, labels, made.note)
+
+
+def _differ(a: NDArray[np.generic], b: NDArray[np.generic]) -> bool:
+    """Whether two labels are both known somewhere and not equal there."""
+    one, two = np.atleast_1d(a), np.atleast_1d(b)
+    return bool(((one != two) & valid(one) & valid(two)).any())
+
+
+def _short(made: Answers, row: int, pair: tuple[int, int]) -> str:
+    """What a row says; of several questions only those on which the two rows differ."""
+    label = made.labels[row]
+    if made.kind == "several":
+        a, b = (made.labels[r] for r in pair)
+        label = np.where((a != b) & valid(a) & valid(b), label, -1)
+    return said(made.kind, made.classes, label)
+
+
+def _agreed(table: _Reading, role: str, files: Sequence[ImageFile | None], rows: Sequence[list[int]]) -> list[str] | None:
+    """What a column says of each image; rows of one image that say different things are told."""
+    cells = table.role(role)
+    if cells is None:
+        return None
+    out, against = [], []
+    for row in rows:
+        words = {cells[r].text: cells[r].line for r in reversed(row) if cells[r].text}
+        if len({split_named(w) or w for w in words} if role == "split" else words) > 1:
+            file = files[row[0]]
+            told = " and ".join(f"line {line} says {word!r}" for word, line in sorted(words.items(), key=lambda w: w[1])[:2])
+            against.append(f"{file.name if file else ''}: {told}")
+        out.append(next((cells[r].text for r in row if cells[r].text), ""))
+    table.tell(f"rows of one image are of different {role}s", against, "; keep one")
+    return out
+
+
+def _groups(
+    table: _Reading, files: Sequence[ImageFile | None], rows: Sequence[list[int]]
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    words = _agreed(table, "group", files, rows)
+    if words is None:
+        return None, ()
+    alone = [word or f"\0{at}" for at, word in enumerate(words)]  # a row without a group is a group of its own
+    names, groups = np.unique(np.array(alone), return_inverse=True)
+    shown_names = tuple("(no group)" if str(name).startswith("\0") else str(name) for name in names)
+    return groups.astype(np.int64), shown_names
+
+
+def _splits(table: _Reading, files: Sequence[ImageFile | None], rows: Sequence[list[int]]) -> dict[str, NDArray[np.int64]]:
+    words = _agreed(table, "split", files, rows)
+    if words is None:
+        return {}
+    cells = table.role("split") or []
+    other: dict[str, int] = {}
+    for cell in cells:
+        if split_named(cell.text) is None:
+            other.setdefault(cell.text, cell.line)
+    if other:
+        told = some((f"{word!r} (line {n})" if word else f"nothing (line {n})" for word, n in other.items()), 8)
+        name = table.roles["split"]
+        table.wrong.append(f"column {name!r} must say train, val or test in every row, but it also says {told}")
+        return {}
+    of = np.array([SPLITS.index(split_named(word) or "train") for word in words], np.int64)
+    return {split: np.flatnonzero(of == i).astype(np.int64) for i, split in enumerate(SPLITS) if (of == i).any()}
