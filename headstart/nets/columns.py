@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from headstart.errors import BackboneError
 from headstart.nets.heads import LinearHead, pool
 from headstart.nets.net import BlockInfo, Net
+from headstart.nets.parallel import Tower
 
 COLUMNS = "columns"
 """Name of the block."""
@@ -48,6 +49,15 @@ def columns_of(net: Net) -> Columns | None:
     return found if isinstance(found, Columns) else None
 
 
+def _copied(net: Net) -> Columns | None:
+    """The grown part of a network that was made into towers afterwards, as one of them has it."""
+    if COLUMNS not in net.blocks:
+        return None
+    block = net.blocks[COLUMNS]
+    one = block[0] if isinstance(block, Tower) else None
+    return one if isinstance(one, Columns) else None
+
+
 def column_blocks(net: Net, first: str) -> dict[str, nn.Module]:
     """The blocks of column 0; of a network that never grew those that would be, from `first` on."""
     grown = columns_of(net)
@@ -59,7 +69,7 @@ def column_blocks(net: Net, first: str) -> dict[str, nn.Module]:
 
 def growth(net: Net) -> list[dict[str, Any]]:
     """How the network grew, as JSON, oldest first; what `regrow` repeats."""
-    grown = columns_of(net)
+    grown = _copied(net) or columns_of(net)
     if grown is None:
         return []
     first = next(name for name, _ in grown[0].named_children())
@@ -103,6 +113,8 @@ def _read_what_is_there(net: Net, head: LinearHead) -> None:
 
 def column_faults(net: Net, first: str) -> list[str]:
     """Why a column from block `first` on cannot be added, in words."""
+    if net.towers is not None:
+        return [f"the network has towers, of the tasks {', '.join(net.towers.tasks)}; grow it before it gets them"]
     grown = growth(net)
     if grown:
         started = grown[0]["first"]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from headstart.nets.net import Net, count_parameters
+from headstart.nets.net import Activation, Net, count_parameters
+from headstart.nets.stitch import CrossStitch
 from headstart.nets.trace import mode
 
 FLOAT_BYTES = 4
@@ -49,7 +50,7 @@ def _counts(net: Net, shape: tuple[int, ...] | None) -> dict[str, tuple[int, int
         facts = {name: tuple(tensor.shape) for name, tensor in net.blocks.state_dict(keep_vars=True).items()}
         key = repr((sorted(net.source.items()), shape or input_shape(net), facts))
     if key is None or key not in _KNOWN:
-        found = {name: (flops, math.prod(out.shape[1:])) for name, flops, out in _shapes(net, shape)}
+        found = {name: (flops, _elements(out)) for name, flops, out in _shapes(net, shape)}
         if key is None:
             return found
         _KNOWN[key] = found
@@ -58,14 +59,22 @@ def _counts(net: Net, shape: tuple[int, ...] | None) -> dict[str, tuple[int, int
     return _KNOWN[key]
 
 
-def _shapes(net: Net, shape: tuple[int, ...] | None) -> Iterator[tuple[str, int, Tensor]]:
+def _elements(out: Activation) -> int:
+    """Numbers for one sample; of a tuple those of all towers."""
+    return sum(math.prod(one.shape[1:]) for one in (out if isinstance(out, tuple) else (out,)))
+
+
+def _shapes(net: Net, shape: tuple[int, ...] | None) -> Iterator[tuple[str, int, Activation]]:
     """Name, operations and output of every block for one pretended input."""
     with mode(net, False), torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
-        x = torch.empty(shape or input_shape(net), device=net.device)
+        x: Activation = torch.empty(shape or input_shape(net), device=net.device)
         for name, block in net.blocks.items():
             with FlopCounterMode(display=False, custom_mapping=_EXTRA) as counter:
                 x = block(x)
-            yield name, counter.get_total_flops(), x
+            flops = counter.get_total_flops()
+            if isinstance(block, CrossStitch):  # a matrix per channel, though not written as a product of matrices
+                flops += 2 * block.multiplications(sum(one.numel() for one in x))
+            yield name, flops, x
 
 
 def input_shape(net: Net) -> tuple[int, ...]:
@@ -80,13 +89,13 @@ def block_flops(net: Net, example_shape: tuple[int, ...] | None = None) -> dict[
 
     example_shape  `[N, ...]` of the input, the counts being for all N; None: one input of the network's own size
 
-    Counted are matrix products, convolutions and attention; element-wise work is not.
+    Counted are matrix products, convolutions, attention and cross-stitch units; element-wise work is not.
     """
     return {name: flops // 2 for name, (flops, _) in _counts(net, example_shape).items()}
 
 
 def activation_elements(net: Net, block: str, example_shape: tuple[int, ...] | None = None) -> int:
-    """Numbers in the output of `block` for one input."""
+    """Numbers in the output of `block` for one input; where it gives several towers, those of all."""
     if block not in net.blocks:
         raise KeyError(f"no block is called {block!r}; there are {net.block_names}")
     return _counts(net, example_shape)[block][1]

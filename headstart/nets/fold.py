@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from headstart.errors import ConfigError
 from headstart.nets.net import Net
+from headstart.nets.parallel import Tower
 from headstart.nets.trace import Call, trace_eval
 
 TOLERANCE = 1e-5
@@ -40,6 +41,8 @@ def fold(module: nn.Module) -> nn.Module:
     """Fold every BatchNorm of `module` (in eval mode) that directly follows a convolution or linear layer; in place."""
     if not any(_is_norm(part) for part in module.modules()):
         return module
+    if isinstance(module, Tower):
+        return Tower([fold(part) for part in module])
     found = trace_eval(module)
     for node in list(found.graph.nodes):
         if node.op == "call_module" and _is_norm(found.root.get_submodule(str(node.target))):

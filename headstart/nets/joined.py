@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from headstart.errors import ConfigError
 from headstart.nets.net import Net
 
 
@@ -14,11 +15,15 @@ def join_heads(net: Net, heads: Sequence[str], name: str) -> str:
     """Add a head called `name` that says what `heads` say side by side, each on the channels it reads; returns the name.
 
     Equal to them to rounding. Calibrations are left out: they belong to each head alone.
+    Raises ConfigError for heads that read several towers.
     """
     parts = [net.head(one) for one in heads]
+    towers = {one.tower for one in parts}
+    if len(towers) > 1:
+        raise ConfigError(f"heads {list(heads)} read several towers, and one head reads one; join heads of one tower")
     reads = tuple(block for block in net.block_names if any(block in one.reads for one in parts))
     first = dict(zip(reads, np.cumsum([0, *(net.info[block].channels for block in reads)]).tolist(), strict=False))
-    linear = net.add_head(name, sum(one.num_classes for one in parts), reads).linear
+    linear = net.add_head(name, sum(one.num_classes for one in parts), reads, tower=towers.pop()).linear
     at = 0
     with torch.no_grad():
         for one in parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import hashlib
 import json
@@ -19,7 +20,8 @@ from headstart.errors import BackboneError, ModelFileError
 from headstart.files import write_atomic, write_text
 from headstart.nets.columns import GROWN, growth, regrow
 from headstart.nets.heads import head_from
-from headstart.nets.net import BlockInfo, InputSpec, Net
+from headstart.nets.net import TOWERS, BlockInfo, InputSpec, Net, TowerPlan
+from headstart.nets.parallel import side_by_side
 from headstart.nets.rng import forked
 from headstart.nets.sources import from_module, from_source
 
@@ -92,10 +94,11 @@ def _write(net: Net, weights: Path, description: Path, extra: Mapping[str, Any] 
         "format": FORMAT,
         "version": VERSION,
         "source": net.source,
-        # A network with a source lists its growth there.
+        # A network with a source lists its growth, and its towers, there.
         **({GROWN: growth(net)} if net.source is None and growth(net) else {}),
+        **({TOWERS: net.towers.to_json()} if net.source is None and net.towers is not None else {}),
         "input": net.input.to_json(),
-        "blocks": {name: {"layout": net.info[name].layout, "channels": net.info[name].channels} for name in net.block_names},
+        "blocks": {name: net.info[name].to_json() for name in net.block_names},
         "heads": {name: net.head(name).spec() for name in net.heads},
         "weights": {"file": weights.name, "sha256": _sha256(weights)},
         "aliases": aliases,
@@ -165,7 +168,7 @@ def _read(path: Path, builder: Builder | None) -> Net:
             net.heads[name] = head_from(head)
     if net.source is not None:
         net.source = spec["source"]
-    net.info = {name: BlockInfo(str(one["layout"]), int(one["channels"])) for name, one in spec["blocks"].items()}
+    net.info = {name: BlockInfo.from_json(one) for name, one in spec["blocks"].items()}
     tensors |= {alias: tensors[name] for alias, name in spec["aliases"].items() if name in tensors}
     _fill(net, tensors, spec["strides"], path)
     return net.eval()
@@ -198,13 +201,22 @@ def _rebuilt(path: Path, spec: Mapping[str, Any], builder: Builder | None) -> Ne
         net = made if isinstance(made, Net) else from_module(made, given, keep_classifier=False)[0]
     net.input = given
     net.heads.clear()
-    regrow(net, spec.get(GROWN) or ())
+    if net.towers is None:  # of a builder that makes the towers too nothing is left to do
+        regrow(net, spec.get(GROWN) or ())
+        net = _with_towers(net, spec.get(TOWERS))
     if net.block_names != list(spec["blocks"]):
         raise ModelFileError(
             f"{path}: the saved network has the blocks {list(spec['blocks'])}, what was built again has {net.block_names}; "
             f"use the versions that saved it ({(spec['source'] or {}).get('library', 'headstart')})"
         )
     return net
+
+
+def _with_towers(net: Net, plan: Mapping[str, Any] | None) -> Net:
+    """A network made of a module, with towers as they were."""
+    if plan is None:
+        return net
+    return side_by_side([net, *(copy.deepcopy(net) for _ in plan["tasks"][1:])], TowerPlan.from_json(plan))
 
 
 def _fill(net: Net, tensors: Mapping[str, Tensor], strides: Mapping[str, list[int]], path: Path) -> None:

@@ -16,7 +16,8 @@ from headstart.nets.columns import GROWN, regrow
 from headstart.nets.cut import Cut, cut_network
 from headstart.nets.heads import LinearHead
 from headstart.nets.library import Made, Wanted
-from headstart.nets.net import InputSpec, Net
+from headstart.nets.net import TOWERS, InputSpec, Net, TowerPlan
+from headstart.nets.parallel import side_by_side
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet, convnet8, mlp
 from headstart.nets.vit import vit
@@ -81,18 +82,25 @@ def ready(net: Net) -> Net:
 def from_source(source: Mapping[str, Any], seed: int = 0) -> Net:
     """The architecture that `Net.source` describes, with blocks of the same names, weights drawn from `seed`, and no heads.
 
-    What it grew is there too (`columns.GROWN`), every column drawn for itself.
+    What it grew is there too (`columns.GROWN`), and its towers; every column and every tower is drawn for itself.
     The global random generators are left as they were. Raises BackboneError for a source that this version cannot build.
     """
     with forked(seed_for(seed, "nets", "initialise")):
-        net = _from_source(source)
-        regrow(net, source.get(GROWN) or (), lambda: _from_source(source))
+        net = _grown(source)
     net.source = dict(source)
     return ready(net)
 
 
+def _grown(source: Mapping[str, Any]) -> Net:
+    net = _from_source(source)
+    regrow(net, source.get(GROWN) or (), lambda: _from_source(source))
+    return net
+
+
 def _from_source(source: Mapping[str, Any]) -> Net:
     builder, args = source.get("builder"), dict(source.get("args") or {})
+    if builder == TOWERS:
+        return side_by_side([_grown(source["of"]) for _ in source["tasks"]], TowerPlan.from_json(source))
     if builder in ("timm", "torchvision"):
         spec = InputSpec.from_json(source["input"])
         wanted = Wanted(spec.size, spec.mean, spec.std)

@@ -135,7 +135,8 @@ def pace(net: Net, task: Task, looks: int = 3, seconds: float = 0.5) -> float:
         while len(taken) <= looks or sum(taken) < seconds:
             began = time.monotonic()
             for values in net.run(x).values():
-                values.sum().item()  # waits for the device
+                for one in values if isinstance(values, tuple) else (values,):
+                    one.sum().item()  # waits for the device
             taken.append(time.monotonic() - began)
     return float(np.median(taken[len(taken) // 2 :])) / (len(rows) * max(sum(block_flops(net).values()), 1))
 

@@ -12,7 +12,7 @@ from torch import distributed as dist
 from headstart.errors import ConfigError, problems
 from headstart.losses.precision import full
 from headstart.nets.heads import pool
-from headstart.nets.net import Net
+from headstart.nets.net import Net, single
 from headstart.terms.base import StepLike, Term
 from headstart.terms.distill import setting_faults
 from headstart.terms.teacher import Live
@@ -36,6 +36,8 @@ class FeatureTerm(Term):
         for net, place, who in ((student, 0, "student"), (teacher.net, 1, "teacher")):
             unknown = sorted({pair[place] for pair in pairs} - set(net.block_names))
             faults += [f"the {who} has no blocks {unknown}; there are {net.block_names}"] if unknown else []
+            split = sorted({pair[place] for pair in pairs if (info := net.info.get(pair[place])) and info.towers})
+            faults += [f"blocks {split} of the {who} give several towers; name blocks before them"] if split else []
         problems(ConfigError, "features cannot be compared as asked:", faults)
         self.teacher, self.view = teacher, view
         self.pairs = tuple((ours, theirs) for ours, theirs in pairs)
@@ -45,12 +47,13 @@ class FeatureTerm(Term):
 
     def maps(self, step: StepLike, pair: tuple[str, str]) -> tuple[Tensor, Tensor]:
         """Both activations of a pair as `[B, C, H, W]`."""
-        ours, theirs = step.taps(self.view)[pair[0]], self.teacher.taps(step, self.view)[pair[1]]
+        ours = single(step.taps(self.view), pair[0])
+        theirs = single(self.teacher.taps(step, self.view), pair[1])
         return as_maps(ours, self.layouts[pair[0]]), as_maps(theirs, self.teacher.net.info[pair[1]].layout)
 
     def vectors(self, step: StepLike, pair: tuple[str, str]) -> tuple[Tensor, Tensor]:
         """Both activations of a pair averaged over places, `[B, C]`."""
-        ours = pool(step.taps(self.view)[pair[0]], self.layouts[pair[0]])
+        ours = pool(single(step.taps(self.view), pair[0]), self.layouts[pair[0]])
         return ours, self.teacher.pooled(step, pair[1], self.view)
 
 

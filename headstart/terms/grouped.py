@@ -9,7 +9,7 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from headstart.nets.net import Net
+from headstart.nets.net import Activation, Net
 from headstart.terms.teacher import Live
 
 
@@ -31,7 +31,7 @@ class Grouped(Live):
         return len(self.sizes)
 
     @torch.no_grad()
-    def _answer(self, passed: Mapping[str, Tensor]) -> Tensor:
+    def _answer(self, passed: Mapping[str, Activation]) -> Tensor:
         fine = super()._answer(passed)
         return torch.stack([part.logsumexp(1) for part in torch.split(fine, list(self.sizes), 1)], 1)
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from headstart.data.views import normalise
 from headstart.errors import CheckpointError, ConfigError, problems
-from headstart.nets.net import InputSpec, Net
+from headstart.nets.net import Activation, InputSpec, Net
 from headstart.terms.base import StepLike
 
 
@@ -63,7 +63,7 @@ class Live(nn.Module):
         problems(ConfigError, "the teacher cannot be used as asked:", _faults(net, self.heads, self.reads, self.order))
         # Past nn.Module's own bookkeeping, see the head of this file.
         object.__setattr__(self, "net", net.eval().requires_grad_(False).to(memory_format=torch.channels_last))  # type: ignore[call-overload]
-        self._seen: tuple[weakref.ref[StepLike], dict[str, dict[str, Tensor]]] | None = None
+        self._seen: tuple[weakref.ref[StepLike], dict[str, dict[str, Activation]]] | None = None
         self._marked: tuple[tuple[Any, ...], str] | None = None
 
     @property
@@ -80,7 +80,7 @@ class Live(nn.Module):
         """`[B, num_classes]`, without gradient. One pass per step and view serves `logits` and `taps`."""
         return self._answer(self._passed(step, view))
 
-    def taps(self, step: StepLike, view: str = "main") -> Mapping[str, Tensor]:
+    def taps(self, step: StepLike, view: str = "main") -> Mapping[str, Activation]:
         """Outputs of the blocks it `reads`, without gradient."""
         passed = self._passed(step, view)
         return {name: passed[name] for name in self.reads}
@@ -101,13 +101,13 @@ class Live(nn.Module):
         return self.net.pooled(block, self.taps(step, view)[block])
 
     @torch.no_grad()
-    def _answer(self, passed: Mapping[str, Tensor]) -> Tensor:
+    def _answer(self, passed: Mapping[str, Activation]) -> Tensor:
         each = [self.net.answer(passed, name) for name in self.heads]
         logits = each[0] if len(each) == 1 else torch.cat(each, 1)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         return logits if self.order is None else logits[:, list(self.order)]
 
-    def _passed(self, step: StepLike, view: str) -> dict[str, Tensor]:
+    def _passed(self, step: StepLike, view: str) -> dict[str, Activation]:
         if self._seen is None or self._seen[0]() is not step:
             # A weak reference: the step's activations must not live until the next one.
             self._seen = (weakref.ref(step), {})
@@ -117,7 +117,7 @@ class Live(nn.Module):
         return views[view]
 
     @torch.no_grad()
-    def _pass(self, samples: Tensor) -> dict[str, Tensor]:
+    def _pass(self, samples: Tensor) -> dict[str, Activation]:
         self.net.eval()  # another holder of the net may have switched it
         wanted = {*self.reads, *(tap for name in self.heads for tap in self.net.head(name).reads)}
         until = max(wanted, key=self.net.block_names.index)
