@@ -107,7 +107,7 @@ class LinearHead(nn.Module):
         }
         spec |= {} if self.channels is None else {"channels": list(self.channels)}
         spec |= {} if self.tower is None else {"tower": self.tower}
-        return spec if self.kind == "classes" else {**spec, "head": self.kind}
+        return spec if self.kind == "classes" else {**spec, "question": self.kind}
 
 
 def head_from(spec: Mapping[str, Any]) -> LinearHead:
@@ -115,5 +115,5 @@ def head_from(spec: Mapping[str, Any]) -> LinearHead:
     some = spec.get("channels")
     channels = None if some is None else (int(some[0]), int(some[1]))
     tower = None if spec.get("tower") is None else int(spec["tower"])
-    kind = spec.get("head", "classes")
+    kind = spec.get("question", "classes")
     return LinearHead(tuple(spec["reads"]), int(spec["in_features"]), int(spec["num_classes"]), channels, tower, kind)
