@@ -19,9 +19,11 @@ from headstart.engine.checkpoint import bytes_of
 from headstart.engine.evaluate import batch_for, looking
 from headstart.engine.log import SILENT, RunLog
 from headstart.engine.step import present
+from headstart.errors import ConfigError
 from headstart.files import reserve
 from headstart.nets.fold import folded
-from headstart.nets.net import Net
+from headstart.nets.heads import pool
+from headstart.nets.net import Activation, BlockInfo, Net
 
 Features = Mapping[str, NDArray[np.float32]]
 """Block name -> pooled features `[N, C]`."""
@@ -42,23 +44,29 @@ class FeatureBank:
         self._kept: dict[str, NDArray[np.float32]] = {}
         self._there: dict[str, NDArray[np.bool_]] = {}
 
-    def get(self, net: Net, store: Store, rows: NDArray[np.int64], taps: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Features `[len(rows), C]` of each block in `taps`; rows asked for the first time are computed, no others."""
+    def get(
+        self, net: Net, store: Store, rows: NDArray[np.int64], taps: Sequence[str], tower: int | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """Features `[len(rows), C]` of each block in `taps`; rows asked for the first time are computed, no others.
+
+        tower  which one's, of blocks that give several; one pass finds, and the bank keeps, those of all
+        """
         keys = _keys(net, store, taps)
         wanted = np.zeros(len(store), bool)
         wanted[rows] = True
         lacking = {tap: wanted & ~self._there[keys[tap]] if keys[tap] in self._there else wanted for tap in taps}
         missing = [tap for tap in taps if lacking[tap].any()]
+        chosen = {tap: slice(None) if (info := net.info[tap]).towers is None else _columns(tap, info, tower) for tap in taps}
         if missing:
             self._compute(net, store, np.flatnonzero(np.logical_or.reduce([lacking[tap] for tap in missing])), missing, keys)
-        return {tap: np.ascontiguousarray(self._kept[keys[tap]][rows]) for tap in taps}
+        return {tap: np.ascontiguousarray(self._kept[keys[tap]][rows][:, chosen[tap]]) for tap in taps}
 
     def _compute(
         self, net: Net, store: Store, rows: NDArray[np.int64], taps: Sequence[str], keys: Mapping[str, str]
     ) -> None:
         for tap in taps:
             if keys[tap] not in self._kept:
-                self._kept[keys[tap]] = self._room(keys[tap], (len(store), net.info[tap].channels))
+                self._kept[keys[tap]] = self._room(keys[tap], (len(store), _width(net.info[tap])))
                 self._there[keys[tap]] = np.zeros(len(store), bool)
         until = max(taps, key=net.block_names.index)
         width = batch_for(net.input, net.device.type)
@@ -85,13 +93,26 @@ def _pass(
     net: Net, blocks: Mapping[str, nn.Module], store: Store, rows: NDArray[np.int64], taps: Sequence[str]
 ) -> dict[str, NDArray[np.float32]]:
     """Pooled outputs of `taps` for one batch."""
-    x = present(store.gather(rows).to(net.device), net.input)
+    x: Activation = present(store.gather(rows).to(net.device), net.input)
     kept = {}
     for name, block in blocks.items():
         x = block(x)
         if name in taps:
-            kept[name] = net.pooled(name, x).float().cpu().numpy()
+            each = x if isinstance(x, tuple) else (x,)
+            kept[name] = torch.cat([pool(one, net.info[name].layout) for one in each], 1).float().cpu().numpy()
     return kept
+
+
+def _width(info: BlockInfo) -> int:
+    """Pooled features per sample; of several towers those of all, side by side."""
+    return info.channels * (info.towers or 1)
+
+
+def _columns(tap: str, info: BlockInfo, tower: int | None) -> slice:
+    """Where one tower's features are among those of all."""
+    if tower is None or not 0 <= tower < (info.towers or 0):
+        raise ConfigError(f"block {tap!r} gives {info.towers} towers, and tower {tower} is none of them; say which")
+    return slice(tower * info.channels, (tower + 1) * info.channels)
 
 
 def _keys(net: Net, store: Store, taps: Sequence[str]) -> dict[str, str]:
@@ -116,7 +137,7 @@ def beside(features: Features, taps: Sequence[str]) -> torch.Tensor:
 def bank_answers(net: Net, task: Task, bank: FeatureBank) -> NDArray[np.float32]:
     """Logits `[N, C]` of the task's head from features the bank holds: no pass of the backbone."""
     head = net.head(task.name)
-    features = bank.get(net, task.store, task.rows, head.reads)
+    features = bank.get(net, task.store, task.rows, head.reads, head.tower)
     with torch.no_grad():
         taps = {tap: torch.from_numpy(features[tap]).to(net.device) for tap in head.reads}
         logits: NDArray[np.float32] = head(taps).float().cpu().numpy()

@@ -60,11 +60,11 @@ def solve(net: Net, stage: Solve, *, seed: int = 0, bank: FeatureBank | None = N
     weight = None if stage.class_weights is None else torch.tensor(stage.class_weights, dtype=torch.float64)[labels]
     sets = stage.reads or (head.reads,)
     used = sorted({name for names in sets for name in names}, key=net.block_names.index)
-    every = bank.get(net, stage.task.store, stage.task.rows, used)
+    every = bank.get(net, stage.task.store, stage.task.rows, used, head.tower)
     tried = _try_all(stage, sets, every, labels, weight, seed)
     reads, penalty = _best(tried)
     if reads != head.reads:
-        head = net.add_head(stage.head, stage.task.num_classes, reads)
+        head = net.add_head(stage.head, stage.task.num_classes, reads, tower=head.tower)
     features = beside(every, reads)
     known = tried[reads, penalty].known
     solution = fit(stage.solver, features, labels, stage.task.num_classes, penalty, weight, known)

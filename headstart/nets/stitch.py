@@ -18,10 +18,10 @@ class CrossStitch(nn.Module):
     channels  C of every activation
     layout    of every activation, see `heads.pool`
     keep      alpha on the diagonal at the start; `(1 - keep) / (K - 1)` off it, so that a mixture is a mean. The paper's
-              ablation (table 1) finds .9 and .1 the best start of AlexNet
+              ablation starts well with .9 and .1
 
     The matrices `alpha` are `[K, K, C]`. They are to have a rate of their own, 100 to 1000 times that of the network
-    (section 5.2 of the paper), and no weight decay, which would pull them away from mixtures:
+    (as in the paper's ablation), and no weight decay, which would pull them away from mixtures:
     `Stage(trains={"blocks.layer1_stitch": Train(scale=100, weight_decay=0.0), ...})`, or `strategies.common.stitched`.
 
     Raises ConfigError for one tower, an unknown layout, and a `keep` that is no share.

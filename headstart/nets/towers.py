@@ -58,8 +58,7 @@ def towers_from(
 ) -> Net:
     """The same of K networks that were trained apart, one per task, in the order of `tasks`.
 
-    This is how cross-stitch networks are published (Misra et al. 2016, section 5.1: each tower begins as its task's own
-    network). Shared blocks must be equal in all of them, as in networks trained on the same frozen blocks.
+    This is how cross-stitch networks are published (Misra et al. 2016: each tower begins as its task's own network). Shared blocks must be equal in all of them, as in networks trained on the same frozen blocks.
 
     Raises ConfigError as `towers` does, and for networks that are not built alike or whose shared blocks differ.
     """
@@ -146,6 +145,8 @@ def _unlike(one: Net, other: Net) -> list[str]:
     if one.block_names != other.block_names:
         return [f"its blocks are {other.block_names}, not {one.block_names}"]
     found = [] if one.input == other.input else [f"it wants {other.input}, not {one.input}"]
+    if [name for name, _ in one.blocks.named_parameters()] != [name for name, _ in other.blocks.named_parameters()]:
+        found.append("its layers hold or share other weights")  # names of shared ones are there once
     for name in one.block_names:
         ours, theirs = one.blocks[name], other.blocks[name]
         if one.info[name] != other.info[name]:

@@ -15,6 +15,7 @@ from headstart.engine.evaluate import accuracy
 from headstart.errors import ConfigError
 from headstart.nets.net import Net, count_parameters
 from headstart.nets.norms import folded_away
+from headstart.nets.parallel import units_of
 from headstart.seeding import seed_for
 from headstart.stage import Adapt, Budget, Evaluate, Optimizer, Stage, Train
 from headstart.terms.supervised import Supervised
@@ -37,6 +38,14 @@ def layerwise(net: Net, scale: float, decay: float) -> dict[str, float]:
     """A rate per block: `scale` for the top one, times `decay` for each one below it."""
     names = weighted_blocks(net)
     return {f"blocks.{name}": scale * decay ** (len(names) - 1 - place) for place, name in enumerate(names)}
+
+
+def stitched(net: Net, scale: float = 100.0) -> dict[str, Train]:
+    """Entries of `Stage.trains` for every cross-stitch unit: `scale` times the rate, and no weight decay.
+
+    Misra et al. 2016 train units at 100 to 1000 times the rate of the network; 1 trains them as slowly as it.
+    """
+    return {f"blocks.{name}": Train(scale, weight_decay=0.0) for name in units_of(net)}
 
 
 def class_weights(task: Task) -> tuple[float, ...]:
