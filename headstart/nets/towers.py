@@ -58,7 +58,8 @@ def towers_from(
 ) -> Net:
     """The same of K networks that were trained apart, one per task, in the order of `tasks`.
 
-    This is how cross-stitch networks are published (Misra et al. 2016: each tower begins as its task's own network). Shared blocks must be equal in all of them, as in networks trained on the same frozen blocks.
+    This is how cross-stitch networks are published: each tower begins as its task's own network (Misra et al. 2016). Shared
+    blocks must be equal in all networks, as they are after training above the same frozen blocks.
 
     Raises ConfigError as `towers` does, and for networks that are not built alike or whose shared blocks differ.
     """
