@@ -56,7 +56,7 @@ def inspection_of(seen: Seen) -> Inspection:
     near = tuple(cluster("near", rows) for rows in seen.near)
     groups = tuple(
         cluster("group", rows, shown(seen.group_names[int(seen.groups[rows[0]])]))
-        for rows in _straddling(seen.groups, split)
+        for rows in straddling(seen.groups, split)
         if seen.groups is not None
     )
     counts = _counts(seen)
@@ -66,7 +66,7 @@ def inspection_of(seen: Seen) -> Inspection:
         len(seen.labels),
         len(seen.classes),
         counts,
-        _sizes(seen.originals),
+        sizes_of(seen.originals),
         dict(Counter(seen.modes).most_common()),
         seen.set_aside,
         seen.ignored,
@@ -80,7 +80,7 @@ def inspection_of(seen: Seen) -> Inspection:
     return replace(found, warnings=tuple(_warnings(found, seen)))
 
 
-def _straddling(groups: NDArray[np.int64] | None, split: NDArray[np.str_]) -> list[Rows]:
+def straddling(groups: NDArray[np.int64] | None, split: NDArray[np.str_]) -> list[Rows]:
     """Groups with members in several splits."""
     if groups is None:
         return []
@@ -95,7 +95,8 @@ def _counts(seen: Seen) -> dict[str, dict[str, int]]:
     return out
 
 
-def _sizes(originals: NDArray[np.int32] | None) -> Sizes | None:
+def sizes_of(originals: NDArray[np.int32] | None) -> Sizes | None:
+    """Widths and heights `[N, 2]` in short; None where there are none."""
     if originals is None or not len(originals):
         return None
     low, middle, high = originals.min(axis=0), np.median(originals, axis=0), originals.max(axis=0)

@@ -81,15 +81,59 @@ def prepare(
     Pictures that cannot be decoded are set aside and listed in the inspection. Raises `DataError` when a class loses all its
     training pictures that way, `DiskFull` when the cache cannot hold the pictures. Vectors are kept in memory as they are.
     """
+    read = read_samples(source, size=size, fit=fit, cache=cache, progress=progress, workers=workers)
+    return _finish(source, _Rows.of(source, read.places, read.came, read.bad), read, size, fit)
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """The usable samples of a source, whatever is asked of them.
+
+    store   one row per usable sample
+    places  `[N]` int64, the position of each row in the source
+    came    labels that came with the samples; empty when the source knows them
+    bad     samples set aside, with the reason
+    sizes   `[N, 2]` width and height of the original pictures; None for vectors
+    modes   pixel format of each
+    exact, near  rows that hold identical and nearly identical samples
+    """
+
+    store: Store
+    places: NDArray[np.int64]
+    came: list[Any]
+    bad: list[BadFile]
+    sizes: NDArray[np.int32] | None
+    modes: list[str]
+    exact: list[Rows]
+    near: list[Rows]
+
+
+def read_samples(
+    source: Source,
+    *,
+    size: int,
+    fit: str = "squash",
+    cache: Path,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Read:
+    """Decode every picture of `source` in a split once; `prepare` explains the arguments. Labels are not looked at."""
     check_fit(size, fit)
-    if isinstance(source.samples, VectorSamples):
-        return _from_vectors(source, source.samples.vectors, size, fit)
     places = np.flatnonzero(source.split_of() >= 0).astype(np.int64)
+    if isinstance(source.samples, VectorSamples):
+        return _read_vectors(source, source.samples.vectors, places)
     decoded = _decode(source, source.samples, places, size, fit, Path(cache), progress, workers)
-    bad = _named(source, decoded.bad)
-    rows = _Rows.of(source, decoded.facts.places, decoded.labels, bad)
-    store, facts = Store(decoded.pixels, decoded.fingerprint, decoded.file), decoded.facts
-    return _finish(source, rows, store, facts.sizes, facts.modes.tolist(), decoded.exact, decoded.near, size, fit)
+    facts = decoded.facts
+    return Read(
+        Store(decoded.pixels, decoded.fingerprint, decoded.file),
+        facts.places,
+        decoded.labels,
+        _named(source, decoded.bad),
+        facts.sizes,
+        facts.modes.tolist(),
+        decoded.exact,
+        decoded.near,
+    )
 
 
 def inspect_data(
@@ -218,29 +262,18 @@ def _emptied(
     return wrong or class_problems(labels, classes, splits)
 
 
-def _from_vectors(source: Source, vectors: NDArray[np.float32], size: int, fit: str) -> DataSet:
-    places = np.flatnonzero(source.split_of() >= 0).astype(np.int64)
+def _read_vectors(source: Source, vectors: NDArray[np.float32], places: NDArray[np.int64]) -> Read:
     finite = np.isfinite(vectors[places]).all(axis=1)
     bad = [(int(p), "holds values that are not finite numbers") for p in places[~finite]]
     places = places[finite]
-    rows = _Rows.of(source, places, [], _named(source, bad))
     store = store_of(vectors if len(places) == len(vectors) else vectors[places])
     digests = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in store.array]
     exact = exact_clusters(np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 16))
-    return _finish(source, rows, store, None, [f"vector[{vectors.shape[1]}]"] * len(places), exact, [], size, fit)
+    modes = [f"vector[{vectors.shape[1]}]"] * len(places)
+    return Read(store, places, [], _named(source, bad), None, modes, exact, [])
 
 
-def _finish(
-    source: Source,
-    rows: _Rows,
-    store: Store,
-    originals: NDArray[np.int32] | None,
-    modes: list[str],
-    exact: list[Rows],
-    near: list[Rows],
-    size: int,
-    fit: str,
-) -> DataSet:
+def _finish(source: Source, rows: _Rows, read: Read, size: int, fit: str) -> DataSet:
     seen = Seen(
         where=source.where,
         names=rows.names,
@@ -249,17 +282,17 @@ def _finish(
         splits=rows.splits,
         groups=rows.groups,
         group_names=source.group_names,
-        originals=originals,
-        modes=modes,
-        exact=exact,
-        near=near,
+        originals=read.sizes,
+        modes=read.modes,
+        exact=read.exact,
+        near=read.near,
         set_aside=(*source.set_aside, *rows.bad),
         ignored=tuple(shown(i) for i in source.ignored),
         notes=rows.notes,
         size=size,
         fit=fit,
     )
-    made = DataSet(store, rows.labels, rows.classes, rows.groups, rows.splits, rows.names, inspection_of(seen), "")
+    made = DataSet(read.store, rows.labels, rows.classes, rows.groups, rows.splits, rows.names, inspection_of(seen), "")
     return replace(made, fingerprint=_fingerprint(made))
 
 
