@@ -31,8 +31,7 @@ from headstart.errors import ConfigError, problems
 
 def balance_for(
     name: str,
-    config: Any = None,
-    *,
+    config: Any,
     tasks: Sequence[str],
     kinds: Mapping[str, Kind] | None = None,
     last_shared: Iterable[nn.Parameter] = (),
