@@ -46,7 +46,7 @@ def needed(method: Method) -> str:
     if method.old_data:
         return "all old images"
     if method.memory:
-        return "a memory of old samples"
+        return "a memory of old samples, filled from the old images once where the model has none"
     return "nothing, or the old images once where the model has no state" if method.state_from_old else "nothing"
 
 

@@ -23,7 +23,7 @@ class Method:
     scenarios  where it can work at all
     old_data   whether it needs the old tasks' own images again
     memory     whether it keeps old images with the model
-    state_from_old  whether a state that a model lacks can be computed when its old data are given once
+    state_from_old  whether a state, or stored samples, that a model lacks can be had when its old data are given once
     """
 
     family: Literal["regularisation", "rehearsal", "architecture", "bound"]
@@ -84,24 +84,28 @@ METHODS: dict[str, Method] = {
         "experience replay: train on stored samples of the old tasks beside the new ones",
         "it needs a memory and the right to keep old samples; with few of them it learns those by heart",
         memory=True,
+        state_from_old=True,
     ),
     "der": Method(
         "rehearsal",
         "dark experience replay: match the logits that the net gave for stored samples while it learned them",
         "it needs a memory and the right to keep old samples; answers stored early in training are those of a beginner",
         memory=True,
+        state_from_old=True,
     ),
     "derpp": Method(
         "rehearsal",
         "DER++: dark experience replay, and the labels of a second draw of stored samples",
         "it needs a memory and the right to keep old samples, and three passes through the network at every step",
         memory=True,
+        state_from_old=True,
     ),
     "agem": Method(
         "rehearsal",
         "A-GEM: project each gradient that would raise the loss of stored samples",
         "stored samples only forbid and teach nothing: it keeps less than replay of the same samples at the same cost",
         memory=True,
+        state_from_old=True,
     ),
     "icarl": Method(
         "rehearsal",
@@ -110,6 +114,7 @@ METHODS: dict[str, Method] = {
         "right to keep old samples, a share of it per class that shrinks; its probabilities are not calibrated",
         scenarios=("class",),
         memory=True,
+        state_from_old=True,
     ),
     "lwf_mc": Method(
         "rehearsal",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -20,7 +21,7 @@ from headstart.data.sources import Source
 from headstart.data.task import Task
 from headstart.engine import distributed
 from headstart.engine.fit import Machine
-from headstart.engine.log import Listener
+from headstart.engine.log import Listener, RunLog
 from headstart.engine.past import Past
 from headstart.engine.run_folder import open_run
 from headstart.engine.source_statistics import evenly
@@ -30,13 +31,15 @@ from headstart.nets.net import Net
 from headstart.strategies.continual import CONTINUAL
 from headstart.studies.arms import base_recipe
 from headstart.studies.checks import check_kind, device_of
+from headstart.studies.elapsed import Elapsed
 from headstart.studies.extend_records import Found, as_text, card_of, name_of_run, summary_of
 from headstart.studies.extend_runs import Arm, Run, Runs
-from headstart.studies.extend_tasks import Judged, Start, names_for, network_of, new_tasks, old_tasks, start_from
+from headstart.studies.extend_tasks import Judged, Start, lacking, names_for, network_of, new_tasks, old_tasks, start_from
 from headstart.studies.opening import Opening, fingerprint_of, opened
 from headstart.studies.result import JobResult
 from headstart.studies.splitting import Splits
 
+_ALL = "all"
 _FOLDS = 5
 """As `headstart adapt` has by default, so that the test images of old data are those that the model never saw."""
 _LR_FROZEN = 0.02
@@ -115,27 +118,42 @@ class _Job:
     device: str
     given: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    clock: Elapsed = field(default_factory=Elapsed)
 
     def run(self, model: Any, builder: Any) -> ExtendResult:
-        began, opening, config = time.monotonic(), self.opening, self.config
-        with opening.phase("network", "loading the model"):
+        with self.clock.during(_ALL):
+            return self._run(model, builder)
+
+    def _run(self, model: Any, builder: Any) -> ExtendResult:
+        opening, config = self.opening, self.config
+        with self._phase("network", "loading the model"):
             start = start_from(config, model, builder=builder)
             for source in (*self.new, *self.before):
                 check_kind(source, start.net.input)
-        with opening.phase("data", "reading and inspecting the images"):
+        with self._phase("data", "reading and inspecting the images"):
             new, old, marks = self._tasks(start)
         arms = self._arms(start, new)
         seeds = [config.seed + n for n in range(config.seeds)]
         runs = self._runs(start, old, new, arms[0])
         arms = self._possible(runs, arms, old)
+        self._say()
         opening.begin_with(new[0].data, images=" ".join(marks), network=fingerprint_of(start.net))
-        runs.log = opening.log
+        self.clock.keep_in(opening.folder.work / "seconds.json")
+        runs.log = RunLog(opening.log.path, (*opening.log.listeners, self.clock.heard))
         self._train(runs, arms, seeds)
-        summary = summary_of(Found(config, runs, arms, seeds, self.warnings, self.given), opening.seconds)
-        summary["seconds"] = round(time.monotonic() - began, 2)
+        self.clock.keep()
+        seconds = {name: spent for name, spent in self.clock.seconds.items() if name != _ALL}
+        summary = summary_of(Found(config, runs, arms, seeds, self.warnings, self.given), seconds)
+        summary["seconds"] = round(self.clock.seconds[_ALL], 2)
         distributed.first(lambda: self._save(runs, summary))
         opening.log.event("phase", name="done", text="done")
         return ExtendResult(opening.folder.path, summary)
+
+    @contextmanager
+    def _phase(self, name: str, text: str) -> Iterator[None]:
+        with self.opening.phase(name, text), self.clock.during(name):
+            yield
 
     def _tasks(self, start: Start) -> tuple[list[Judged], list[Judged | None], list[str]]:
         """New tasks, old tasks (None where their data are not given), and fingerprints of all data."""
@@ -146,7 +164,7 @@ class _Job:
         again = [self._read(source, net, start) for source in self.before]
         old: list[Judged | None] = [*old_tasks(past, again)] if again else [None] * len(past.tasks)
         if past.tasks and not again:
-            self._warn(
+            self.warnings.append(
                 "the old tasks' images were not given, so what is kept of them is not measured; with --old FOLDER their "
                 "test images are looked at, and only looked at"
             )
@@ -158,9 +176,11 @@ class _Job:
             self.opening.images = with_values(images, {"fit": start.fit})  # as the model has seen all images so far
         return self.opening.read(source, net)
 
-    def _warn(self, text: str) -> None:
-        self.opening.log.event("warning", text=text)
-        self.warnings.append(text)
+    def _say(self) -> None:
+        """What is to be known before it begins; said when it is sure that it can."""
+        for kind, texts in (("warning", self.warnings), ("note", self.notes)):
+            for text in texts:
+                self.opening.log.event(kind, text=text)
 
     def _arms(self, start: Start, new: Sequence[Judged]) -> list[Arm]:
         config = self.config
@@ -168,7 +188,7 @@ class _Job:
         names = [name for name in config.methods if name == config.method or not METHODS[name].old_data or known]
         if len(names) < len(config.methods):
             gone = ", ".join(name for name in config.methods if name not in names)
-            self._warn(f"{gone} was left out: it learns from all old images, give them with --old")
+            self.warnings.append(f"{gone} was left out: it learns from all old images, give them with --old")
         learn = self._learn(start.net, new)
         arms = [Arm(name, self._config(name, learn), self._role(name)) for name in names]
         return [arms[0], *(replace(arm, config=self._as_long(arm.config, arms[0].config)) for arm in arms[1:])]
@@ -254,7 +274,7 @@ class _Job:
             except ConfigError as error:
                 if arm.name == self.config.method or not self.config.all_methods:
                     raise
-                self._warn(f"{arm.name} was left out: {error}")
+                self.warnings.append(f"{arm.name} was left out: {error}")
                 continue
             found.append(arm)
             self._warn_of_memory(arm, runs.start.past)
@@ -262,21 +282,25 @@ class _Job:
 
     def _warn_of_memory(self, arm: Arm, past: Past) -> None:
         """Say aloud what happens to old tasks that a memory says nothing of, and to a memory that nobody keeps."""
-        held = set() if past.memory is None else set(past.memory.tasks.tolist())
-        without = [one.name for number, one in enumerate(past.tasks) if number not in held]
-        if METHODS[arm.name].memory and without:
-            self._warn(
-                f"{arm.name}: the model brings no stored samples of {', '.join(without)}, so nothing holds that; the first "
-                "task has to be learned by a method with a memory too"
+        held, without = len(past.memory or ()), ", ".join(lacking(arm.name, past))
+        if METHODS[arm.name].memory and without and self.before:
+            self.notes.append(
+                f"{arm.name}: the model brings no stored samples of {without}; its memory is filled from the old data "
+                "given, with what it would have kept of them"
+            )
+        elif METHODS[arm.name].memory and without:
+            self.warnings.append(
+                f"{arm.name}: the model brings no stored samples of {without}, so nothing holds that; give the old data "
+                "once with --old, or let a method with a memory learn the first task too"
             )
         if held and not METHODS[arm.name].memory:
-            self._warn(f"{arm.name} keeps no samples: the {len(past.memory or ())} that the model brought are not kept on")
+            self.warnings.append(f"{arm.name} keeps no samples: the {held} that the model brought are not kept on")
 
     def _train(self, runs: Runs, arms: Sequence[Arm], seeds: Sequence[int]) -> None:
         every = [Run(arm, seed) for seed in seeds for arm in arms]
         left = [run for run in every if not runs.done(run)]
         tasks = count(len(runs.new), "task")
-        with self.opening.phase("runs", f"{count(len(every), 'run')} of {tasks}, {len(left)} to do"):
+        with self._phase("runs", f"{count(len(every), 'run')} of {tasks}, {len(left)} to do"):
             took: list[float] = []
             for place, run in enumerate(left):
                 began = time.monotonic()

@@ -11,13 +11,14 @@ from typing import Any
 
 import headstart
 from headstart.catalog.extend import ExtendConfig
+from headstart.data.names import count
 from headstart.engine.model import Ancestor, Card
 from headstart.engine.past import Past
 from headstart.metrics.continual import DEFINITIONS
 from headstart.metrics.cost import format_bytes, format_flops, format_seconds
 from headstart.nets.net import Net
 from headstart.studies.extend_outcome import arm_record, differences
-from headstart.studies.extend_runs import Arm, Runs
+from headstart.studies.extend_runs import Arm, Run, Runs
 from headstart.studies.extend_tasks import Judged, Start
 from headstart.studies.records import changed, data_record, plain
 
@@ -80,7 +81,7 @@ def summary_of(f: Found, seconds: Mapping[str, float]) -> dict[str, Any]:
             "watched": WATCHED,
             "differences": differences(runs, f.arms, f.seeds, config.seed),
             "requirements": requirements(arms[0], len(runs.old), listed=runs.start.past.scenario == "class"),
-            "warnings": list(dict.fromkeys(f.warnings)),
+            "warnings": list(dict.fromkeys([*f.warnings, *_met(runs, f.arms, f.seeds)])),
             "saved": str(config.out / "model"),
             "phases": {name: round(value, 2) for name, value in seconds.items()},
             "reproduce": _again(config, f.given),
@@ -106,6 +107,21 @@ def _again(config: ExtendConfig, given: Sequence[str]) -> str:
     return shlex.join(line)
 
 
+def _met(runs: Runs, arms: Sequence[Arm], seeds: Sequence[int]) -> list[str]:
+    """What methods warned of while they learned: per method and task what the first seed said that said anything."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for arm in arms:
+        for seed in seeds:
+            seen = runs.seen(Run(arm, seed)).get("warnings", ())
+            for task in dict.fromkeys(one["task"] for one in seen):
+                told = "; ".join(one["text"] for one in seen if one["task"] == task)
+                found.setdefault((arm.name, task), []).append(told)
+    return [
+        f"{arm}, task {task}: {told[0]}" + (f" (and with {count(len(told) - 1, 'more seed')})" if len(told) > 1 else "")
+        for (arm, task), told in found.items()
+    ]
+
+
 def _model(start: Start) -> dict[str, Any]:
     net: Net = start.net
     tensors = [*net.parameters(), *net.buffers()]
@@ -115,6 +131,7 @@ def _model(start: Start) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
         "bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         "ancestors": [asdict(one) for one in start.ancestors],
+        "drawn": start.drawn is not None,
     }
 
 
@@ -210,7 +227,10 @@ def as_text(summary: Mapping[str, Any]) -> str:
     old, new = ([one for one in tasks if one["role"] == role] for role in ("old", "new"))
     names = ", ".join(f"{one['name']} ({len(one['classes'])} classes, {one['images']} images)" for one in new)
     lines = [f"{summary['model']['name']} ({len(old) or 'no'} task{'s' if len(old) != 1 else ''} before) learned {names}"]
-    lines += [f"{summary['scenario']}-incrementally, by {summary['method']}", ""]
+    lines += [f"{summary['scenario']}-incrementally, by {summary['method']}"]
+    if len(summary["arms"][0]["seeds"]) > 1:
+        lines.append(_BEGIN[summary["model"]["drawn"]])
+    lines.append("")
     listed = summary["scenario"] == "class"
     lines += ["accuracies over the one list of all classes", ""] if listed else []
     titles = ("new task", "old tasks", "change", "average", "old data", "training", "stored", "time")
@@ -227,6 +247,12 @@ def as_text(summary: Mapping[str, Any]) -> str:
     for text in summary["warnings"]:
         lines += textwrap.wrap(f"warning: {text}", 110, initial_indent="  - ", subsequent_indent="    ")
     return "\n".join([*lines, f"model: {summary['saved']}"])
+
+
+_BEGIN = {
+    True: "each seed begins with random weights of its own",
+    False: "all seeds begin with the same weights; order of images, augmentation and drawing differ",
+}
 
 
 def _line(arm: Mapping[str, Any], *, listed: bool) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,24 +14,26 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.catalog.continual import METHODS
+from headstart.catalog.settings import names_of, with_values
 from headstart.data.task import Task
+from headstart.data.union import alone
 from headstart.engine import distributed, interrupt
 from headstart.engine.answering import Answered, Answering, Rows, listing_head
 from headstart.engine.checkpoint import load_state, save_state
-from headstart.engine.fit import FitResult, Machine
+from headstart.engine.fit import Machine
 from headstart.engine.log import RunLog, read_lines
 from headstart.engine.model import Card, Model
 from headstart.engine.past import Learned, Past
-from headstart.engine.run import Drive, Result
-from headstart.engine.sampler import plan_for
-from headstart.errors import CheckpointError
-from headstart.nets.cost import block_flops
+from headstart.engine.run import Drive
+from headstart.engine.trained import release
+from headstart.errors import CheckpointError, ConfigError
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
 from headstart.stage import Evaluate, Solve, Stage
 from headstart.strategies.continual import CONTINUAL
-from headstart.studies.costs import inference_flops, solve_parts, stage_parts
-from headstart.studies.extend_tasks import Judged, Start
+from headstart.studies.elapsed import Elapsed
+from headstart.studies.extend_costs import Spent, inference_of, needed_of, stored_of
+from headstart.studies.extend_tasks import Judged, Start, lacking
 
 _WATCHED = "accuracy "
 _LOOKS = 20
@@ -96,44 +97,64 @@ class Runs:
         return run.key in self._kept
 
     def seen(self, run: Run) -> dict[str, Any]:
-        """What was found out about a finished run: `rows`, `costs`, `curves`, `stored`, `seconds`."""
+        """What was found out about a finished run: `rows`, `costs`, `curves`, `stored`, `seconds`, `warnings`."""
         assert self.done(run)
         return self._kept[run.key]
 
     def rehearse(self, arm: Arm) -> None:
-        """Raise ConfigError for what the method cannot do with this model and these tasks, before anything is trained."""
+        """Raise ConfigError for what the method cannot do with this model and one of these tasks, before any training.
+
+        It walks through the stages of all tasks on a few samples, and none is carried out. That is exact where room runs
+        out: what a memory takes and which share of weights is free follow from settings, shapes and numbers of classes.
+        """
         net, past = self._begin(Run(arm, self.keep.seed))
-        self._give_old(arm, past, 0)
-        past.old = tuple(_few(task) for task in past.old)
-        next(iter(CONTINUAL[arm.name](net, _few(self.new[0].train), arm.config, past=past)))
+        release(net)
+        one_sample = {"samples": 1} if "samples" in names_of(arm.config) else {}  # what importances are does not matter
+        config = with_values(arm.config, one_sample)
+        for number, one in enumerate(self.new):
+            self._give_old(arm, past, number)
+            past.old = tuple(_few(task) for task in past.old)
+            stages = CONTINUAL[arm.name](net, _few(one.train), config, past=past)
+            try:
+                next(stages)
+                for _ in stages if number + 1 < len(self.new) else ():
+                    pass
+            except ConfigError as error:
+                if not number:
+                    raise
+                raise ConfigError(f"{error} (at task {number + 1} of {len(self.new)}, {one.name!r})") from error
+            past.tasks.append(self._learned(past, one))
+            past.method = arm.name
 
     def carry_out(self, run: Run) -> None:
         """Learn the new tasks one after the other, and look at every task after each."""
         interrupt.check_together()
         self.log.event("phase", name="trial", text=str(run))
-        place, began = self.folder / "runs" / run.key, time.monotonic()
+        place = self.folder / "runs" / run.key
         net, past = self._begin(run)
-        rows, costs, curves, trained = [self._row(net, past)], [], [], 0.0
+        clock = Elapsed()
+        clock.keep_in(place / "seconds.json")
+        rows, costs, curves = [self._row(net, past)], [], []
         for number, one in enumerate(self.new):
             spent = Spent(net, past, self.machine)
-            log = self.log.within(run=run.key, increment=number)
+            log = RunLog(self.log.path, (*self.log.listeners, clock.heard), **self.log.context)
+            log = log.within(run=run.key, increment=number)
             self._give_old(run.arm, past, number)
-            needed = _needed(past)
+            needed = needed_of(past)
             stages = CONTINUAL[run.arm.name](net, one.train, run.arm.config, past=past)
             drive = Drive(net, seed_for(run.seed, "task", one.name), self.machine, place / str(number), None, log)
-            before = time.monotonic()
-            results = drive.run(self._watching(spent.counting(stages), past, number))
-            trained += time.monotonic() - before
+            with clock.during("training"):
+                results = drive.run(self._watching(spent.counting(stages), past, number))
             past.old = ()
             past.tasks.append(self._learned(past, one))
             past.method = run.arm.name
-            costs.append({**spent.total(past.tasks[-1].head, results), "old": needed, "inference": _inference(net, past)})
+            costs.append({**spent.total(past.tasks[-1].head, results), "old": needed, "inference": inference_of(net, past)})
             curves += curves_of(self.log.path, run.key, number, one.name)
             rows.append(self._row(net, past))
             distributed.first(lambda: shutil.rmtree(self.machine.cache or place / "none", ignore_errors=True))
-        self._keep(run, net, past, rows, costs, curves, trained)
+        self._keep(run, net, past, rows, costs, curves, clock.seconds["training"])
         distributed.first(lambda: shutil.rmtree(place, ignore_errors=True))
-        self.log.event("run", run=run.key, seconds=round(time.monotonic() - began, 3))
+        self.log.event("run", run=run.key, seconds=round(clock.seconds["training"], 3))
 
     def _begin(self, run: Run) -> tuple[Net, Past]:
         past = replace(self.start.past, tasks=list(self.start.past.tasks), seed=run.seed)
@@ -141,15 +162,13 @@ class Runs:
         past.owners = dict(past.owners)
         if not METHODS[run.arm.name].memory:
             past.memory = None  # what a method does not need it does not get to see
-        return copy.deepcopy(self.start.net).to(self.machine.device), past
+        net = copy.deepcopy(self.start.net) if self.start.drawn is None else self.start.drawn(run.seed)
+        return net.to(self.machine.device), past
 
     def _give_old(self, arm: Arm, past: Past, number: int) -> None:
-        """Old data only to a method that says it needs them, or that lacks a state which it can make from them."""
+        """Old data only to a method that says it needs them, or that lacks a state or samples which it takes from them."""
         past.old = ()
-        known = METHODS[arm.name]
-        found = past.state.get(arm.name, {}).get("tasks", ())
-        lacking = known.state_from_old and number == 0 and any(one.name not in found for one in past.tasks)
-        if known.old_data or lacking:
+        if METHODS[arm.name].old_data or (number == 0 and lacking(arm.name, past)):
             before = [*self.old, *self.new[:number]]
             past.old = tuple(one.train for one in before if one is not None)
 
@@ -214,6 +233,7 @@ class Runs:
             "stored": stored_of(net, past),
             "memory": {"bytes": past.bytes_of_memory(), "images": 0 if past.memory is None else len(past.memory)},
             "seconds": round(seconds, 3),
+            "warnings": warnings_of(self.log.path, run.key, [one.name for one in self.new]),
         }
         if run == self.keep:
             card = replace(self.card(net, past), head=head)
@@ -240,14 +260,6 @@ def _right(answered: Answered, learned: Learned, targets: NDArray[np.int64]) -> 
     return said == targets + first, said.astype(np.int64)
 
 
-def _inference(net: Net, past: Past) -> float:
-    """Operations of one answer: about one task, the deepest, or over the one list of classes."""
-    heads = (past.one_list,) if past.one_list is not None else past.heads
-    flops = block_flops(net)
-    each = [inference_flops(net, head, flops) for head in heads]
-    return float(max(each))
-
-
 def curves_of(path: Path | None, key: str, number: int, task: str) -> list[dict[str, Any]]:
     """Per stage of an increment its epochs: loss, and accuracy on the watched images of every task, from the log."""
     found: list[dict[str, Any]] = []
@@ -263,68 +275,16 @@ def curves_of(path: Path | None, key: str, number: int, task: str) -> list[dict[
     return found
 
 
+def warnings_of(path: Path | None, key: str, tasks: Sequence[str]) -> list[dict[str, str]]:
+    """What a run's log warns of, each once: the `task` being learned, and the `text`."""
+    found = [
+        {"task": tasks[line["increment"]], "text": str(line.get("text"))}
+        for line in read_lines(path)
+        if line.get("event") == "warning" and line.get("run") == key and "increment" in line
+    ]
+    return [one for place, one in enumerate(found) if one not in found[:place]]
+
+
 def _few(task: Task) -> Task:
-    """Some samples, spread over all."""
-    return task.take(np.unique(np.linspace(0, len(task) - 1, 16).astype(np.int64)))
-
-
-def _needed(past: Past) -> dict[str, Any]:
-    """Old samples that an increment can learn from."""
-    if past.old:
-        size = sum(len(task) * int(task.store.array[:1].nbytes) for task in past.old)
-        return {"what": "old data", "images": sum(len(task) for task in past.old), "bytes": size}
-    if past.memory is not None and len(past.memory):
-        return {"what": "stored samples", "images": len(past.memory), "bytes": past.memory.bytes}
-    return {"what": "none", "images": 0, "bytes": 0}
-
-
-class Spent:
-    """Counts what an increment costs while its stages pass by; nothing is carried out for it."""
-
-    def __init__(self, net: Net, past: Past, machine: Machine) -> None:
-        self.net, self.past, self.machine = net, past, machine
-        self.stages: list[tuple[int, dict[str, float]]] = []
-        past.spent.clear()
-
-    def counting(self, stages: Iterator[Stage | Solve]) -> Iterator[Stage | Solve]:
-        """The same stages."""
-        for stage in stages:
-            flops = block_flops(self.net)
-            if isinstance(stage, Solve):
-                self.stages.append((0, solve_parts(self.net, stage, flops)))
-            else:
-                self.stages.append((plan_for(stage, 0).steps, stage_parts(self.net, stage, self.machine, flops)))
-            yield stage
-
-    def total(self, head: str, results: Sequence[Result] = ()) -> dict[str, Any]:
-        """Operations by what they were for. A backward pass between stages costs two forward passes.
-
-        head     answers the new task; passes between stages go through it
-        results  of the stages: one that stopped early did as many of its steps as it says
-        """
-        parts: dict[str, float] = {}
-        for number, (steps, found) in enumerate(self.stages):
-            result = results[number] if number < len(results) else None
-            done = result.steps / steps if isinstance(result, FitResult) and steps else 1.0
-            for name, value in found.items():
-                parts[name] = parts.get(name, 0.0) + done * value
-        each = inference_flops(self.net, head)
-        for name, (forward, backward) in self.past.spent.items():
-            parts[name] = parts.get(name, 0.0) + each * (forward + 2 * backward)
-        return {"parts": parts, "training": sum(parts.values())}
-
-
-def stored_of(net: Net, past: Past) -> dict[str, int]:
-    """Bytes of everything that the model keeps, by what it is."""
-
-    def size(module: torch.nn.Module) -> int:
-        tensors = {tensor.data_ptr(): tensor for tensor in (*module.parameters(), *module.buffers())}
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-
-    parts = {
-        "network": size(net.blocks),
-        "heads": size(net.heads),
-        "state": past.bytes_of_state(),
-        "memory": past.bytes_of_memory(),
-    }
-    return {**parts, "bytes": sum(parts.values()), "parameters": sum(p.numel() for p in net.parameters())}
+    """Some samples, spread over all, in a store of their own."""
+    return alone(task.take(np.unique(np.linspace(0, len(task) - 1, 16).astype(np.int64))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.catalog.adapt import BackboneConfig
+from headstart.catalog.continual import METHODS
 from headstart.catalog.extend import ExtendConfig
 from headstart.data.names import count, some
 from headstart.data.prepare import DataSet
@@ -25,6 +26,7 @@ from headstart.engine.past import Learned, Past
 from headstart.errors import ConfigError, DataError, problems
 from headstart.nets.build import build
 from headstart.nets.net import Net
+from headstart.studies.backbone import untrained
 from headstart.studies.splitting import Splits
 
 
@@ -50,6 +52,7 @@ class Start:
     name       what people call it
     fit        how its images are brought to a square; None where it has none yet
     ancestors  its history
+    drawn      makes the network anew with weights drawn from a seed, where nobody trained them; None: they are what they are
     """
 
     net: Net
@@ -57,6 +60,7 @@ class Start:
     name: str
     fit: str | None
     ancestors: tuple[Ancestor, ...] = ()
+    drawn: Callable[[int], Net] | None = None
 
 
 def start_from(config: ExtendConfig, given: Any = None, *, builder: Any = None) -> Start:
@@ -76,7 +80,33 @@ def start_from(config: ExtendConfig, given: Any = None, *, builder: Any = None) 
     )
     net.heads.clear()
     name = config.model or str((net.source or {}).get("name") or "a network given from Python")
-    return Start(net, Past(config.scenario or "task", seed=config.seed), name, None)
+    random = given is None and untrained(BackboneConfig(backbone=config.model))
+    return Start(
+        net, Past(config.scenario or "task", seed=config.seed), name, None, drawn=_drawing(config) if random else None
+    )
+
+
+def _drawing(config: ExtendConfig) -> Callable[[int], Net]:
+    """Makes a network by name whose weights nobody trained, from another seed each time."""
+
+    def drawn(seed: int) -> Net:
+        net = build(config.model, size=config.size, seed=seed)
+        net.heads.clear()
+        return net
+
+    return drawn
+
+
+def lacking(method: str, past: Past) -> list[str]:
+    """Names of the tasks learned that a method keeps nothing of, though it could take it from their data given once."""
+    known = METHODS[method]
+    if not known.state_from_old:
+        return []
+    if known.memory:
+        held = set() if past.memory is None else set(past.memory.tasks.tolist())
+        return [one.name for number, one in enumerate(past.tasks) if number not in held]
+    found = past.state.get(method, {}).get("tasks", ())
+    return [one.name for one in past.tasks if one.name not in found]
 
 
 def _learned(config: ExtendConfig, model: Model, name: str) -> Start:

@@ -18,7 +18,7 @@ from headstart.engine.past import Learned, Past
 from headstart.engine.run import Drive
 from headstart.nets.net import Net
 from headstart.strategies.continual import CONTINUAL
-from headstart.studies.extend_runs import Spent, stored_of
+from headstart.studies.extend_costs import Spent, stored_of
 from tests.engine.engine_toys import perceptron
 from tests.strategies.continual.continual_toys import toy_task
 

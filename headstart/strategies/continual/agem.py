@@ -12,7 +12,7 @@ from headstart.engine.past import Past
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.continual.common import new_loss, settle, stage, trains
-from headstart.strategies.continual.memories import after_task, check_room, draws, heads_of, held_before
+from headstart.strategies.continual.memories import after_task, check_room, draws, heads_of, held_before, with_old
 from headstart.terms.replay import Replay
 
 
@@ -26,6 +26,7 @@ def agem(net: Net, task: Task, cfg: AgemConfig | None = None, *, past: Past) -> 
     cfg = cfg or AgemConfig()
     check_room("agem", task, past, capacity=cfg.capacity, max_bytes=cfg.max_bytes)
     place = settle("agem", net, task, past, cfg.learn)
+    past.memory = with_old(cfg.policy, net, past, cfg.capacity)
     new = {"new": new_loss(task, place, cfg.learn)}
     held = held_before(past, task, cfg.capacity)
     made = stage("agem", net, task, cfg.learn, trains(net, place, cfg.learn, old_heads=bool(len(held)) or None), new)

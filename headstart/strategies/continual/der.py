@@ -12,7 +12,7 @@ from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.continual.common import new_loss, settle, stage, trains
-from headstart.strategies.continual.memories import check_room, draws, heads_of, held_before
+from headstart.strategies.continual.memories import check_room, draws, heads_of, held_before, with_old_answers
 from headstart.terms.dark import Dark
 
 
@@ -20,7 +20,8 @@ def der(net: Net, task: Task, cfg: DerConfig | None = None, *, past: Past) -> It
     """Beside the new task, match the logits that the net gave for stored samples when it trained on them.
 
     Buzzega et al. 2020, algorithm 1. The memory is a reservoir over the stream of training batches, so that samples of the
-    present task are replayed too. Heads grow with the tasks: see `terms/dark.py` for what is compared with those that an
+    present task are replayed too. Of old tasks that it holds nothing of, and whose data are given, it takes samples with the
+    net's answers of now. Heads grow with the tasks: see `terms/dark.py` for what is compared with those that an
     answer does not know.
     """
     cfg = cfg or DerConfig()
@@ -43,6 +44,7 @@ def _dark(method: str, net: Net, task: Task, cfg: DerConfig | DerppConfig, past:
     check_room(method, task, past, capacity=cfg.capacity, max_bytes=cfg.max_bytes, answers=known)
     place = settle(method, net, task, past, cfg.learn)
     new = {"new": new_loss(task, place, cfg.learn)}
+    past.memory = with_old_answers(net, task, past, cfg.capacity, cfg.learn.recipe.epochs)
     held = held_before(past, task, cfg.capacity)
     if not cfg.capacity:
         yield stage(method, net, task, cfg.learn, trains(net, place, cfg.learn), new)

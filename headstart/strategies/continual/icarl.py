@@ -24,7 +24,7 @@ from headstart.errors import ConfigError, problems
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.continual.common import settle
-from headstart.strategies.continual.memories import after_task, check_room, features_of, heads_of
+from headstart.strategies.continual.memories import after_task, check_room, features_of, heads_of, with_old
 from headstart.strategies.continual.sigmoids import all_classes, learning, recipe_faults
 
 _NEVER = -1e30
@@ -40,9 +40,9 @@ def icarl(net: Net, task: Task, cfg: IcarlConfig | None = None, *, past: Past) -
     rest stays unused). The authors also average features over mirrored exemplars; here they are plain.
     """
     cfg = cfg or IcarlConfig()
-    _check(task, cfg, past)
+    memory = _checked(net, task, cfg, past)
     place = settle("icarl", net, task, past, cfg.learn)
-    listed = all_classes(past, task)
+    listed, past.memory = all_classes(past, task), memory
     if past.memory is not None and len(past.memory):
         listed = _with_exemplars(net, listed, past.memory, heads_of(net, place, past).listed)
     yield learning("icarl", net, listed, cfg.learn, place)
@@ -53,21 +53,23 @@ def icarl(net: Net, task: Task, cfg: IcarlConfig | None = None, *, past: Past) -
     past.one_list = ALL
 
 
-def _check(task: Task, cfg: IcarlConfig, past: Past) -> None:
-    """Raise ConfigError for what cannot be, before anything changes."""
+def _checked(net: Net, task: Task, cfg: IcarlConfig, past: Past) -> Memory | None:
+    """Exemplars of the tasks before, from old data where there are none. Raises ConfigError before anything changes."""
     classes = len(past.classes) + len(task.classes)
     check_room("icarl", task, past, capacity=cfg.capacity, max_bytes=cfg.max_bytes, least=classes)
     faults = recipe_faults(cfg.learn.recipe)
-    held = set() if past.memory is None else set(past.memory.tasks.tolist())
+    memory = with_old("herding", net, past, cfg.capacity) if past.scenario == "class" else past.memory
+    held = set() if memory is None else set(memory.tasks.tolist())
     without = [one.name for number, one in enumerate(past.tasks) if number not in held]
     if without and past.scenario == "class":
         faults.append(
-            f"there are no exemplars of {', '.join(without)}, whose classes could never be answered; let icarl (or another "
-            "method with a memory) learn the first task too"
+            f"there are no exemplars of {', '.join(without)}, whose classes could never be answered; give the data of all "
+            "earlier tasks once (--old), or let a method with a memory learn the first task too"
         )
     if task.name == ALL:
         faults.append(f"the task is called {ALL!r}, as the head that answers all classes is; give it another name")
     problems(ConfigError, "icarl cannot be done as asked:", faults)
+    return memory
 
 
 def _with_exemplars(net: Net, listed: Task, memory: Memory, labels: Callable[..., NDArray[np.int64]]) -> Task:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +13,9 @@ from numpy.typing import NDArray
 from headstart.catalog.rehearsal import Policy
 from headstart.data.memory import Memory
 from headstart.data.selection import allotted, final, first_of, herding, reservoir
-from headstart.data.store import Store
-from headstart.data.task import UNKNOWN, Task
+from headstart.data.store import Store, store_of
+from headstart.data.task import UNKNOWN, Task, task_of
+from headstart.engine.evaluate import answers
 from headstart.engine.features import FeatureBank
 from headstart.engine.past import Past
 from headstart.engine.run import memo, under_way
@@ -86,30 +89,86 @@ def draws(past: Past, stage: Stage, size: int | None) -> Draws:
     return Draws(seed, stage.batch_size if size is None else size, stage.views["main"])
 
 
-def after_task(policy: Policy, net: Net, data: Task, past: Past, capacity: int) -> Memory:
+def with_old(policy: Policy, net: Net, past: Past, capacity: int) -> Memory | None:
+    """The memory that the model brings, filled up with what `policy` would have kept of those old tasks it holds none of.
+
+    Only where the data of all old tasks are given (`past.old`); else it is what it is. As after each of them, oldest first,
+    but by features of the net as it is now: those it had when a task was new are gone.
+    """
+    held = set() if past.memory is None else set(past.memory.tasks.tolist())
+    missing = [number for number in range(len(past.tasks)) if number not in held]
+    memory = past.memory
+    if len(past.old) < len(past.tasks):
+        return memory
+    for number in missing:
+        memory = after_task(policy, net, past.old[number], replace(past, memory=memory), capacity, number)
+    return memory
+
+
+def with_old_answers(net: Net, task: Task, past: Past, capacity: int, epochs: int) -> Memory | None:
+    """As `with_old` by a reservoir, with the answers of all old heads of the net as it is now on the samples that are new.
+
+    epochs  how often each old sample counts as offered. Dark experience replay offers one again in every epoch; counted
+            once, the task at hand, whose samples come so often, would soon have pushed out all others
+    """
+    before = past.memory
+    memory = with_old("reservoir", net, past, capacity)
+    if memory is None or memory is before:
+        return memory
+    held, seen = (set(), 0) if before is None else (set(before.tasks.tolist()), before.seen)
+    first = next(number for number in range(len(past.tasks)) if number not in held)
+    new = ~np.isin(memory.tasks, list(held))
+    logits = np.full((len(memory), len(past.classes)), np.nan, np.float32)
+    if before is not None and before.logits is not None:
+        kept = held_before(past, past.old[first], capacity).logits  # the reservoir has left what stays in its place
+        assert kept is not None
+        logits[~new, : kept.shape[1]] = kept[np.flatnonzero(~new)]
+    logits[new] = _answers(net, task, past, memory.samples[new])
+    return replace(memory, logits=logits, seen=seen + epochs * (memory.seen - seen))
+
+
+def _answers(net: Net, task: Task, past: Past, samples: NDArray[Any]) -> NDArray[np.float32]:
+    """`[M, C]` of all old heads side by side, on plain views."""
+    shown = task_of(task.name, store_of(samples), np.zeros(len(samples), np.int64), task.classes)
+    past.spend("old answers recorded", forward=len(samples))
+
+    def compute() -> dict[str, torch.Tensor]:
+        each = [answers(net, shown, head) for head in past.heads]
+        return {"logits": torch.from_numpy(np.concatenate(each, 1))}
+
+    found: NDArray[np.float32] = memo(f"answers-before-{task.name}", compute)["logits"].numpy()
+    return found
+
+
+def after_task(policy: Policy, net: Net, data: Task, past: Past, capacity: int, number: int | None = None) -> Memory:
     """The memory that the next task finds: what stays of the one so far, and of `data`, which was just learned.
+
+    number  of the task that `data` are of; None: one more than were learned before
 
     `reservoir`       every sample of all tasks with the same probability: the task's are offered in a random order
     `class_balanced`  equal shares per class, then per task, drawn at random
     `herding`         the same shares, the samples whose running mean of features best follows their class's mean
     """
     known = np.flatnonzero(data.targets != UNKNOWN)
+    number = len(past.tasks) if number is None else number
     if policy == "reservoir":
-        return _reservoir(held_before(past, data, capacity), data, known, past)
-    return _balanced(policy, net, data, known, past, capacity)
+        return _reservoir(held_before(past, data, capacity), data, known, past, number)
+    return _balanced(policy, net, data, known, past, capacity, number)
 
 
-def _reservoir(memory: Memory, data: Task, known: NDArray[np.int64], past: Past) -> Memory:
+def _reservoir(memory: Memory, data: Task, known: NDArray[np.int64], past: Past, number: int) -> Memory:
     rows = data.rows[known[permutation(len(known), past.seed, data.name, "reservoir order")]]
     draw = generator(past.seed, data.name, "reservoir")
     slots = reservoir(memory.seen, len(memory), len(rows), memory.capacity, draw)
     stay = final(slots)
-    return _with(memory, slots[stay], data, rows[stay], past, offered=len(rows))
+    return _with(memory, slots[stay], data, rows[stay], number, offered=len(rows))
 
 
-def _balanced(policy: Policy, net: Net, data: Task, known: NDArray[np.int64], past: Past, capacity: int) -> Memory:
+def _balanced(
+    policy: Policy, net: Net, data: Task, known: NDArray[np.int64], past: Past, capacity: int, number: int
+) -> Memory:
     """Every class keeps its first ones, which are the best where an order was chosen, and drawn where none was."""
-    number, held = len(past.tasks), held_before(past, data, max(capacity, len(past.memory or ())))
+    held = held_before(past, data, max(capacity, len(past.memory or ())))
     labels = np.concatenate([held.labels, data.targets[known]])
     tasks = np.concatenate([held.tasks, np.full(len(known), number, np.int64)])
     classes = _classes(past, labels, tasks)
@@ -127,7 +186,7 @@ def _balanced(policy: Policy, net: Net, data: Task, known: NDArray[np.int64], pa
     else:
         chosen = _drawn(data, places, counts, past)
     slots = len(kept) + np.arange(len(chosen), dtype=np.int64)
-    return _with(kept, slots, data, data.rows[chosen], past, offered=len(known))
+    return _with(kept, slots, data, data.rows[chosen], number, offered=len(known))
 
 
 def _drawn(data: Task, places: Sequence[NDArray[np.int64]], counts: Sequence[int], past: Past) -> NDArray[np.int64]:
@@ -155,10 +214,10 @@ def features_of(net: Net, store: Store, rows: NDArray[np.int64]) -> NDArray[np.f
 
 
 def _with(
-    memory: Memory, slots: NDArray[np.int64], data: Task, rows: NDArray[np.int64], past: Past, *, offered: int
+    memory: Memory, slots: NDArray[np.int64], data: Task, rows: NDArray[np.int64], number: int, *, offered: int
 ) -> Memory:
     samples = np.array(data.store.array[rows])  # a copy in memory, of a file mapped from the disk as well
-    return memory.put(slots, samples, data.labels[rows], len(past.tasks), offered=offered)
+    return memory.put(slots, samples, data.labels[rows], number, offered=offered)
 
 
 def _together(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from headstart.engine.past import Past
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.continual.common import new_loss, settle, stage, trains
-from headstart.strategies.continual.memories import after_task, check_room, draws, heads_of, held_before
+from headstart.strategies.continual.memories import after_task, check_room, draws, heads_of, held_before, with_old
 from headstart.terms.replay import Replay
 
 
@@ -25,6 +25,7 @@ def replay(net: Net, task: Task, cfg: ReplayConfig | None = None, *, past: Past)
     cfg = cfg or ReplayConfig()
     check_room("replay", task, past, capacity=cfg.capacity, max_bytes=cfg.max_bytes)
     place = settle("replay", net, task, past, cfg.learn)
+    past.memory = with_old(cfg.policy, net, past, cfg.capacity)
     new = {"new": new_loss(task, place, cfg.learn)}
     made = stage("replay", net, task, cfg.learn, trains(net, place, cfg.learn, old_heads=True), new)
     held = held_before(past, task, cfg.capacity)
