@@ -95,6 +95,14 @@ class Mix:
             digest.update(np.ascontiguousarray(rows).data)
         return digest.hexdigest()
 
+    def only(self, *names: str) -> Mix:
+        """The same for some of the tasks, on the samples that have a label for one of them."""
+        kept = [name for name in self.tasks if name in names]
+        known = np.any([_answered(self.labels[name]) for name in kept], 0)
+        sources = [rows[known[rows]] for rows in self.sources]
+        chosen = {name: self.tasks[name] for name in kept}
+        return Mix("_".join(kept), chosen, tuple(rows for rows in sources if len(rows)), self.sampling, self.per)
+
     def batches(self, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
         """Positions in `rows` of the epoch's batches: a function of the seed and the epoch alone, always as many."""
         if len(self.sources) == 1:
@@ -175,6 +183,12 @@ def _numbered(lengths: Sequence[int]) -> list[NDArray[np.int64]]:
     """The numbers 0, 1, ... dealt out: the first list's, then the second's, ..."""
     firsts = np.cumsum([0, *lengths[:-1]])
     return [first + np.arange(length) for first, length in zip(firsts, lengths, strict=True)]
+
+
+def _answered(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """`[N]` where there is a label, to one of several questions at least."""
+    known = valid(labels)
+    return np.asarray(known.any(1) if known.ndim == 2 else known, np.bool_)
 
 
 def _own(task: Task) -> NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from headstart.data.mix import Mix
 from headstart.data.task import Task
 from headstart.data.views import PLAIN
 from headstart.engine.allocator import keep_freed_memory
@@ -66,6 +67,25 @@ def answers(
             x = inputs(task.rows[at : at + batch_size])
             parts.append(net.answer(net.run(x, start=start, until=until, taps=reads), name).float().cpu().numpy())
     return np.concatenate(parts) if parts else np.empty((0, net.head(name).num_classes), np.float32)
+
+
+def outputs(net: Net, data: Task | Mix, heads: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    """Per head its outputs `[N, ...]` on the plain view of every sample of `data`, in its order; one pass for all heads."""
+    taps = {tap for name in heads for tap in net.head(name).reads}
+    until = max(taps, key=net.block_names.index)
+    batch_size = batch_for(net.input, net.device.type)
+    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in heads}
+    keep_freed_memory()
+    with looking(net):
+        for at in range(0, len(data), batch_size):
+            x = present(data.store.gather(data.rows[at : at + batch_size]).to(net.device), net.input)
+            seen = net.run(x, until=until, taps=taps)
+            for name in heads:
+                parts[name].append(net.answer(seen, name).float().cpu().numpy())
+    return {
+        name: np.concatenate(found) if found else np.empty((0, net.head(name).num_classes), np.float32)
+        for name, found in parts.items()
+    }
 
 
 def _inputs(

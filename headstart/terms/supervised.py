@@ -50,6 +50,9 @@ class Supervised(Term):
         mean = step.mean(loss, task)
         return mean if self.share == 1.0 else self.share * mean
 
+    def absent(self, step: StepLike) -> bool:
+        return not step.counted(self.tasks[0])
+
     def _listed(self, step: StepLike, own: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Logits of all heads side by side, with labels (or probabilities) and weights that count from the first."""
         before = torch.cat([step.logits(name) for name in self.heads[:-1]], 1)

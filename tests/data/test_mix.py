@@ -99,3 +99,11 @@ def test_what_cannot_be_mixed_is_said_together():
         Mix("mix", {"a": one, "b": other}, (np.arange(3), np.arange(2)))
     with pytest.raises(DataError, match="there are none"):
         mix_of("mix", [])
+
+
+def test_some_of_the_tasks_see_the_samples_with_their_labels():
+    mix = made((6, 4, 5), "sqrt", "batch")
+    some = mix.only("t2", "t0")
+    assert list(some.tasks) == ["t0", "t2"]
+    assert [len(rows) for rows in some.sources] == [6, 5]
+    assert (some.sampling, some.per) == ("sqrt", "batch")
