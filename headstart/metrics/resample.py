@@ -63,6 +63,16 @@ def resampled_rows(values: Floats, seed: int, draws: int, *purpose: str | int) -
     return means
 
 
+def image_counts(images: int, seed: int, draws: int, *purpose: str | int) -> Iterator[Floats]:
+    """How often `[B, images]` each image is picked when all are drawn anew, in parts of B that add up to `draws`.
+
+    For statistics that are no mean: they are computed with images counting as often as they were picked.
+    """
+    rng, each = generator(seed, "bootstrap", *purpose), np.arange(images)
+    for size in chunks(draws, images):
+        yield _times_picked(rng, each, np.ones_like(each), size).astype(np.float64)
+
+
 def _times_picked(
     rng: np.random.Generator, which: NDArray[np.integer], counts: NDArray[np.integer], size: int
 ) -> NDArray[np.integer]:

@@ -1,0 +1,190 @@
+"""One network for several questions against a network each: how much better, and how sure. Arrays in, numbers out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr
+
+from headstart.errors import DataError, problems
+from headstart.metrics.intervals import Interval, normal_quantile, t_quantile, wilson
+from headstart.metrics.measured import MEASURES, measure, statistic
+from headstart.metrics.paired import POWER, Difference, paired_bootstrap
+from headstart.metrics.resample import image_counts
+from headstart.seeding import generator
+
+Floats = NDArray[np.float64]
+DRAWS = 2000
+"""bootstrap draws; the ends of a 95 % interval then move by about 5 % of its width from seed to seed"""
+
+
+def delta_m(several: Mapping[str, float], alone: Mapping[str, float], measures: Mapping[str, str]) -> float:
+    """Mean relative change, in percent, of the tasks' measures against networks of their own; positive is better.
+
+    several, alone  task -> value of its measure
+    measures        task -> name of that measure in `MEASURES`; its direction gives the sign
+
+    `100 / T sum_i s_i (M_i - B_i) / B_i`, with s_i = -1 where less is better (Maninis et al. 2019, eq. 4; Vandenhende et al.
+    2021, eq. 6). Raises DataError where a task is missing, or a network's own value is not positive and nothing can be
+    relative to it.
+    """
+    problems(DataError, "the mean relative change cannot be taken:", _delta_faults(several, alone, measures))
+    return 100 * float(np.mean(list(changes(several, alone, measures).values())))
+
+
+def changes(several: Mapping[str, float], alone: Mapping[str, float], measures: Mapping[str, str]) -> dict[str, float]:
+    """Relative change of every task, as `delta_m` averages them: 0.1 is a tenth better."""
+    sign = {name: 1.0 if MEASURES[measures[name]].higher else -1.0 for name in alone}
+    return {name: sign[name] * (several[name] - alone[name]) / alone[name] for name in alone}
+
+
+def _delta_faults(several: Mapping[str, float], alone: Mapping[str, float], measures: Mapping[str, str]) -> list[str]:
+    found = [] if alone else ["there are no tasks"]
+    if set(several) != set(alone):
+        found.append(f"tasks of the one network are {sorted(several)}, those with a network of their own {sorted(alone)}")
+    found += [
+        f"task {name!r}: measure {measures.get(name)!r} is unknown" for name in alone if measures.get(name) not in MEASURES
+    ]
+    for name, value in alone.items():
+        if not 0 < value < math.inf:
+            found.append(
+                f"task {name!r}: its own network has {value}, and only a change against a positive number is relative"
+            )
+        elif name in several and not math.isfinite(several[name]):
+            found.append(f"task {name!r}: the one network has {several[name]}")
+    return found
+
+
+def interval(
+    name: str, labels: ArrayLike, networks: Sequence[ArrayLike], seed: int, *, level: float = 0.95, draws: int = DRAWS
+) -> Interval:
+    """How far the measure `name` could be from what it would be on more images, and with other seeds.
+
+    labels    as `measured.statistic` has them
+    networks  answers of each network, trained with another seed, in the shape of `labels`; of one, seeds take no part
+
+    Percentile bootstrap over images; of several networks over seeds and images, widened by Student's t as
+    `intervals.hierarchical` is. Of one network's accuracy Wilson's interval, which is sensible at 0 and 1 too. Draws in
+    which the measure is not defined (no yes among the images) are left out.
+    """
+    truth = np.asarray(labels)
+    if name == "accuracy" and truth.ndim == 1 and len(networks) == 1:
+        return wilson(int((truth == np.asarray(networks[0])).sum()), len(truth), level)
+    found = _Drawn.of(name, truth, [networks], seed, draws)
+    low, high = found.ends(level)
+    return Interval(found.mean, low, high, level, "percentile" if len(networks) == 1 else "hierarchical")
+
+
+def difference(
+    name: str,
+    labels: ArrayLike,
+    first: Sequence[ArrayLike],
+    second: Sequence[ArrayLike],
+    seed: int,
+    *,
+    level: float = 0.95,
+    draws: int = DRAWS,
+) -> Difference:
+    """How much better the first network is than the second in the measure `name`, on the same images.
+
+    first, second  answers of each seed's networks, paired by seed, see `interval`
+
+    Positive is better, also where less of the measure is. Images, and with several networks seeds, are drawn anew for both
+    at once. Accuracy and mean absolute error are means over images and go to `paired.paired_bootstrap`.
+    """
+    if len(first) != len(second) or not first:
+        raise DataError(f"{len(first)} networks against {len(second)}; compare as many, paired by seed")
+    truth = np.asarray(labels)
+    if truth.ndim == 1 and name in ("accuracy", "mean_absolute_error"):
+        a, b = (np.stack([_per_image(name, truth, one) for one in side]) for side in (first, second))
+        return paired_bootstrap(a if len(a) > 1 else a[0], b if len(b) > 1 else b[0], seed, level=level)
+    found = _Drawn.of(name, truth, [first, second], seed, draws)
+    low, high = found.ends(level)
+    error, dof = float(found.drawn.std()), found.freedom
+    if len(first) == 1:
+        tail = 1 + min(int((found.drawn <= 0).sum()), int((found.drawn >= 0).sum()))
+        p = min(1.0, 2 * tail / (len(found.drawn) + 1))
+    else:
+        p = 1.0 if error == 0 else _two_sided(found.mean / error, dof)
+    detectable = (t_quantile(0.5 + level / 2, dof) + t_quantile(POWER, dof)) * error
+    method = "images" if len(first) == 1 else "hierarchical"
+    return Difference(found.mean, low, high, p, not low <= 0 <= high, detectable, level, method)
+
+
+def _per_image(name: str, truth: NDArray[np.generic], answers: ArrayLike) -> Floats:
+    """What an image adds to the measure, higher for better."""
+    if name == "accuracy":
+        right: Floats = np.equal(truth, np.asarray(answers)).astype(np.float64)
+        return right
+    measure(name, truth, answers)  # refuses what is no number
+    errors: Floats = np.abs(np.asarray(answers, np.float64) - truth.astype(np.float64))
+    return -errors
+
+
+def _two_sided(score: float, dof: float) -> float:
+    return math.erfc(abs(score) / math.sqrt(2)) if math.isinf(dof) else float(2 * stdtr(dof, -abs(score)))
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A measure, or the gain of one side over another, with images and seeds drawn anew.
+
+    mean     as measured
+    drawn    `[D]` redrawn
+    freedom  Satterthwaite's degrees of freedom over seeds and images; infinite for one seed
+    """
+
+    mean: float
+    drawn: Floats
+    freedom: float
+
+    @staticmethod
+    def of(name: str, truth: NDArray[np.generic], sides: Sequence[Sequence[ArrayLike]], seed: int, draws: int) -> _Drawn:
+        """One side: the measure. Two: the gain of the first."""
+        sign = 1.0 if len(sides) == 1 or MEASURES.get(name) is None or MEASURES[name].higher else -1.0
+        parts = [[statistic(name, truth, one) for one in side] for side in sides]
+        if not all(parts):
+            raise DataError("there are no networks to measure")
+
+        def gaps(weights: Floats) -> Floats:
+            values = np.stack([np.stack([one(weights) for one in side]) for side in parts])
+            found: Floats = values[0] if len(values) == 1 else sign * (values[0] - values[1])
+            return found
+
+        own = gaps(np.ones((1, len(truth))))[:, 0]
+        if np.isnan(own).any():
+            raise DataError(f"{name} is not defined on these {len(truth)} images: every possible answer must be among them")
+        many = np.concatenate([gaps(weights) for weights in image_counts(len(truth), seed, draws, "measure")], 1)
+        many = many[:, ~np.isnan(many).any(0)]
+        if many.shape[1] < draws / 2:
+            raise DataError(f"{name} is not defined in most draws of these {len(truth)} images: one answer is too rare")
+        return _Drawn._over_seeds(own, many, len(truth), seed)
+
+    @staticmethod
+    def _over_seeds(own: Floats, many: Floats, images: int, seed: int) -> _Drawn:
+        """From values `[S]` per network and redrawn ones `[S, D]`."""
+        seeds = len(own)
+        if seeds == 1:
+            return _Drawn(float(own[0]), many[0], math.inf)
+        # Drawing S seeds from S understates their variance by (S - 1) / S; see `resample.spread_seeds`.
+        moved = many + ((math.sqrt(seeds / (seeds - 1)) - 1) * (own - own.mean()))[:, None]
+        picked = generator(seed, "bootstrap", "measure", "seeds").multinomial(
+            seeds, np.full(seeds, 1 / seeds), many.shape[1]
+        )
+        variances = [(own.var(ddof=1) / seeds, seeds - 1), (many.mean(0).var(), images - 1)]
+        below = sum(variance**2 / dof for variance, dof in variances if dof)
+        freedom = sum(variance for variance, _ in variances) ** 2 / below if below > 0 else math.inf
+        return _Drawn(float(own.mean()), (picked.T * moved).sum(0) / seeds, float(freedom))
+
+    def ends(self, level: float) -> tuple[float, float]:
+        """Percentile interval, widened from normal to Student's t around the mean where seeds were drawn."""
+        if not 0 < level < 1:
+            raise DataError(f"level = {level} must lie between 0 and 1, e.g. 0.95")
+        upper = 0.5 + level / 2
+        factor = t_quantile(upper, self.freedom) / normal_quantile(upper)
+        low, high = np.quantile(self.drawn, [1 - upper, upper])
+        return float(self.mean + factor * (low - self.mean)), float(self.mean + factor * (high - self.mean))
