@@ -82,7 +82,7 @@ def prepare(
     training pictures that way, `DiskFull` when the cache cannot hold the pictures. Vectors are kept in memory as they are.
     """
     read = read_samples(source, size=size, fit=fit, cache=cache, progress=progress, workers=workers)
-    return _finish(source, _Rows.of(source, read.places, read.came, read.bad), read, size, fit)
+    return _finish(source, Usable.of(source, read), read, size, fit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +106,12 @@ class Read:
     modes: list[str]
     exact: list[Rows]
     near: list[Rows]
+
+    def splits(self, source: Source) -> dict[str, NDArray[np.int64]]:
+        """The source's splits as rows."""
+        row_of = np.full(len(source), -1, np.int64)
+        row_of[self.places] = np.arange(len(self.places))
+        return {split: row_of[at][row_of[at] >= 0] for split, at in source.splits.items()}
 
 
 def read_samples(
@@ -211,8 +217,8 @@ def _named(source: Source, bad: list[tuple[int, str]]) -> list[BadFile]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
-    """The usable samples of a source, renumbered without those set aside."""
+class Usable:
+    """The usable samples of a source with one class each, renumbered without those set aside."""
 
     names: list[str]
     labels: NDArray[np.int64]
@@ -223,21 +229,19 @@ class _Rows:
     notes: tuple[str, ...]
 
     @staticmethod
-    def of(source: Source, places: NDArray[np.int64], came: list[Any], bad: list[BadFile]) -> _Rows:
-        """Rows for the samples at `places`; `came` are the labels that came with them, where the source knows none."""
-        notes = source.notes
+    def of(source: Source, read: Read) -> Usable:
+        """Rows for the samples read. Raises `DataError` when a class or a split loses all its samples."""
+        notes, places, bad = source.notes, read.places, read.bad
         if source.labels is None:
-            labels, classes, absent = index_labels(came, source.classes)
+            labels, classes, absent = index_labels(read.came, source.classes)
             notes += absent_note(absent)
         else:
             labels, classes = source.labels[places], cast("tuple[str, ...]", source.classes)
-        row_of = np.full(len(source), -1, np.int64)
-        row_of[places] = np.arange(len(places))
-        splits = {split: row_of[at][row_of[at] >= 0] for split, at in source.splits.items()}
+        splits = read.splits(source)
         groups = None if source.groups is None else source.groups[places]
         names = [source.names[int(p)] for p in places]
         problems(DataError, f"{source.where} cannot be used:", _emptied(source, labels, classes, splits, bad))
-        return _Rows(names, labels, classes, groups, splits, bad, notes)
+        return Usable(names, labels, classes, groups, splits, bad, notes)
 
 
 def _emptied(
@@ -273,7 +277,7 @@ def _read_vectors(source: Source, vectors: NDArray[np.float32], places: NDArray[
     return Read(store, places, [], _named(source, bad), None, modes, exact, [])
 
 
-def _finish(source: Source, rows: _Rows, read: Read, size: int, fit: str) -> DataSet:
+def _finish(source: Source, rows: Usable, read: Read, size: int, fit: str) -> DataSet:
     seen = Seen(
         where=source.where,
         names=rows.names,
