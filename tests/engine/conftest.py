@@ -15,7 +15,7 @@ from headstart.engine.interrupt import STOP
 def server() -> ForkServerContext:
     """Start processes with `server.Process(target=...)`; targets live in the preloaded modules."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.engine.killable", "tests.engine.together"])
+    context.set_forkserver_preload(["tests.engine.killable", "tests.engine.together", "tests.engine.towered"])
     return context
 
 
