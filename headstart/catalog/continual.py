@@ -195,6 +195,9 @@ class LwfConfig:
     """lambda_o: weight of the old heads' losses beside the new task's; larger forgets less and learns less"""
     record: bool = True
     """keep the old answers to the plain images once (the paper's way), or ask the old network about every batch"""
+    new_as_zero: bool = True
+    """class-incrementally old answers are targets over all classes, the new ones with probability zero, so that they hold
+    new classes down (van de Ven & Tolias 2019); else over the old classes alone, beside which new ones win"""
 
     def faults(self) -> list[str]:
         """What cannot be, in words."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from headstart.errors import ConfigError, problems
 from headstart.losses.classification import cross_entropy
@@ -25,13 +26,16 @@ class OldAnswers(Term):
     answers      `[B, C]` logits of all `heads` side by side, in their order
     heads        old heads that keep their answers
     one_list     False: a softmax for every head (the task is known when answering); True: one over the classes of all
+    absent       heads that the answers kept say nothing of, because they came later. Their classes stand in the one list
+                 behind the old ones, and their probability is to be zero, as in the class-incremental use of van de Ven &
+                 Tolias 2019 (which the paper does not treat): then the old answers hold new classes down
     temperature  T
     weight       lambda_o
     t_squared    multiply by T^2, which the paper does not
     view         rendering that the net answers on
 
-    Raises ConfigError for no heads, a temperature that is not positive or a negative weight; and in a step when `answers`
-    are about another number of classes than the heads.
+    Raises ConfigError for no heads, a temperature that is not positive, a negative weight, or absent heads without one list;
+    and in a step when `answers` are about another number of classes than the heads.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class OldAnswers(Term):
         heads: Sequence[str],
         *,
         one_list: bool = False,
+        absent: Sequence[str] = (),
         temperature: float = 2.0,
         weight: float = 1.0,
         t_squared: bool = False,
@@ -50,23 +55,28 @@ class OldAnswers(Term):
         faults = setting_faults(temperature=temperature, weight=weight)
         if not heads:
             faults.append("there are no old heads whose answers could be kept")
+        if absent and not one_list:
+            faults.append(f"absent={tuple(absent)}: only in one list do they stand beside old classes; use one_list=True")
         problems(ConfigError, "old answers cannot be kept as asked:", faults)
-        self.tasks, self.heads = (task,), tuple(heads)
+        self.tasks, self.heads, self.known = (task,), (*heads, *absent), len(heads)
         self.answers, self.view, self.one_list = answers, view, one_list
         self.temperature, self.factor = temperature, weight * (temperature**2 if t_squared else 1.0)
 
     def forward(self, step: StepLike) -> Tensor:
         now = [step.logits(name, self.view) for name in self.heads]
         before = self.answers.logits(step, self.view)
-        sizes = [logits.shape[1] for logits in now]
+        sizes = [logits.shape[1] for logits in now[: self.known]]
         if sum(sizes) != before.shape[1]:
             raise ConfigError(
-                f"the answers kept are about {before.shape[1]} classes, heads {list(self.heads)} about {sizes}; record them "
-                "again with the heads in this order"
+                f"the answers kept are about {before.shape[1]} classes, heads {list(self.heads[: self.known])} about "
+                f"{sizes}; record them again with the heads in this order"
             )
-        pairs = (
-            [(torch.cat(now, 1), before)] if self.one_list else list(zip(now, torch.split(before, sizes, 1), strict=True))
-        )
+        if self.one_list:
+            listed = torch.cat(now, 1)
+            # A logit of minus infinity is a probability of zero.
+            pairs = [(listed, functional.pad(before, (0, listed.shape[1] - before.shape[1]), value=-torch.inf))]
+        else:
+            pairs = list(zip(now, torch.split(before, sizes, 1), strict=True))
         each = [soft_cross_entropy(new, old, self.temperature) for new, old in pairs]
         return self.factor * step.mean_all(torch.stack(each).sum(0))
 

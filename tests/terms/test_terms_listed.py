@@ -87,8 +87,47 @@ def test_the_gradient_vanishes_where_the_answers_are_the_old_ones() -> None:
     assert float(gradient.abs().max()) < 1e-7
 
 
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 5.0])
+def test_absent_heads_have_probability_zero_among_all_classes(temperature: float) -> None:
+    """NumPy from the definition: targets over all classes, of which the old answers fill the first."""
+    now, before = NEW.double(), OLD.double()[:, :2]
+    term = OldAnswers("t", Kept(before), ("a",), one_list=True, absent=("b",), temperature=temperature, weight=0.7)
+    target = np.concatenate([powered(before.numpy(), temperature), np.zeros((2, 2))], 1)
+    wanted = 0.7 * -(target * np.log(powered(now.numpy(), temperature))).sum(1).mean()
+    assert term.heads == ("a", "b")
+    assert float(term(Answered(now))) == pytest.approx(wanted, rel=1e-12)  # type: ignore[arg-type]
+
+
+def test_absent_heads_are_pushed_down_and_nothing_else_is_said_of_them() -> None:
+    """In closed form: ln C where all logits are equal, and a gradient of (softmax(z / T) - p) / T."""
+    flat = torch.zeros(3, 4, dtype=torch.float64, requires_grad=True)
+    term = OldAnswers("t", Kept(OLD.double()[:1, :2].expand(3, 2)), ("a",), one_list=True, absent=("b",), temperature=2.0)
+    loss = term(Answered(flat))  # type: ignore[arg-type]
+    assert float(loss.detach()) == pytest.approx(np.log(4), rel=1e-12)
+    (gradient,) = torch.autograd.grad(loss, flat)
+    p = torch.softmax(OLD.double()[0, :2] / 2, 0)
+    wanted = (torch.full((4,), 0.25, dtype=torch.float64) - torch.cat([p, torch.zeros(2, dtype=torch.float64)])) / 2 / 3
+    torch.testing.assert_close(gradient, wanted.expand(3, 4), rtol=1e-12, atol=0)
+    assert (gradient[:, 2:] > 0).all()
+    old_alone = OldAnswers("t", Kept(OLD.double()[:1, :2].expand(3, 2)), ("a",), one_list=True, temperature=2.0)
+    (other,) = torch.autograd.grad(old_alone(Answered(flat)), flat)  # type: ignore[arg-type]
+    assert not other[:, 2:].any()
+
+
+def test_old_answers_with_absent_heads_hold_also_where_these_are_far_away() -> None:
+    far = torch.cat([OLD[:, :2], torch.tensor([[1e4, -1e4], [-1e4, 1e4]])], 1).requires_grad_()
+    loss = OldAnswers("t", Kept(OLD[:, :2]), ("a",), one_list=True, absent=("b",))(Answered(far))  # type: ignore[arg-type]
+    assert torch.isfinite(torch.autograd.grad(loss, far)[0]).all()
+
+
 @pytest.mark.parametrize(
-    ("more", "named"), [({"temperature": 0.0}, "temperature"), ({"weight": -1.0}, "weight"), ({"heads": ()}, "no old heads")]
+    ("more", "named"),
+    [
+        ({"absent": ("b",)}, "one_list=True"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"weight": -1.0}, "weight"),
+        ({"heads": ()}, "no old heads"),
+    ],
 )
 def test_settings_that_cannot_be(more: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):

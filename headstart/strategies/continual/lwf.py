@@ -27,8 +27,10 @@ def lwf(net: Net, task: Task, cfg: LwfConfig | None = None, *, past: Past) -> It
     lambda_o times the temperature cross-entropy of every old head beside the new task's cross-entropy.
 
     Where all tasks share one head (domain-incremental) it is old and new at once: there is nothing to warm up, and its own
-    recorded answers hold it. Where all classes make one list (class-incremental) one softmax goes over all old classes,
-    and the cross-entropy over all. The first task is simply learned, as fine-tuning does.
+    recorded answers hold it. Where all classes make one list (class-incremental), which Li & Hoiem do not treat, the new
+    task's cross-entropy goes over all classes, and the old answers are one softmax: over all classes, the new ones with
+    probability zero (`new_as_zero`; van de Ven & Tolias 2019), or over the old ones alone. The first task is simply
+    learned, as fine-tuning does.
 
     Deviations: momentum is Nesterov's; the rate of the joint stage is `learn.scale` times the recipe's for all.
     """
@@ -44,14 +46,14 @@ def lwf(net: Net, task: Task, cfg: LwfConfig | None = None, *, past: Past) -> It
     if warmed or place.head in past.heads:
         everything[f"heads.{place.head}"] = cfg.learn.scale
     joint = stage("joint", net, task, cfg.learn, everything, terms, epochs=cfg.joint_epochs, carry=warmed)
-    old = _old_answers(net, joint, cfg, past)
+    old = _old_answers(net, joint, cfg, past, place.head)
     if warmed:
         alone = trains(net, place, replace(cfg.learn, scale=0.0))
         yield stage("warm_up", net, task, cfg.learn, alone, terms, epochs=cfg.warmup_epochs)
     yield replace(joint, terms={**terms, "old": old})
 
 
-def _old_answers(net: Net, joint: Stage, cfg: LwfConfig, past: Past) -> OldAnswers:
+def _old_answers(net: Net, joint: Stage, cfg: LwfConfig, past: Past, new: str) -> OldAnswers:
     """The term that holds the old heads to what they say now, recorded in one pass for all of them."""
     heads = past.heads
     before = copy.deepcopy(net)
@@ -69,6 +71,7 @@ def _old_answers(net: Net, joint: Stage, cfg: LwfConfig, past: Past) -> OldAnswe
         answers,
         heads,
         one_list=past.scenario == "class",
+        absent=(new,) if past.scenario == "class" and cfg.new_as_zero else (),
         temperature=cfg.temperature,
         weight=cfg.old_weight,
     )

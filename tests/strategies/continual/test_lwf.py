@@ -126,7 +126,12 @@ def test_the_class_scenario_keeps_one_list_of_old_classes_and_learns_over_all() 
     assert isinstance(old, OldAnswers)
     assert isinstance(new, Supervised)
     assert old.one_list
-    assert new.heads == ("task0", "task1", "task2")
+    assert old.heads == new.heads == ("task0", "task1", "task2")
+    assert old.known == 2, "of the third nothing is recorded, and its probability is zero"
+    _, (_, joint) = made_for(Case("lwf", "vectors", "class"), LwfConfig(LEARN, new_as_zero=False))
+    assert joint.terms["old"].heads == ("task0", "task1")
+    _, (_, joint) = made_for(Case("lwf", "vectors", "task"), LwfConfig(LEARN, new_as_zero=True))
+    assert joint.terms["old"].heads == ("task0", "task1"), "where heads do not compete there is nothing to hold down"
 
 
 def test_in_the_domain_scenario_the_one_head_is_held_to_its_own_answers_without_a_warm_up() -> None:
