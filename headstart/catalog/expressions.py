@@ -19,7 +19,7 @@ from typing import Any
 NAMES = ("t", "epoch", "epochs", "step", "pi")
 MOVING = frozenset({"t", "step"})
 """Names whose value changes within an epoch."""
-_LONGEST = 1000
+_LONGEST, _DEEPEST = 1000, 60
 
 _FUNCTIONS: dict[str, tuple[Callable[..., float], int, int | None]] = {
     "min": (min, 2, None),
@@ -33,6 +33,15 @@ _FUNCTIONS: dict[str, tuple[Callable[..., float], int, int | None]] = {
 }
 """Name -> what it computes, and how many arguments it takes at least and at most."""
 
+
+def _power(base: float, exponent: float) -> float:
+    """Raises ValueError instead of leaving the real numbers."""
+    found = operator.pow(base, exponent)
+    if isinstance(found, complex):
+        raise ValueError
+    return float(found)
+
+
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -40,7 +49,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
-    ast.Pow: operator.pow,
+    ast.Pow: _power,
     ast.UAdd: operator.pos,
     ast.USub: operator.neg,
     ast.Not: lambda value: float(not value),
@@ -81,8 +90,6 @@ class Expression:
             raise ValueError("is too large for a number") from None
         except ValueError:
             raise ValueError("takes a root or a logarithm that does not exist") from None
-        if isinstance(found, complex):
-            raise ValueError("takes a root or a logarithm that does not exist")
         return float(found)
 
 
@@ -104,10 +111,13 @@ def expression(text: str) -> Expression:
     return Expression(text.strip(), tree, frozenset(names))
 
 
-def _faults(node: ast.expr) -> Iterator[str]:
+def _faults(node: ast.expr, depth: int = 0) -> Iterator[str]:
     """What in a formula is no part of one."""
+    if depth > _DEEPEST:
+        yield f"is nested more than {_DEEPEST} deep"
+        return
     for child in _parts(node):
-        yield from _faults(child)
+        yield from _faults(child, depth + 1)
     if isinstance(node, ast.Constant):
         if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
             yield f"{node.value!r} is not a number"

@@ -15,14 +15,14 @@ import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from headstart.catalog.expressions import Expression, expression
 from headstart.errors import ConfigError, problems
 
-Given = Mapping[str, Any] | str | Path
+Given = Union[Mapping[str, Any], str, Path, "WeightPlan"]
 """One formula or number per task; or a table, as columns (with one called `epoch`) or as a CSV, TSV or JSON file."""
 
 
@@ -42,6 +42,15 @@ class WeightPlan:
     table: Mapping[int, tuple[float, ...]] | None = None
     normalise: bool = False
     source: str = "schedule"
+
+    def only(self, tasks: Sequence[str]) -> WeightPlan:
+        """The same for some of the tasks."""
+        places = [self.tasks.index(task) for task in tasks]
+        formulas = tuple(self.formulas[place] for place in places) if self.formulas else ()
+        table = None
+        if self.table is not None:
+            table = {epoch: tuple(row[place] for place in places) for epoch, row in self.table.items()}
+        return replace(self, tasks=tuple(tasks), formulas=formulas, table=table)
 
     @property
     def moves(self) -> bool:
@@ -111,10 +120,13 @@ class WeightPlan:
 
 
 def weight_plan(given: Given, tasks: Sequence[str], *, normalise: bool = False) -> WeightPlan:
-    """Read a schedule for these tasks. Raises ConfigError with all problems of its form.
+    """Read a schedule for these tasks; of one that is read already, the part about these. Raises ConfigError with all
+    problems of its form.
 
     `WeightPlan.check` finds those of its values, which hang on how long the training is.
     """
+    if isinstance(given, WeightPlan):
+        return given.only(tasks)
     content, source = _content(given)
     if isinstance(content, list) or "epoch" in content:
         return _tabled(content, tuple(tasks), normalise, source)
@@ -158,7 +170,7 @@ def _name_faults(columns: Any, tasks: Sequence[str]) -> Iterator[str]:
     yield from (f"task {name!r} has no weight" for name in tasks if name not in columns)
 
 
-def _content(given: Given) -> tuple[Any, str]:
+def _content(given: Mapping[str, Any] | str | Path) -> tuple[Any, str]:
     """A schedule as a mapping, or as rows of a table, and what to call it."""
     if isinstance(given, Mapping):
         return given, "the schedule of weights"

@@ -109,7 +109,7 @@ def difference(
         tail = 1 + min(int((found.drawn <= 0).sum()), int((found.drawn >= 0).sum()))
         p = min(1.0, 2 * tail / (len(found.drawn) + 1))
     else:
-        p = 1.0 if error == 0 else _two_sided(found.mean / error, dof)
+        p = _two_sided(found.mean / error, dof) if error else float(found.mean == 0)
     detectable = (t_quantile(0.5 + level / 2, dof) + t_quantile(POWER, dof)) * error
     method = "images" if len(first) == 1 else "hierarchical"
     return Difference(found.mean, low, high, p, not low <= 0 <= high, detectable, level, method)
