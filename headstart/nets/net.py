@@ -168,7 +168,7 @@ class Net(nn.Module):
             of = f" (they belong to {', '.join(tasks)})" if tasks else ""
             raise ConfigError(
                 f"head {name!r} reads {', '.join(split)}, of which there are {most} towers{of}; "
-                f"say which: tower=0 to {most - 1}"
+                f"say which: tower=0 to {most - 1}, or take one out with nets.towers.tower"
             )
         return tasks.index(name) if tower is None else tower
 

@@ -16,6 +16,7 @@ from headstart.engine.checkpoint import load_state
 from headstart.engine.evaluate import answers
 from headstart.engine.features import FeatureBank, bank_answers
 from headstart.engine.fit import Machine, fit
+from headstart.engine.importance import fisher
 from headstart.engine.inputs import decide
 from headstart.engine.interrupt import STOP
 from headstart.engine.log import RunLog
@@ -37,6 +38,7 @@ from headstart.terms.supervised import Supervised
 from headstart.terms.teacher import Live
 from tests.engine import towered
 from tests.engine.engine_toys import KINDS, differing, perceptron, resnet, state, stopping_at
+from tests.engine.importance_naive import naive
 from tests.engine.towered import TASKS, both_tasks, tower_net, tower_stage
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -222,6 +224,14 @@ def test_a_task_alone_leaves_the_other_tower_as_it_was() -> None:
     fit(net, tower_stage(net, data, terms={"which": Supervised("which")}, optimizer=plain))
     assert all(torch.equal(value, before) for value, before in zip(other, kept, strict=True))
     assert not any(torch.equal(value, before) for value, before in zip(one, moved, strict=True))
+
+
+@with_and_without
+@pytest.mark.parametrize("kind", ["exact", "empirical"])
+def test_importances_are_those_of_one_sample_at_a_time(stitch: bool, kind: Any) -> None:
+    net, task = tower_net("vectors", stitch), both_tasks("vectors").tasks["which"]
+    for name, value in naive(net, task, ["which"], kind).items():
+        torch.testing.assert_close(fisher(net, task, "which", kind=kind)[name].double(), value, rtol=1e-3, atol=1e-7)
 
 
 @pytest.fixture(scope="module")
