@@ -69,6 +69,8 @@ def said(kind: Kind, classes: Sequence[str], label: Any) -> str:
 
 def value_problems(made: Answers, where: str = "") -> list[str]:
     """Why nothing can be learned from the answers: none is known, or all are the same. `where` is said after it."""
+    if made.kind == "several" and not made.classes:
+        return [f"task {made.name!r} names no question: none is yes in any row"]
     known = made.labels[made.known]
     if not len(known):
         return [f"task {made.name!r} has no known label{where}"]
@@ -85,8 +87,6 @@ def value_problems(made: Answers, where: str = "") -> list[str]:
 
 def _one_sided(made: Answers, where: str) -> list[str]:
     """Questions of several to which every known answer is the same, or none is known."""
-    if not made.classes:
-        return [f"task {made.name!r} names no question: none is yes in any row"]
     yes, no = (made.labels == 1).any(axis=0), (made.labels == 0).any(axis=0)
     wrong = []
     for lacking, what in ((~yes & no, "never yes"), (yes & ~no, "never no"), (~yes & ~no, "never known")):

@@ -17,7 +17,7 @@ from headstart.catalog.asked import Asked, asked_column
 from headstart.data.answers import Answers, said, split_problems, value_problems
 from headstart.data.folder import Found, stat_file
 from headstart.data.label_columns import read_answers
-from headstart.data.label_words import Cell
+from headstart.data.label_words import Cell, is_unknown
 from headstart.data.manifest import all_columns, find_columns, read_table, resolve
 from headstart.data.names import SPLITS, count, shown, some, split_named
 from headstart.data.samples import ImageFile
@@ -98,7 +98,8 @@ def read_label_table(
     table = _Reading(path, header, lines)
     tasks, notes = _find(table, asked, {"path": path_column, "group": group_column, "split": split_column})
     read, sound = _read(table, tasks)
-    _check_rows(table, read)
+    whole = not asked or len(tasks) == len(asked)  # a label may stand in a column that was not found
+    _check_rows(table, {column for one in tasks for column in one.columns} if whole else set())
     files = _files(table)
     rows = _same_image(files)
     answers = tuple(_joined(table, files, rows, made) for made in read)
@@ -198,7 +199,7 @@ def _read(table: _Reading, tasks: Sequence[Asked]) -> tuple[list[Answers], set[s
     return read, sound
 
 
-def _check_rows(table: _Reading, read: Sequence[Answers]) -> None:
+def _check_rows(table: _Reading, columns: set[str]) -> None:
     """Rows of too many cells, and rows without any label."""
     if not table.lines:
         table.wrong.append("it has no rows below its header")
@@ -210,14 +211,12 @@ def _check_rows(table: _Reading, read: Sequence[Answers]) -> None:
         (f"line {number} has {cells}" for number, cells in long),
         "; put text with a separator in it in quotes",
     )
-    if read:
-        known = np.stack([made.known for made in read]).any(axis=0)
-        empty = [table.lines[int(i)][0] for i in np.flatnonzero(~known)]
-        if empty:
-            told = (
-                f"{count(len(empty), 'row has', 'rows have')} no label at all: {some((f'line {i}' for i in empty), _LISTED)}"
-            )
-            table.wrong.append(f"{told}; label them for one task at least, or take them out")
+    filled = {cell.line for column in columns for cell in table.cells(column) if not is_unknown(cell.text)}
+    empty = [f"line {number}" for number, _ in table.lines if number not in filled]
+    if columns and empty:
+        many = count(len(empty), "row has", "rows have")
+        told = f"{many} no label at all: {some(empty, _LISTED)}"
+        table.wrong.append(f"{told}; label them for one task at least, or take them out")
 
 
 def _files(table: _Reading) -> list[ImageFile | None]:
