@@ -23,7 +23,8 @@ from headstart.catalog.expressions import Expression, expression
 from headstart.errors import ConfigError, problems
 
 Given = Union[Mapping[str, Any], str, Path, "WeightPlan"]
-"""One formula or number per task; or a table, as columns (with one called `epoch`) or as a CSV, TSV or JSON file."""
+"""One formula or number per task; or a table, as columns (with one called `epoch`) or as a CSV, TSV or JSON file;
+or one that is read already."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,12 @@ class WeightPlan:
 
 
 def weight_plan(given: Given, tasks: Sequence[str], *, normalise: bool = False) -> WeightPlan:
-    """Read a schedule for these tasks; of one that is read already, the part about these. Raises ConfigError with all
-    problems of its form.
+    """Read a schedule for these tasks; of one that is read already, the part about these.
 
-    `WeightPlan.check` finds those of its values, which hang on how long the training is.
+    Raises ConfigError with all problems of its form. `WeightPlan.check` finds those of its values, which hang on how long the training is.
     """
     if isinstance(given, WeightPlan):
-        return given.only(tasks)
+        return replace(given.only(tasks), normalise=normalise or given.normalise)
     content, source = _content(given)
     if isinstance(content, list) or "epoch" in content:
         return _tabled(content, tuple(tasks), normalise, source)

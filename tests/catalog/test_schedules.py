@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,3 +159,13 @@ def test_an_epoch_without_any_weight_is_refused_and_a_step_without_one_is_not() 
 def test_negative_numbers_in_a_table() -> None:
     with pytest.raises(ConfigError, match="task 'b', epoch 2: the table is negative"):
         weight_plan({"epoch": [1, 2], "a": [1, 1], "b": [1, -1]}, TWO).check(2)
+
+
+@pytest.mark.parametrize("given", [{"a": "1 - t", "b": 2, "c": 1}, {"epoch": [1], "a": [1], "b": [2], "c": [3]}])
+def test_a_part_of_a_schedule_is_one(given: dict[str, Any]) -> None:
+    """As when a task is left out to see whether it helped."""
+    whole = weight_plan(given, ("a", "b", "c"))
+    part = weight_plan(whole, ("c", "a"))
+    at = whole.at(1, 4, 2)
+    assert part.at(1, 4, 2) == {"c": at["c"], "a": at["a"]}
+    assert sum(weight_plan(whole, ("a", "b"), normalise=True).at(0, 4, 2).values()) == pytest.approx(2)
