@@ -31,8 +31,9 @@ from headstart.nets.grow import add_column
 from headstart.nets.net import Net
 from headstart.nets.parallel import tower_blocks, tower_parameters, units_of
 from headstart.nets.towers import towers
-from headstart.stage import Adapt, Budget, Optimizer, Solve, Train
+from headstart.stage import Adapt, Budget, Optimizer, Solve, Stage, Train
 from headstart.strategies.common import stitched
+from headstart.terms.distill import Distill
 from headstart.terms.features import FeatureTerm
 from headstart.terms.supervised import Supervised
 from headstart.terms.teacher import Live
@@ -201,6 +202,20 @@ def test_losses_on_activations_name_what_they_cannot_compare() -> None:
     with pytest.raises(ConfigError, match=r"blocks \['layer3_0'\] of the student give several towers"):
         FeatureTerm(tower_net("images"), Live(teacher, "which"), [("layer3_0", "layer3_0")], "main")
     FeatureTerm(tower_net("images"), Live(teacher, "which"), [("stem", "stem")], "main")
+
+
+@with_and_without
+def test_a_task_of_towers_teaches_an_ordinary_network(stitch: bool) -> None:
+    net, task = tower_net("vectors", stitch), both_tasks("vectors").tasks["which"]
+    fit(net, tower_stage(net, both_tasks("vectors"), budget=Budget(epochs=10)))
+    teacher = Live(net, "which")
+    np.testing.assert_allclose(teacher.of(task.store.gather(task.rows)).numpy(), answers(net, task), rtol=1e-5, atol=1e-6)
+    student = perceptron()
+    student.add_head("which", 3)
+    plain = {"trains": {"blocks": 1.0, "heads": 1.0}, "budget": Budget(epochs=20), "optimizer": Optimizer(lr=0.1)}
+    fit(student, Stage("taught", task, terms={"teacher": Distill("which", teacher)}, batch_size=16, **plain))  # type: ignore[arg-type]
+    agree = (answers(student, task).argmax(1) == answers(net, task).argmax(1)).mean()
+    assert agree > 0.8
 
 
 def test_a_grown_network_trains_as_towers() -> None:
