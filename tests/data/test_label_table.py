@@ -102,7 +102,8 @@ def test_rows_of_one_image_are_joined(folder: Path) -> None:
 
 
 def test_contradictions_name_both_lines(folder: Path) -> None:
-    text = "path,a,n,t,split,patient\n0.png,x,1,u;v,train,p\n1.png,y,2.5,v,train,p\n0.png,y,3,u,test,q\n2.png,y,4,none,train,p\n"
+    text = "path,a,n,t,split,patient\n0.png,x,1,u;v,train,p\n1.png,y,2.5,v,train,p\n0.png,y,3,u,test,q\n"
+    text += "2.png,y,4,none,train,p\n"
     told = refused(folder, text)
     assert "task 'a': rows of one image contradict each other 1 time: 0.png: line 2 says 'x' and line 4 says 'y'" in told[0]
     assert "line 2 says '1' and line 4 says '3'" in told[1]
