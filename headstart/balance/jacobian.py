@@ -116,15 +116,28 @@ class Jacobian(Balance):
         """`[P]` float64, of Nash-MTL `[2 P]`: its memory follows."""
         gram = products(rows).cpu()
         made = self._aggregator(len(rows))
+        size = float(gram.trace())
+        if not 0 < size < float("inf"):
+            # Nothing pulls anywhere, or something is not finite, which the loop tells by the losses: no case for a solver.
+            ones = torch.ones(len(rows), dtype=torch.float64)
+            return torch.cat([ones, self.memory.cpu()[list(there)]]) if self.method == "nash_mtl" else ones
         if self.method == "nash_mtl":
             return self._bargained(made.weighting, gram, there)
-        if self.method in _SCALE_FREE and float(gram.trace()) > 0:
-            gram = gram / gram.trace()
+        if self.method in _SCALE_FREE:
+            gram = gram / size
         weights: Tensor = made(gram)
         return weights.double()
 
     def _bargained(self, weighting: Any, gram: Tensor, there: Sequence[int]) -> Tensor:
-        """Nash-MTL sees a matrix with the rows' scalar products: its symmetric root, as small as the number of tasks."""
+        """Nash-MTL sees a matrix with the rows' scalar products: its symmetric root, as small as the number of tasks.
+
+        A task that is alone has nobody to bargain with, which the library cannot state as its problem: the solution is 1, then
+        cut to the longest gradient allowed.
+        """
+        if len(gram) == 1:
+            longest, length = float(weighting.max_norm), float(gram.sqrt())
+            alone = longest / length if 0 < longest < length else 1.0
+            return torch.tensor([alone, *self.memory.cpu()[list(there)].tolist()], dtype=torch.float64)
         values, vectors = torch.linalg.eigh(gram)
         root = vectors * values.clamp(min=0).sqrt() @ vectors.T
         weighting.prvs_alpha = self.memory.cpu()[list(there)].numpy()

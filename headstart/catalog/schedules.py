@@ -123,7 +123,8 @@ class WeightPlan:
 def weight_plan(given: Given, tasks: Sequence[str], *, normalise: bool = False) -> WeightPlan:
     """Read a schedule for these tasks; of one that is read already, the part about these.
 
-    Raises ConfigError with all problems of its form. `WeightPlan.check` finds those of its values, which hang on how long the training is.
+    Raises ConfigError with all problems of its form. `WeightPlan.check` finds those of its values, which hang on how long
+    the training is.
     """
     if isinstance(given, WeightPlan):
         return replace(given.only(tasks), normalise=normalise or given.normalise)
