@@ -213,7 +213,9 @@ def test_a_task_of_towers_teaches_an_ordinary_network(stitch: bool) -> None:
     student = perceptron()
     student.add_head("which", 3)
     plain = {"trains": {"blocks": 1.0, "heads": 1.0}, "budget": Budget(epochs=20), "optimizer": Optimizer(lr=0.1)}
-    fit(student, Stage("taught", task, terms={"teacher": Distill("which", teacher)}, batch_size=16, **plain))  # type: ignore[arg-type]
+    fit(
+        student, Stage("taught", task, terms={"teacher": Distill("which", teacher, temperature=1.0)}, batch_size=16, **plain)
+    )  # type: ignore[arg-type]
     agree = (answers(student, task).argmax(1) == answers(net, task).argmax(1)).mean()
     assert agree > 0.8
 
