@@ -131,8 +131,8 @@ class Jacobian(Balance):
     def _bargained(self, weighting: Any, gram: Tensor, there: Sequence[int]) -> Tensor:
         """Nash-MTL sees a matrix with the rows' scalar products: its symmetric root, as small as the number of tasks.
 
-        A task that is alone has nobody to bargain with, which the library cannot state as its problem: the solution is 1, then
-        cut to the longest gradient allowed.
+        A task that is alone has nobody to bargain with, which the library cannot state as its problem: the solution is 1,
+        then cut to the longest gradient allowed.
         """
         if len(gram) == 1:
             longest, length = float(weighting.max_norm), float(gram.sqrt())
