@@ -79,10 +79,9 @@ def value_problems(made: Answers, where: str = "") -> list[str]:
     values = np.unique(known)
     if len(values) > 1:
         return []
-    return [
-        f"task {made.name!r} has one value only{where}, {made.said(int(np.flatnonzero(made.known)[0]))!r}; add samples with "
-        "another one, or leave the task out"
-    ]
+    only = made.said(int(np.flatnonzero(made.known)[0]))
+    hint = " (an empty cell means unknown; write no where it is no)" if made.kind == "yes_no" and only == "yes" else ""
+    return [f"task {made.name!r} has one value only{where}, {only!r}{hint}; add samples with another one, or leave it out"]
 
 
 def _one_sided(made: Answers, where: str) -> list[str]:

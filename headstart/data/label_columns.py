@@ -34,7 +34,7 @@ def read_answers(asked: Asked, columns: Sequence[Sequence[Cell]], wrong: list[st
     if asked.kind is None and kind == "classes" and 20 < len(known) < 2 * len(made.classes):
         wrong.append(
             f"column {column!r} holds {count(len(made.classes), 'different word')} in {count(len(known), 'row')}, which "
-            f"are no classes to learn; name the columns to use with --tasks, or say {asked.name}={column}:class"
+            f"are no classes to learn; name the columns to use with --tasks, or say {_again(asked)}:class"
         )
     return replace(made, note=_told(asked, made, why))
 
@@ -65,7 +65,7 @@ def _yes_no(asked: Asked, column: str, cells: Sequence[Cell], wrong: list[str]) 
         elif not is_unknown(cell.text):
             other.append(cell)
     if other:
-        remedy = "" if len(asked.columns) > 1 else f", or say {asked.name}={column}:class if these are classes"
+        remedy = "" if len(asked.columns) > 1 else f", or say {_again(asked)}:class if these are classes"
         wrong.append(f"column {column!r} must say yes or no, but {_lines(other)}; leave a cell empty if unknown{remedy}")
     return labels
 
@@ -85,7 +85,7 @@ def _numbers(asked: Asked, column: str, cells: Sequence[Cell], wrong: list[str])
     if text:
         wrong.append(
             f"column {column!r} must hold numbers, but {_lines(text)}; write numbers with a point and leave a cell empty if "
-            f"unknown, or say {asked.name}={column}:class if these are classes"
+            f"unknown, or say {_again(asked)}:class if these are classes"
         )
     if infinite:
         wrong.append(
@@ -104,6 +104,12 @@ def _several(asked: Asked, cells: Sequence[Cell]) -> Answers:
         labels[row] = 0
         labels[row, [place[word] for word in each]] = 1
     return Answers(asked.name, "several", names, labels)
+
+
+def _again(asked: Asked) -> str:
+    """The word of `--tasks` for a task, without a kind."""
+    column = asked.columns[0]
+    return column if column == asked.name else f"{asked.name}={column}"
 
 
 def _lines(cells: Sequence[Cell]) -> str:

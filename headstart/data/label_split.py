@@ -74,8 +74,10 @@ def divide(
     fractions  of train, val and test; they add up to 1, and a part of 0 stays empty
 
     Labels are spread by iterative stratification (`stratify`). Then units are moved, as few as can be, until each task has
-    a known label in every part and every class (both answers of every question) is in the training part. Raises DataError
-    naming the tasks for which that cannot be done, e.g. those known in fewer groups than there are parts.
+    a known label in every part and every class (both answers of every question) is in the training part; then, where it
+    can be had without taking that away, until both answers of every yes/no question are in every part, without which
+    ranking cannot be judged. Raises DataError naming the tasks for which the first cannot be done, e.g. those known in
+    fewer groups than there are parts.
     """
     units = units_of(evidence(answers), groups)
     parts = [part for part, fraction in enumerate(fractions) if fraction > 0]
@@ -89,6 +91,9 @@ def divide(
         unmet = [need for need in needs if not _mend(place, units, needs, need)]
         unmet = [need for need in unmet if not _met(place, need)]
         if not unmet:
+            wishes = [wish for made in answers for wish in _wishes(made, units, parts)]
+            for wish in wishes:
+                _mend(place, units, [*needs, *wishes], wish)
             return place[units.of]
     problems(
         DataError,
@@ -118,6 +123,20 @@ def _scarce(made: Answers, units: Units, parts: int, noun: str) -> str:
 
 def _units_where(units: Units, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.unique(units.of[mask]).astype(np.int64)
+
+
+def _wishes(made: Answers, units: Units, parts: Sequence[int]) -> list[Need]:
+    """Both answers of every yes/no question in every part."""
+    if made.kind not in ("yes_no", "several"):
+        return []
+    columns = made.labels.T if made.kind == "several" else made.labels[None]
+    found = [
+        Need(part, _units_where(units, column == answer), f"{YES_NO[answer]} in {SPLITS[part]}")
+        for column in columns
+        for answer in (0, 1)
+        for part in parts
+    ]
+    return [wish for wish in found if len(wish.units) >= len(parts)]
 
 
 def _needs(made: Answers, units: Units, parts: Sequence[int]) -> list[Need]:

@@ -149,6 +149,21 @@ def test_a_class_in_one_group_goes_to_train() -> None:
         assert set(part.tolist()) == {0, 1, 2}
 
 
+def test_both_answers_are_in_every_part_where_three_images_have_each() -> None:
+    rare = np.zeros(60, np.int64)
+    rare[:3] = 1
+    tags = np.stack([rare[::-1], np.arange(60) % 2], axis=1)
+    answers = [
+        Answers("y", "yes_no", ("no", "yes"), rare),
+        Answers("s", "several", ("p", "q"), tags),
+        classes(np.arange(60) % 6),
+    ]
+    for seed in range(20):
+        part = divide(answers, None, THIRDS, seed)
+        assert set(part[:3].tolist()) == set(part[-3:].tolist()) == {0, 1, 2}
+        assert (np.abs(np.bincount(part) - (36, 12, 12)) <= 2).all()
+
+
 @pytest.mark.parametrize(("val", "test"), [(-0.1, 0.2), (0.5, 0.5), (0.2, 1.0), (float("nan"), 0.1)])
 def test_fractions_that_cannot_be(val: float, test: float) -> None:
     with pytest.raises(ConfigError, match="fraction"):

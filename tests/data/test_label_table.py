@@ -174,6 +174,7 @@ def test_all_problems_of_a_table_together(folder: Path) -> None:
         ("path,a,b\n0.png,1,1\n1.png,1,0\n2.png,1,\n", ("s=a+b",), "'a' is never no"),
         ("path,a\n0.png,x;y\n1.png,x\n2.png,none\n", (), ""),
         ("path,a\n0.png,none\n1.png,none\n", ("a:several",), "names no question"),
+        ("path,a,y\n0.png,u,1\n1.png,v,\n2.png,v,1\n", (), "'yes' (an empty cell means unknown; write no where it is no)"),
         ("path,n\n0.png,2\n1.png,2.0\n", ("n:number",), "one value only, '2'"),
         ("path,n\n0.png,2\n1.png,two\n", ("n:number",), "line 3 says 'two'"),
     ],

@@ -306,6 +306,31 @@ def test_given_splits_of_one_data_set_are_kept_and_the_other_is_divided(tmp_path
     assert data.findings.splits["test"] == {"a": 10, "b": 0}
 
 
+class Pairs:
+    """A map-style Dataset."""
+
+    def __init__(self, first: int, number: int):
+        self.first, self.number = first, number
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, place: int) -> tuple[Image.Image, int]:
+        if place >= self.number:
+            raise IndexError(place)
+        return picture(self.first + place, 12, 12), place % 2
+
+
+def test_datasets_of_the_users_own(tmp_path: Path) -> None:
+    data = make({"a": Pairs(0, 12), "b": Pairs(100, 9)}, tmp_path)
+    assert {name: len(rows) for name, rows in data.sources.items()} == {"a": 12, "b": 9}
+    assert data.tasks["a"].known.tolist() == [True] * 12 + [False] * 9
+    for place, number in ((0, 0), (12, 100), (20, 108)):
+        alone = prepare_labelled(labelled_arrays(np.asarray(picture(number, 12, 12))[None].repeat(2, 0), {"x": [0, 1]}),
+                                 size=16, cache=tmp_path, contradicting="keep")  # fmt: skip
+        np.testing.assert_array_equal(data.store.array[place], alone.store.array[0])
+
+
 def test_all_data_sets_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_labelled({"a": tmp_path / "nowhere", "b c": (X, np.arange(N) % 2), "d": tmp_path / "lost.csv"})
