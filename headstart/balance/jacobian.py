@@ -40,6 +40,10 @@ _SCALE_FREE = frozenset({"upgrad", "dualproj", "cagrad"})
 length below 1e-4 for zero: they are shown them at unit length."""
 
 
+_START = 1e-6
+"""The least that Nash-MTL's solver starts from."""
+
+
 class Jacobian(Balance):
     """The shared blocks move along what a method makes of the tasks' gradients, everything else along the plain sum.
 
@@ -140,10 +144,11 @@ class Jacobian(Balance):
             return torch.tensor([alone, *self.memory.cpu()[list(there)].tolist()], dtype=torch.float64)
         values, vectors = torch.linalg.eigh(gram)
         root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-        weighting.prvs_alpha = self.memory.cpu()[list(there)].numpy()
+        # The solver divides by where it starts from: from a zero, which it may have ended at, it would never come back.
+        weighting.prvs_alpha = self.memory.cpu()[list(there)].clamp(min=_START).numpy()
         with warnings.catch_warnings():
-            # About how the library states its problem, and how sure its solver is; neither is the user's doing.
-            warnings.simplefilter("ignore", UserWarning)
+            # About how the library states its problem, and divisions on the way to a solution; none is the user's doing.
+            warnings.simplefilter("ignore")
             weights: Tensor = weighting(root)
         return torch.cat([weights.double(), torch.as_tensor(weighting.prvs_alpha, dtype=torch.float64)])
 
