@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,95 +11,108 @@ from numpy.typing import NDArray
 from headstart.catalog.asked import Asked
 from headstart.catalog.kinds import Kind
 from headstart.data.answers import KIND_NAMES, Answers
-from headstart.data.label_words import Cell, class_words, infer_kind, is_unknown, number, words_of, yes_or_no
+from headstart.data.label_words import class_words, infer_kind, is_unknown, number, words_of, yes_or_no
 from headstart.data.names import count, natural_key, shown, some
 from headstart.data.task import UNKNOWN, YES_NO
 
 _LISTED = 5
 
 
-def read_answers(asked: Asked, columns: Sequence[Sequence[Cell]], wrong: list[str]) -> Answers | None:
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One column of a table: the stripped cells, and the line of each, which all columns share."""
+
+    name: str
+    texts: Sequence[str]
+    lines: Sequence[int]
+
+    def known(self) -> list[int]:
+        """Rows whose cell says something."""
+        return [row for row, text in enumerate(self.texts) if not is_unknown(text)]
+
+    def said(self, rows: Sequence[int]) -> str:
+        """What some rows say, for a message."""
+        return some((f"line {self.lines[row]} says {self.texts[row]!r}" for row in rows), _LISTED)
+
+
+def read_answers(asked: Asked, columns: Sequence[Column], wrong: list[str]) -> Answers | None:
     """The answers in the cells of one task's columns, None where nothing is known; problems go to `wrong`."""
     if len(columns) > 1:
-        read = [_yes_no(asked, column, cells, wrong) for column, cells in zip(asked.columns, columns, strict=True)]
+        read = [_yes_no(asked, column, wrong) for column in columns]
         made = Answers(asked.name, "several", asked.columns, np.stack(read, axis=1))
         return replace(made, note=_told(asked, made, "several columns of yes and no"))
-    cells, column = columns[0], asked.columns[0]
-    known = [cell.text for cell in cells if not is_unknown(cell.text)]
+    column = columns[0]
+    known = [column.texts[row] for row in column.known()]
     if not known:
-        wrong.append(f"column {column!r} has no known label in any row")
+        wrong.append(f"column {column.name!r} has no known label in any row")
         return None
     kind, why = (asked.kind, "as asked") if asked.kind else infer_kind(known)
-    made = _of_kind(kind, asked, column, cells, wrong)
+    made = _of_kind(kind, asked, column, wrong)
     if asked.kind is None and kind == "classes" and 20 < len(known) < 2 * len(made.classes):
+        words = count(len(made.classes), "different word")
         wrong.append(
-            f"column {column!r} holds {count(len(made.classes), 'different word')} in {count(len(known), 'row')}, which "
-            f"are no classes to learn; name the columns to use with --tasks, or say {_again(asked)}:class"
+            f"column {column.name!r} holds {words} in {count(len(known), 'row')}, which are no classes to learn; name the columns to use with --tasks, or say {_again(asked)}:class"
         )
     return replace(made, note=_told(asked, made, why))
 
 
-def _of_kind(kind: Kind, asked: Asked, column: str, cells: Sequence[Cell], wrong: list[str]) -> Answers:
+def _of_kind(kind: Kind, asked: Asked, column: Column, wrong: list[str]) -> Answers:
     if kind == "yes_no":
-        return Answers(asked.name, kind, YES_NO, _yes_no(asked, column, cells, wrong))
+        return Answers(asked.name, kind, YES_NO, _yes_no(asked, column, wrong))
     if kind == "number":
-        return Answers(asked.name, kind, (), _numbers(asked, column, cells, wrong))
+        return Answers(asked.name, kind, (), _numbers(asked, column, wrong))
     if kind == "several":
-        return _several(asked, cells)
-    at = [i for i, cell in enumerate(cells) if not is_unknown(cell.text)]
-    words = class_words([cells[i].text for i in at])
+        return _several(asked, column)
+    at = column.known()
+    words = class_words([column.texts[row] for row in at])
     names = tuple(sorted(set(words), key=natural_key))
     place = {name: i for i, name in enumerate(names)}
-    labels = np.full(len(cells), UNKNOWN, np.int64)
+    labels = np.full(len(column.texts), UNKNOWN, np.int64)
     labels[at] = [place[word] for word in words]
     return Answers(asked.name, kind, names, labels)
 
 
-def _yes_no(asked: Asked, column: str, cells: Sequence[Cell], wrong: list[str]) -> NDArray[np.int64]:
-    labels = np.full(len(cells), UNKNOWN, np.int64)
-    other = []
-    for row, cell in enumerate(cells):
-        answer = yes_or_no(cell.text)
-        if answer is not None:
-            labels[row] = answer
-        elif not is_unknown(cell.text):
-            other.append(cell)
+def _yes_no(asked: Asked, column: Column, wrong: list[str]) -> NDArray[np.int64]:
+    meant = {text: UNKNOWN if is_unknown(text) else yes_or_no(text) for text in set(column.texts)}
+    other = [row for row, text in enumerate(column.texts) if meant[text] is None]
     if other:
         remedy = "" if len(asked.columns) > 1 else f", or say {_again(asked)}:class if these are classes"
-        wrong.append(f"column {column!r} must say yes or no, but {_lines(other)}; leave a cell empty if unknown{remedy}")
-    return labels
+        said = column.said(other)
+        wrong.append(f"column {column.name!r} must say yes or no, but {said}; leave a cell empty if unknown{remedy}")
+    answer = {text: UNKNOWN if one is None else one for text, one in meant.items()}
+    return np.array([answer[text] for text in column.texts], np.int64)
 
 
-def _numbers(asked: Asked, column: str, cells: Sequence[Cell], wrong: list[str]) -> NDArray[np.float32]:
-    labels = np.full(len(cells), np.nan, np.float32)
+def _numbers(asked: Asked, column: Column, wrong: list[str]) -> NDArray[np.float32]:
+    labels = np.full(len(column.texts), np.nan, np.float32)
     text, infinite = [], []
     largest = float(np.finfo(np.float32).max)
-    for row, cell in enumerate(cells):
-        value = number(cell.text)
+    for row in column.known():
+        value = number(column.texts[row])
         if value is None:
-            text += [] if is_unknown(cell.text) else [cell]
+            text.append(row)
         elif abs(value) > largest:
-            infinite.append(cell)
+            infinite.append(row)
         else:
             labels[row] = value
     if text:
         wrong.append(
-            f"column {column!r} must hold numbers, but {_lines(text)}; write numbers with a point and leave a cell empty if "
-            f"unknown, or say {_again(asked)}:class if these are classes"
+            f"column {column.name!r} must hold numbers, but {column.said(text)}; write numbers with a point, leave a cell "
+            f"empty if unknown, or say {_again(asked)}:class if these are classes"
         )
     if infinite:
         wrong.append(
-            f"column {column!r} must hold finite numbers, but {_lines(infinite)}; correct them, or leave them empty"
+            f"column {column.name!r} must hold finite numbers, but {column.said(infinite)}; correct or empty these cells"
         )
     return labels
 
 
-def _several(asked: Asked, cells: Sequence[Cell]) -> Answers:
+def _several(asked: Asked, column: Column) -> Answers:
     """A known cell says which are yes; all others are no."""
-    words = {i: words_of(cell.text) for i, cell in enumerate(cells) if not is_unknown(cell.text)}
+    words = {row: words_of(column.texts[row]) for row in column.known()}
     names = tuple(sorted({word for each in words.values() for word in each}, key=natural_key))
     place = {name: i for i, name in enumerate(names)}
-    labels = np.full((len(cells), len(names)), UNKNOWN, np.int64)
+    labels = np.full((len(column.texts), len(names)), UNKNOWN, np.int64)
     for row, each in words.items():
         labels[row] = 0
         labels[row, [place[word] for word in each]] = 1
@@ -110,10 +123,6 @@ def _again(asked: Asked) -> str:
     """The word of `--tasks` for a task, without a kind."""
     column = asked.columns[0]
     return column if column == asked.name else f"{asked.name}={column}"
-
-
-def _lines(cells: Sequence[Cell]) -> str:
-    return some((f"line {cell.line} says {cell.text!r}" for cell in cells), _LISTED)
 
 
 def _told(asked: Asked, made: Answers, why: str) -> str:

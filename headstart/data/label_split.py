@@ -122,7 +122,9 @@ def _scarce(made: Answers, units: Units, parts: int, noun: str) -> str:
 
 
 def _units_where(units: Units, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    return np.unique(units.of[mask]).astype(np.int64)
+    there = np.zeros(len(units.sizes), bool)
+    there[units.of[mask]] = True
+    return np.flatnonzero(there).astype(np.int64)
 
 
 def _wishes(made: Answers, units: Units, parts: Sequence[int]) -> list[Need]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from headstart.catalog.asked import Asked, asked_column
 from headstart.data.answers import Answers, said, split_problems, value_problems
 from headstart.data.folder import Found, stat_file
-from headstart.data.label_columns import read_answers
-from headstart.data.label_words import Cell, is_unknown
+from headstart.data.label_columns import Column, read_answers
+from headstart.data.label_words import is_unknown
 from headstart.data.manifest import all_columns, find_columns, read_table, resolve
 from headstart.data.names import SPLITS, count, shown, some, split_named
 from headstart.data.samples import ImageFile
@@ -63,12 +64,17 @@ class _Reading:
     roles: dict[str, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
 
-    def cells(self, column: str) -> list[Cell]:
-        at = self.header.index(column)
-        return [Cell(number, line[at].strip() if at < len(line) else "") for number, line in self.lines]
+    @cached_property
+    def numbers(self) -> list[int]:
+        """The line of each row."""
+        return [number for number, _ in self.lines]
 
-    def role(self, role: str) -> list[Cell] | None:
-        return self.cells(self.roles[role]) if role in self.roles else None
+    def column(self, name: str) -> Column:
+        at = self.header.index(name)
+        return Column(name, [line[at].strip() if at < len(line) else "" for _, line in self.lines], self.numbers)
+
+    def role(self, role: str) -> list[str] | None:
+        return list(self.column(self.roles[role]).texts) if role in self.roles else None
 
     def tell(self, what: str, found: Iterable[str], remedy: str = "") -> None:
         """Add a problem that several lines have."""
@@ -193,7 +199,7 @@ def _read(table: _Reading, tasks: Sequence[Asked]) -> tuple[list[Answers], set[s
     sound = set()
     for one in tasks if table.lines else ():
         before = len(table.wrong)
-        made = read_answers(one, [table.cells(column) for column in one.columns], table.wrong)
+        made = read_answers(one, [table.column(name) for name in one.columns], table.wrong)
         read += [made] if made is not None else []
         sound |= {one.name} if len(table.wrong) == before else set()
     return read, sound
@@ -211,8 +217,12 @@ def _check_rows(table: _Reading, columns: set[str]) -> None:
         (f"line {number} has {cells}" for number, cells in long),
         "; put text with a separator in it in quotes",
     )
-    filled = {cell.line for column in columns for cell in table.cells(column) if not is_unknown(cell.text)}
-    empty = [f"line {number}" for number, _ in table.lines if number not in filled]
+    places = [table.header.index(name) for name in columns]
+    empty = [
+        f"line {number}"
+        for number, line in table.lines
+        if all(at >= len(line) or is_unknown(line[at].strip()) for at in places)
+    ]
     if columns and empty:
         many = count(len(empty), "row has", "rows have")
         told = f"{many} no label at all: {some(empty, _LISTED)}"
@@ -226,13 +236,13 @@ def _files(table: _Reading) -> list[ImageFile | None]:
         return [None] * len(table.lines)
     files: list[ImageFile | None] = []
     lost, nameless = [], []
-    for cell in cells:
+    for text, line in zip(cells, table.numbers, strict=True):
         found = Found()
-        if cell.text:
-            stat_file(resolve(table.path.parent, cell.text), shown(cell.text), found)
-            lost += [f"line {cell.line}, {bad.path} {bad.reason}" for bad in found.bad]
+        if text:
+            stat_file(resolve(table.path.parent, text), shown(text), found)
+            lost += [f"line {line}, {bad.path} {bad.reason}" for bad in found.bad]
         else:
-            nameless.append(f"line {cell.line}")
+            nameless.append(f"line {line}")
         files.append(found.files[0] if found.files else None)
     if lost:
         many = count(len(lost), "image is not there", "images are not there")
@@ -299,12 +309,12 @@ def _agreed(table: _Reading, role: str, files: Sequence[ImageFile | None], rows:
         return None
     out, against = [], []
     for row in rows:
-        words = {cells[r].text: cells[r].line for r in reversed(row) if cells[r].text}
+        words = {cells[r]: table.numbers[r] for r in reversed(row) if cells[r]}
         if len({split_named(w) or w for w in words} if role == "split" else words) > 1:
             file = files[row[0]]
             told = " and ".join(f"line {line} says {word!r}" for word, line in sorted(words.items(), key=lambda w: w[1])[:2])
             against.append(f"{file.name if file else ''}: {told}")
-        out.append(next((cells[r].text for r in row if cells[r].text), ""))
+        out.append(next((cells[r] for r in row if cells[r]), ""))
     table.tell(f"rows of one image are of different {role}s", against, "; keep one")
     return out
 
@@ -327,9 +337,9 @@ def _splits(table: _Reading, files: Sequence[ImageFile | None], rows: Sequence[l
         return {}
     cells = table.role("split") or []
     other: dict[str, int] = {}
-    for cell in cells:
-        if split_named(cell.text) is None:
-            other.setdefault(cell.text, cell.line)
+    for text, line in zip(cells, table.numbers, strict=True):
+        if split_named(text) is None:
+            other.setdefault(text, line)
     if other:
         told = some((f"{word!r} (line {n})" if word else f"nothing (line {n})" for word, n in other.items()), 8)
         name = table.roles["split"]

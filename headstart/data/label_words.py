@@ -16,7 +16,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from headstart.catalog.kinds import Kind
 from headstart.data.names import class_name, count, some
@@ -32,13 +31,6 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf(?:init
 _APART = re.compile(r"[;|]")
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 _FEW = 20
-
-
-class Cell(NamedTuple):
-    """What one line of the table says, and where."""
-
-    line: int
-    text: str
 
 
 def is_unknown(text: str) -> bool:
