@@ -51,7 +51,8 @@ def read_answers(asked: Asked, columns: Sequence[Column], wrong: list[str]) -> A
     if asked.kind is None and kind == "classes" and 20 < len(known) < 2 * len(made.classes):
         words = count(len(made.classes), "different word")
         wrong.append(
-            f"column {column.name!r} holds {words} in {count(len(known), 'row')}, which are no classes to learn; name the columns to use with --tasks, or say {_again(asked)}:class"
+            f"column {column.name!r} holds {words} in {count(len(known), 'row')}, which are no classes to "
+            f"learn; name the columns to use with --tasks, or say {_again(asked)}:class"
         )
     return replace(made, note=_told(asked, made, why))
 
