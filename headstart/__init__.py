@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         extend,
         figure,
         fit,
+        multitask,
         read,
         select,
         study_data_size,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from headstart.catalog.device import BenchConfig, ColumnsConfig, ExportConfig
     from headstart.catalog.distill import DistillJobConfig
     from headstart.catalog.extend import ExtendConfig
+    from headstart.catalog.multitask import MultitaskConfig, TableConfig
     from headstart.catalog.select import Candidate, SelectConfig
     from headstart.catalog.strategies import (
         EarlyProbeConfig,
@@ -95,6 +97,7 @@ if TYPE_CHECKING:
     from headstart.studies.distill import DistillResult
     from headstart.studies.extend import ExtendResult
     from headstart.studies.layers import LayersResult
+    from headstart.studies.multitask import MultitaskResult
     from headstart.studies.select import SelectResult
     from headstart.terms.base import Term
     from headstart.terms.supervised import Supervised
@@ -111,6 +114,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "extend",
         "figure",
         "fit",
+        "multitask",
         "read",
         "select",
         "study_data_size",
@@ -125,6 +129,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.catalog.device": ("BenchConfig", "ColumnsConfig", "ExportConfig"),
     "headstart.catalog.distill": ("DistillJobConfig",),
     "headstart.catalog.extend": ("ExtendConfig",),
+    "headstart.catalog.multitask": ("MultitaskConfig", "TableConfig"),
     "headstart.catalog.select": ("Candidate", "SelectConfig"),
     "headstart.catalog.strategies": (
         "EarlyProbeConfig",
@@ -180,6 +185,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.studies.data_size": ("DataSizeResult",),
     "headstart.studies.distill": ("DistillResult",),
     "headstart.studies.extend": ("ExtendResult",),
+    "headstart.studies.multitask": ("MultitaskResult",),
     "headstart.studies.layers": ("LayersResult",),
     "headstart.studies.select": ("SelectResult",),
     "headstart.terms.base": ("Term",),
@@ -248,6 +254,8 @@ __all__ = [
     "Machine",
     "Model",
     "ModelFileError",
+    "MultitaskConfig",
+    "MultitaskResult",
     "Net",
     "NonFiniteLoss",
     "Optimizer",
@@ -270,6 +278,7 @@ __all__ = [
     "Stage",
     "Supervised",
     "SvmConfig",
+    "TableConfig",
     "Task",
     "Term",
     "Train",
@@ -288,6 +297,7 @@ __all__ = [
     "fit",
     "inspect",
     "memo",
+    "multitask",
     "open_source",
     "prepare",
     "read",

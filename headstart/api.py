@@ -20,6 +20,7 @@ from headstart.catalog.device import BenchConfig
 from headstart.catalog.distill import DistillJobConfig
 from headstart.catalog.extend import ExtendConfig
 from headstart.catalog.given import configured
+from headstart.catalog.multitask import MultitaskConfig
 from headstart.catalog.select import SelectConfig
 from headstart.catalog.study import LayersConfig
 from headstart.data.prepare import DataSet, prepare
@@ -52,6 +53,8 @@ from headstart.studies.extend import ExtendResult
 from headstart.studies.extend import extend as extend_study
 from headstart.studies.layers import LayersResult
 from headstart.studies.layers import layers as layers_study
+from headstart.studies.multitask import MultitaskResult
+from headstart.studies.multitask import multitask as multitask_study
 from headstart.studies.result import JobResult
 from headstart.studies.select import SelectResult
 from headstart.studies.select import select as select_study
@@ -128,6 +131,17 @@ def run_extend(
 ) -> ExtendResult:
     """`headstart extend`: learn the new tasks, then render the report. Ctrl-C saves first."""
     return _with_report(lambda: extend_study(config, model=model, data=data, old=old, builder=builder, listeners=listeners))
+
+
+def run_multitask(
+    config: MultitaskConfig,
+    *,
+    data: Any = None,
+    backbone: nn.Module | Net | None = None,
+    listeners: Sequence[Listener] = (),
+) -> MultitaskResult:
+    """`headstart multitask`: train one network for all tasks and one for each, then render the report."""
+    return _with_report(lambda: multitask_study(config, data=data, backbone=backbone, listeners=listeners))
 
 
 def run_bench(config: BenchConfig, *, images: Any = None, listeners: Sequence[Listener] = ()) -> BenchResult:
@@ -321,6 +335,36 @@ def extend(
         data=None if words[0] else new,
         old=None if words[1] else before,
         builder=builder,
+    )
+
+
+def multitask(
+    data: Any,
+    backbone: str | nn.Module | Net | None = None,
+    *,
+    tasks: Sequence[str] = (),
+    out: str | Path = "runs/multitask",
+    **settings: Any,
+) -> MultitaskResult:
+    """Train one network for many questions about the same image, and measure what sharing brings.
+
+    data      a table of labels (CSV) with a column per task; `(images, {task: labels})` with arrays; or `{task: data}`, one
+              data set per task, each as of `adapt`
+    backbone  a name, a saved model's folder, or any nn.Module (give `size`, `mean` and `std` with it)
+    tasks     columns, or names of arrays, to learn, as `--tasks` has them; none: all
+    out       the run folder
+    settings  any field of `MultitaskConfig`, `TableConfig` or `BackboneConfig`, e.g. `main="digit"`, `weighting=("dwa",)`
+
+    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
+    """
+    named = (str(data),) if isinstance(data, (str, Path)) else ()
+    config = configured(MultitaskConfig(named, out=Path(out), tasks=tuple(tasks)), settings)
+    if isinstance(backbone, (str, Path)):
+        config = configured(config, {"backbone": str(backbone)})
+    return run_multitask(
+        config,
+        data=None if named else data,
+        backbone=None if isinstance(backbone, (str, Path)) else backbone,
     )
 
 

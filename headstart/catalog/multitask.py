@@ -50,7 +50,7 @@ class MultitaskConfig:
     """hard, soft, cross_stitch (see below); several are compared"""
     weighting: tuple[str, ...] = ("sum",)
     """how the tasks' losses become one (see below); several are compared"""
-    weights: tuple[str, ...] = ()
+    task_weights: tuple[str, ...] = ()
     """TASK=NUMBER, fixed weights of the sum; TASK=FORMULA or one table by epoch, for the schedule: "1 - 0.5 * t" """
     normalise: bool = False
     """scale a schedule's weights to add up to the number of tasks"""
@@ -155,10 +155,10 @@ def _together(config: MultitaskConfig) -> Iterator[str]:
         yield f"--pull {config.pull} is a setting of --sharing soft"
     if config.normalise and "schedule" not in config.weighting:
         yield "--normalise scales the weights of --weighting schedule"
-    if "schedule" in config.weighting and not config.weights:
-        yield '--weighting schedule needs --weights, e.g. --weights "digit=1 - 0.5 * t" parity=0.5, or a table by epoch'
-    if config.weights and not {"sum", "schedule"} & set(config.weighting):
-        yield f"--weights go with --weighting sum or schedule, not with {', '.join(config.weighting)}"
+    if "schedule" in config.weighting and not config.task_weights:
+        yield '--weighting schedule needs --task-weights, e.g. --task-weights "digit=1 - 0.5 * t" parity=0.5, or a table by epoch'
+    if config.task_weights and not {"sum", "schedule"} & set(config.weighting):
+        yield f"--task-weights go with --weighting sum or schedule, not with {', '.join(config.weighting)}"
     for name in config.weighting:
         if name in WEIGHTINGS:
             try:

@@ -79,7 +79,7 @@ def arm_name(sharing: Sharing | str, weighting: str, settings: Any = None) -> st
 
 
 def stages_of(net: Net) -> tuple[str, ...]:
-    """The last block of every stage (`layer1_1`, `layer2_0` of `layer1_0, layer1_1, layer2_0`), or every block of a chain."""
+    """The last block of every stage (of `layer1_0, layer1_1, layer2_0` the last two), or every block of a chain."""
     names = weighted_blocks(net)
     stem = [re.sub(r"_?\d+$", "", name) if "_" in name else name for name in names]
     return tuple(name for place, name in enumerate(names) if place + 1 == len(names) or stem[place + 1] != stem[place])
@@ -106,10 +106,10 @@ def _settings(config: MultitaskConfig, name: str, tasks: Sequence[str], faults: 
     """The weighting's settings: its own, the weights given, and what was said by name."""
     made = weighting(name).config
     try:
-        if name == "sum" and config.weights:
-            made = Sum(_numbers(config.weights, tasks))
+        if name == "sum" and config.task_weights:
+            made = Sum(_numbers(config.task_weights, tasks))
         elif name == "schedule":
-            made = Scheduled(_schedule(config.weights, tasks, normalise=config.normalise), config.normalise)
+            made = Scheduled(_schedule(config.task_weights, tasks, normalise=config.normalise), config.normalise)
         elif config.settings:
             made = with_settings(made, config.settings)
     except ConfigError as error:
@@ -125,9 +125,9 @@ def _numbers(words: Sequence[str], tasks: Sequence[str]) -> dict[str, float]:
         try:
             found[name] = float(text)
         except ValueError:
-            wrong.append(f"--weights {word!r}: a number is needed, TASK=NUMBER; formulas go with --weighting schedule")
+            wrong.append(f"--task-weights {word!r}: a number is needed, TASK=NUMBER; formulas go with --weighting schedule")
         if equals and name not in tasks:
-            wrong.append(f"--weights {word!r}: {name!r} is no task; tasks are {', '.join(tasks)}")
+            wrong.append(f"--task-weights {word!r}: {name!r} is no task; tasks are {', '.join(tasks)}")
     problems(ConfigError, "the weights cannot be used:", wrong)
     return found
 
@@ -136,7 +136,7 @@ def _schedule(words: Sequence[str], tasks: Sequence[str], *, normalise: bool) ->
     """Read from a table, or from a formula per task; a task that is not named counts 1."""
     if len(words) == 1 and "=" not in words[0]:
         return weight_plan(Path(words[0]), tasks, normalise=normalise)
-    wrong = [f"--weights {word!r}: say TASK=FORMULA, or name one table by epoch" for word in words if "=" not in word]
+    wrong = [f"--task-weights {word!r}: say TASK=FORMULA, or name one table by epoch" for word in words if "=" not in word]
     problems(ConfigError, "the schedule cannot be used:", wrong)
     given = {name.strip(): text.strip() for name, _, text in (word.partition("=") for word in words)}
     return weight_plan({**{name: "1" for name in tasks if name not in given}, **given}, tasks, normalise=normalise)

@@ -131,8 +131,12 @@ class Opening:
 
     def begin_with(self, data: DataSet, **inputs: str) -> None:
         """The same for a run that depends on `inputs` (see `RunFolder.begin`)."""
+        self.begin_from(data.inspection.to_json(), **inputs)
+
+    def begin_from(self, inspection: dict[str, Any], **inputs: str) -> None:
+        """The same, `inspection` being what was found in the data."""
         self.folder.begin(**inputs)
-        self.folder.write("inspection.json", data.inspection.to_json())
+        self.folder.write("inspection.json", inspection)
         quiet = RunLog(self.folder.log)
         for line in self.early:
             if line["event"] != "tick":

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 import headstart
-from headstart.catalog.adapt import AdaptConfig
+from headstart.catalog.adapt import AdaptConfig, BackboneConfig
 from headstart.data.prepare import DataSet
 from headstart.data.task import Task
 from headstart.engine.model import Ancestor, Card, Model, saved_card
@@ -30,6 +30,19 @@ from headstart.studies.records import again, data_record, name_of, plain
 from headstart.studies.verdict import Verdict, interval_of
 
 _PER_CLASS, _MISTAKES, _THUMB = 6, 24, 96
+
+
+class Origin(Protocol):
+    """What tells where a run's network came from."""
+
+    @property
+    def source(self) -> Net: ...
+
+    @property
+    def given(self) -> tuple[str, ...]: ...
+
+    @property
+    def network(self) -> BackboneConfig: ...
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,10 @@ class Outcome:
     verdict: Verdict
     probabilities: NDArray[np.float32]
     given: tuple[str, ...] = ()
+
+    @property
+    def network(self) -> BackboneConfig:
+        return self.config.network
 
 
 def summarise(o: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -208,7 +225,7 @@ def model_of(o: Outcome, summary: Mapping[str, Any]) -> Model:
     """The final net with its card and the statistics of its features; its ancestors are those of the network it started
     from, and this run."""
     saved = saved_card(o.config.network.backbone)
-    origin = saved.ancestors if saved is not None else (_pretrained(o),)
+    origin = saved.ancestors if saved is not None else (origin_of(o),)
     arm = next(standing.arm for standing in o.standings if standing.arm.name == o.verdict.chosen)
     test = summary["test"]
     this = Ancestor(
@@ -226,12 +243,12 @@ def model_of(o: Outcome, summary: Mapping[str, Any]) -> Model:
     return Model(o.final.cpu(), card, statistics)
 
 
-def _pretrained(o: Outcome) -> Ancestor:
+def origin_of(o: Origin) -> Ancestor:
     """The network the run started from, when it is not a saved model: as much as is known about it."""
-    name, source = name_of(o.config.network, o.source), o.source.source or {}
+    name, source = name_of(o.network, o.source), o.source.source or {}
     if "backbone" in o.given:
         return Ancestor(name, "given from Python", "unknown data", "")
-    if untrained(o.config.network):
+    if untrained(o.network):
         return Ancestor(name, "weights drawn at random", "no data", "")
     weights, card = source.get("weights") or {}, source.get("card")
     if weights.get("file"):

@@ -13,7 +13,8 @@ _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 class PeakMemory:
     """While inside, watches memory in use; `bytes` then is by how much its peak lay above what was in use on entering.
 
-    On CUDA, of tensors on the device. On Linux, of the process (its peak resident size is reset on entering); elsewhere None.
+    On CUDA, of tensors on the device. On Linux, of the process, whose peak resident size is reset on entering. Elsewhere
+    None.
     """
 
     def __init__(self, device: str) -> None:
