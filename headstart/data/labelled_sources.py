@@ -78,16 +78,16 @@ def open_labelled(
                 f"{shown(path)} is not a table of labels; give a .csv or .tsv file with a path column and a column per task"
             )
         raise DataError(f"{shown(path)} does not exist; give a .csv or .tsv file with a column per task")
+    if isinstance(data, Mapping) and data and not _is_by_split(data):
+        if asked:
+            raise DataError("tasks are chosen from a table or from arrays; of one data set per task, give those you want")
+        return labelled_parts(data, **columns)
     given = [f"{name}={value!r}" for name, value in columns.items() if value is not None]
     problems(DataError, "columns can be chosen for a CSV file only:", given)
     if _is_pair(data):
         return _asked_only(labelled_arrays(data[0], data[1]), asked)
     if isinstance(data, Mapping) and data:
-        if all(split_named(str(key)) for key in data) and all(_is_pair(value) for value in data.values()):
-            return _asked_only(_by_split(data), asked)
-        if asked:
-            raise DataError("tasks are chosen from a table or from arrays; of one data set per task, give those you want")
-        return labelled_parts(data)
+        return _asked_only(_by_split(data), asked)
     raise DataError(
         f"data={type(data).__name__} cannot be read; give a table of labels (.csv), (images, {{task: labels}}) or "
         "{task: data}, one data set per task"
@@ -98,9 +98,23 @@ def _is_pair(data: Any) -> bool:
     return isinstance(data, tuple) and len(data) == 2 and isinstance(data[1], Mapping)
 
 
-def labelled_parts(data: Mapping[str, Any]) -> LabelledSource:
-    """One data set per task, each anything that `open_source` reads; the name of a task is a plain word."""
+def _is_by_split(data: Mapping[str, Any]) -> bool:
+    return all(split_named(str(key)) and _is_pair(value) for key, value in data.items())
+
+
+def _is_table(data: Any) -> bool:
+    return isinstance(data, (str, os.PathLike)) and Path(data).suffix.lower() in (".csv", ".tsv")
+
+
+def labelled_parts(data: Mapping[str, Any], **columns: str | None) -> LabelledSource:
+    """One data set per task, each anything that `open_source` reads; the name of a task is a plain word.
+
+    columns  of those that are CSV files, as for `open_source`
+    """
     wrong, parts = [], {}
+    chosen = {name: value for name, value in columns.items() if value is not None}
+    if chosen and not any(_is_table(one) for one in data.values()):
+        wrong.append(f"{some(chosen)}: columns can be chosen for CSV files only, and none of the data sets is one")
     for name, one in data.items():
         if plain_name(str(name)) != name:
             remedy = f"; {plain_name(str(name))!r} would do" if plain_name(str(name)) else ""
@@ -108,7 +122,7 @@ def labelled_parts(data: Mapping[str, Any]) -> LabelledSource:
                 f"task name {name!r} cannot be used: letters, digits and underscores, and no word of PyTorch{remedy}"
             )
         try:
-            parts[str(name)] = open_source(one)
+            parts[str(name)] = open_source(one, **(chosen if _is_table(one) else {}))
         except DataError as error:
             wrong.append(f"task {name!r}: {error}")
     problems(DataError, "the data sets cannot be used:", wrong)

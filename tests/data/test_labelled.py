@@ -331,6 +331,17 @@ def test_datasets_of_the_users_own(tmp_path: Path) -> None:
         np.testing.assert_array_equal(data.store.array[place], alone.store.array[0])
 
 
+def test_columns_of_the_tables_among_several_data_sets(tmp_path: Path) -> None:
+    fill(tmp_path / "images", range(20, 28))
+    (tmp_path / "b.csv").write_text("where,label\n" + "".join(f"{i}.png,{'uv'[i % 2]}\n" for i in range(20, 28)))
+    parts = {"a": animals(tmp_path / "pets"), "b": tmp_path / "b.csv"}
+    assert open_labelled(parts, path_column="where").tasks == ("a", "b")
+    with pytest.raises(DataError, match="path_column: columns can be chosen for CSV files only"):
+        open_labelled({"a": parts["a"]}, path_column="where")
+    with pytest.raises(DataError, match=r"(?s)task 'b'.*usual name for the path"):
+        open_labelled(parts)
+
+
 def test_all_data_sets_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         open_labelled({"a": tmp_path / "nowhere", "b c": (X, np.arange(N) % 2), "d": tmp_path / "lost.csv"})
