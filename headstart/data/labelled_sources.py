@@ -190,15 +190,11 @@ def labelled_arrays(
         wrong += value_problems(made) or (split_problems(made, chosen) if splits is not None else [])
     belong, group_names = _array_groups(groups, number, wrong)
     problems(DataError, "the arrays cannot be used:", wrong)
-    names = [""] * number
-    for split, rows in chosen.items():
-        for place, row in enumerate(rows.tolist()):
-            names[row] = f"{split}[{place}]" if splits is not None else f"[{row}]"
     source = Source(
         "arrays",
         "arrays",
         parts.samples,
-        names,
+        _names(chosen if splits is not None else {"": np.arange(number)}, number),
         np.zeros(number, np.int64),
         ("sample",),
         chosen,
@@ -207,6 +203,15 @@ def labelled_arrays(
         notes=tuple(made.note for made in answers),
     )
     return LabelledSource({"data": source}, tuple(answers))
+
+
+def _names(splits: Mapping[str, NDArray[np.int64]], number: int) -> list[str]:
+    """`train[17]`, or `[17]` where there are no splits."""
+    names = [""] * number
+    for split, rows in splits.items():
+        for place, row in enumerate(rows.tolist()):
+            names[row] = f"{split}[{place}]"
+    return names
 
 
 def _array(values: Any) -> NDArray[Any]:
