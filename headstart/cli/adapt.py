@@ -17,7 +17,7 @@ def run(config: AdaptConfig) -> int:
     """Carry out `headstart adapt`; the network and everything that needs torch is loaded here."""
 
     def job() -> Callable[..., JobResult]:
-        from headstart.api import run_adapt
+        from headstart.jobs import run_adapt
 
         return run_adapt
 

@@ -17,7 +17,7 @@ def run(config: AdviseConfig) -> int:
     """Carry out `headstart advise`; the network and everything that needs torch is loaded here."""
 
     def job() -> Callable[..., JobResult]:
-        from headstart.api import run_advise
+        from headstart.jobs import run_advise
 
         return run_advise
 

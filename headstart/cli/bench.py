@@ -17,7 +17,7 @@ def run(config: BenchConfig) -> int:
     """Carry out `headstart bench`; the networks and everything that needs torch is loaded here."""
 
     def job() -> Callable[..., JobResult]:
-        from headstart.api import run_bench
+        from headstart.jobs import run_bench
 
         return run_bench
 

@@ -62,13 +62,22 @@ class Command(Generic[Config]):
         said = io.StringIO()
         quiet = contextlib.redirect_stderr(said) if speak.wants_json(words) else contextlib.nullcontext()
         try:
+            gave = gathered(words, _lists(self.config))
+            self._check_given(gave)
             with quiet:
-                return self._tyro(gathered(words, _lists(self.config)))
+                return self._tyro(gave)
         except SystemExit as stop:
             sys.stderr.write(said.getvalue())
             if stop.code in (0, None):
                 raise
             raise UsageError(_unboxed(said.getvalue())) from None
+
+    def _check_given(self, words: Sequence[str]) -> None:
+        """A flag that takes any number of values takes one at least: without any it would be ignored in silence."""
+        flags = _lists(self.config)
+        for place, word in enumerate(words):
+            if word in flags and (place + 1 == len(words) or words[place + 1].startswith("--")):
+                raise ConfigError(f"{word} needs a value; give one, or leave {word} out (`headstart {self.name} --help`)")
 
     def _tyro(self, words: Sequence[str]) -> Config:
         # Imported here: the list of commands needs no parser.

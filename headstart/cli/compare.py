@@ -17,7 +17,7 @@ def run(config: CompareConfig) -> int:
     """Carry out `headstart compare`; the network and everything that needs torch is loaded here."""
 
     def job() -> Callable[..., JobResult]:
-        from headstart.api import run_compare
+        from headstart.jobs import run_compare
 
         return run_compare
 

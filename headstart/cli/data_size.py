@@ -17,7 +17,7 @@ def run(config: DataSizeConfig) -> int:
     """Carry out `headstart study data-size`; the network and everything that needs torch is loaded here."""
 
     def job() -> Callable[..., JobResult]:
-        from headstart.api import run_study_data_size
+        from headstart.jobs import run_study_data_size
 
         return run_study_data_size
 

@@ -17,7 +17,7 @@ def run(config: DistillJobConfig) -> int:
     """Carry out `headstart distill`; the networks and everything that needs torch is loaded here."""
 
     def job() -> Callable[..., JobResult]:
-        from headstart.api import run_distill
+        from headstart.jobs import run_distill
 
         return run_distill
 

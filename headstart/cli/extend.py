@@ -20,7 +20,7 @@ def run(config: ExtendConfig) -> int:
     """Carry out `headstart extend`; the network and everything that needs torch is loaded here."""
 
     def job() -> Callable[..., JobResult]:
-        from headstart.api import run_extend
+        from headstart.jobs import run_extend
 
         return run_extend
 

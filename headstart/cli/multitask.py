@@ -23,7 +23,7 @@ def run(config: MultitaskConfig) -> int:
     """Carry out `headstart multitask`; the network and everything that needs torch is loaded here."""
 
     def job() -> Callable[..., JobResult]:
-        from headstart.api import run_multitask
+        from headstart.jobs import run_multitask
 
         return run_multitask
 

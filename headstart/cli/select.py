@@ -18,7 +18,7 @@ def run(config: SelectConfig) -> int:
     """Carry out `headstart select`; the networks and everything that needs torch is loaded here."""
 
     def job() -> Callable[..., JobResult]:
-        from headstart.api import run_select
+        from headstart.jobs import run_select
 
         return run_select
 

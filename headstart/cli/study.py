@@ -17,7 +17,7 @@ def run_layers(config: LayersConfig) -> int:
     """Carry out `headstart study layers`; everything that needs torch is loaded here."""
 
     def job() -> Callable[..., JobResult]:
-        from headstart.api import run_study_layers
+        from headstart.jobs import run_study_layers
 
         return run_study_layers
 

@@ -82,7 +82,7 @@ class Runs:
 
     base   the network every run begins with a copy of, without heads
     mix    what is learned from
-    parts  what the outcome is looked at on: `validation` and `test`, tasks by name
+    parts  what the outcome is looked at on: `validation` and `test`, tasks by name, all over the same rows
     """
 
     base: Net
@@ -177,11 +177,11 @@ class Runs:
 
     def _look(self, net: Net, part: str, names: Sequence[str]) -> dict[str, torch.Tensor]:
         """Logits `[N, C]` of every head on its task's samples of a part; of a number what it says, `[N]`."""
+        tasks = self.parts[part]
         found = {}
-        for name in names:
-            task = self.parts[part][name]
-            said = torch.from_numpy(outputs(net, task, [name])[name])
-            found[name] = net.head(name).numbers(said) if task.kind == "number" else said
+        for name, said in outputs(net, tasks[names[0]], names).items():  # all are about the same samples
+            values = torch.from_numpy(said)
+            found[name] = net.head(name).numbers(values) if tasks[name].kind == "number" else values
         return found
 
     def _file(self, run: Run) -> Path:

@@ -44,7 +44,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def fake_adapt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], list[Any]]:
-    """Put a function in the place of `headstart.api.run_adapt`; returns the list of settings it was called with."""
+    """Put a function in the place of `headstart.jobs.run_adapt`; returns the list of settings it was called with."""
 
     def put(body: Callable[..., Any]) -> list[Any]:
         calls: list[Any] = []
@@ -53,9 +53,9 @@ def fake_adapt(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]]
             calls.append(config)
             return body(config, listeners)
 
-        module = ModuleType("headstart.api")
+        module = ModuleType("headstart.jobs")
         module.run_adapt = run_adapt  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "headstart.api", module)
+        monkeypatch.setitem(sys.modules, "headstart.jobs", module)
         return calls
 
     return put

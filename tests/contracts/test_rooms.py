@@ -31,6 +31,7 @@ ROOMS = (
     "studies",
     "export",
     "report",
+    "jobs",
     "api",
     "cli",
 )

@@ -229,7 +229,7 @@ def test_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
         asked.append(config)
         raise Interrupted("stopped")
 
-    monkeypatch.setattr("headstart.api.run_study_layers", fake)
+    monkeypatch.setattr("headstart.jobs.run_study_layers", fake)
     assert main(["study", "layers", "photos", "--seeds", "3", "--group-a", "cat,dog", "--ray"]) == 130
     assert asked == [LayersConfig(data="photos", seeds=3, group_a=("cat,dog",), ray=True)]
     resume = capsys.readouterr().err.split("continue with: ")[1].strip()
