@@ -60,27 +60,35 @@ def products(rows: Sequence[Gradient]) -> Tensor:
     device = next((one.device for row in rows for one in row if one is not None), None)
     found = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=device)
     for column in zip(*rows, strict=True):
-        there = [place for place, one in enumerate(column) if one is not None]
-        if there:
-            flat = torch.stack([one.reshape(-1).double() for one in column if one is not None])
-            at = torch.tensor(there, device=device)
-            found[at[:, None], at[None, :]] += flat @ flat.T
+        flat = [one.reshape(-1).double() for one in column if one is not None]
+        if len(flat) == len(rows):
+            block = torch.stack(flat)
+            found += block @ block.T
+        elif flat:
+            block = torch.stack(flat)
+            at = torch.tensor([place for place, one in enumerate(column) if one is not None], device=device)
+            found[at[:, None], at[None, :]] += block @ block.T
     return found
 
 
 def combined(rows: Sequence[Gradient], weights: Sequence[float]) -> list[Tensor | None]:
     """`sum_i w_i g_i`, parameter by parameter; None where none of them reaches."""
-    total: list[Tensor | None] = []
+    found: list[Tensor | None] = []
     for column in zip(*rows, strict=True):
-        parts = [
-            one if weight == 1.0 else weight * one for one, weight in zip(column, weights, strict=True) if one is not None
-        ]
-        total.append(None if not parts else parts[0] if len(parts) == 1 else torch.stack(parts).sum(0))
-    return total
+        total: Tensor | None = None
+        for one, weight in zip(column, weights, strict=True):
+            if one is not None:
+                part = one if weight == 1.0 else weight * one
+                total = part if total is None else total + part
+        found.append(total)
+    return found
 
 
 def add_to(parameters: Sequence[nn.Parameter], gradient: Gradient) -> None:
-    """Add a gradient to `.grad`."""
+    """Add a gradient to `.grad`, laid out in memory as the parameter is: fused optimisers take the two side by side."""
     for parameter, g in zip(parameters, gradient, strict=True):
-        if g is not None:
-            parameter.grad = g if parameter.grad is None else parameter.grad + g
+        if g is None:
+            continue
+        if g.stride() != parameter.stride():
+            g = torch.empty_like(parameter, memory_format=torch.preserve_format).detach().copy_(g)
+        parameter.grad = g if parameter.grad is None else parameter.grad + g

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from headstart.balance.jacobian import _CLASSES, _WHOLE, Jacobian
 from headstart.catalog.weightings import WEIGHTINGS
@@ -176,6 +177,24 @@ def test_the_order_of_pcgrad_is_drawn_from_the_step() -> None:
         found.append(tuple(step("pcgrad", draw)[1]))
     assert found[0] == found[1]
     assert len(set(found)) > 1
+
+
+@pytest.mark.parametrize("method", ["pcgrad", "config"])
+def test_gradients_lie_in_memory_as_their_parameters_do(method: str) -> None:
+    """A fused optimiser walks over both side by side, whatever their strides."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 3, 3)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    out = net(torch.randn(4, 3, 9, 9)).mean((2, 3))
+    losses = {name: (out[:, place] - place).square().mean() for place, name in enumerate("abc")}
+    losses["pull"] = net[0].weight.square().sum()
+    Jacobian(method, ("a", "b", "c")).backward(losses, {"shared": list(net.parameters())}, 0)
+    for one in net.parameters():
+        assert one.grad is not None
+        assert one.grad.stride() == one.stride()
+    before = net[2].weight.detach().clone()
+    gradient = net[2].weight.grad.clone()
+    torch.optim.SGD(net.parameters(), lr=0.5, fused=True).step()
+    torch.testing.assert_close(net[2].weight.detach(), before - 0.5 * gradient)
 
 
 def test_every_method_is_in_the_catalog() -> None:
