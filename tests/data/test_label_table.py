@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_pictures import fill
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from headstart.catalog.asked import parse_tasks
 from headstart.data.label_table import LabelTable, read_label_table
-from headstart.errors import DataError
+from headstart.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -200,3 +202,59 @@ def test_words_that_are_no_classes(folder: Path) -> None:
     (told,) = refused(folder, text)
     assert "column 'comment' holds 30 different words in 30 rows" in told
     assert len(read(folder, text, "comment:class").answers[0].classes) == 30, "unless asked for"
+
+
+ODD = ["", "?", "yes", "0", "3.0", "1.5", "inf", "1e50", "a", "a;b", "none", ";", "|", "maybe", "ä"]
+POOLS = [
+    ["yes", "no", ""],
+    ["1", "2", "3.0", "?"],
+    ["a", "b", "ä"],
+    ["1.5", "2", "-3e2", ""],
+    ["a;b", "none", "b|a", ""],
+    ODD,
+]
+
+
+@st.composite
+def rows_of_cells(draw: st.DrawFn) -> list[list[str]]:
+    """Columns that mostly make sense, and sometimes a row too short or an odd cell."""
+    pools = [st.sampled_from(draw(st.sampled_from(POOLS))) for _ in range(4)]
+    rows = [[draw(pool) for pool in pools] for _ in range(draw(st.integers(0, 9)))]
+    if rows and draw(st.booleans()):
+        row = draw(st.sampled_from(rows))
+        row[draw(st.integers(0, 3))] = draw(st.sampled_from(ODD))
+        del row[draw(st.integers(2, 4)) :]
+    return rows
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows_of_cells(),
+    st.lists(
+        st.sampled_from(["x", "y z", "type", "1st", "x:several", "y z:number", "n=x+y z", "x:yes_no", "gone"]), max_size=3
+    ),
+    st.sampled_from([[], [], [], ["train"], ["train", "test"], ["train", "train", "val", ""]]),
+)
+def test_whatever_a_table_holds_it_is_read_or_refused(
+    folder: Path, rows: list[list[str]], words: list[str], splits: list[str]
+) -> None:
+    lines = ["path,x,y z,type,1st" + (",split" if splits else "")]
+    for number, cells in enumerate(rows):
+        said = [*cells, *[""] * (4 - len(cells))]
+        lines.append(",".join([f"{number % 6}.png", *said, *([splits[number % len(splits)]] if splits else [])]))
+    path = folder / "fuzz.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    try:
+        table = read_label_table(path, parse_tasks(dict.fromkeys(words)))
+    except (DataError, ConfigError):
+        return
+    assert len(table) == len({n % 6 for n in range(len(rows))})
+    assert sorted(line for lines_ in table.lines for line in lines_) == list(range(2, len(rows) + 2))
+    for made in table.answers:
+        assert made.labels.shape == ((len(table), len(made.classes)) if made.kind == "several" else (len(table),))
+        assert made.known.any()
+        if made.kind == "number":
+            assert np.isfinite(made.labels[made.known]).all()
+        else:
+            assert made.labels.min() >= -1
+            assert made.labels.max() < (2 if made.kind == "several" else len(made.classes))
