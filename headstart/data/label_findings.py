@@ -17,6 +17,7 @@ from headstart.data.names import BadFile, count, some
 
 _SMALL = 10
 _LISTED = 5
+_PATTERNS = 20
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,14 @@ def known_by_part(answers: Sequence[Answers], parts: Mapping[str, NDArray[np.int
 
 
 def known_together(answers: Sequence[Answers]) -> dict[str, int]:
-    """Which tasks are known together -> number of samples, the most frequent first."""
+    """Which tasks are known together -> number of samples, the most frequent first; rare ones in one sum."""
     known = np.stack([made.known for made in answers], axis=1)
     patterns, numbers = np.unique(known, axis=0, return_counts=True)
     names = np.array([made.name for made in answers], dtype=object)
-    told = {" + ".join(names[row]) or "none": int(n) for row, n in zip(patterns, numbers, strict=True)}
-    return dict(Counter(told).most_common())
+    told = Counter({" + ".join(names[row]) or "none": int(n) for row, n in zip(patterns, numbers, strict=True)})
+    out = dict(told.most_common(_PATTERNS))
+    rest = len(known) - sum(out.values())
+    return out | ({f"{len(told) - len(out)} other combinations": rest} if rest else {})
 
 
 def warnings_of(found: LabelFindings, *, divided: bool) -> Iterator[str]:
