@@ -48,7 +48,7 @@ def pass_flops(net: Net) -> int:
 
 def _caller(net: Net, sample: np.ndarray[Any, Any]) -> Callable[[], None]:
     taps = {tap for name in net.heads for tap in net.head(name).reads}
-    x = torch.from_numpy(np.ascontiguousarray(sample)).to(net.device)
+    x = torch.from_numpy(np.array(sample)).to(net.device)
 
     def call() -> None:
         with looking(net):

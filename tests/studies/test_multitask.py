@@ -1,0 +1,289 @@
+"""One network for several tasks as a job: what is compared, chosen, kept, resumed and refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import headstart
+from headstart.catalog.multitask import MultitaskConfig
+from headstart.cli.main import main
+from headstart.engine.model import Model
+from headstart.errors import ConfigError, DataError, Interrupted
+from headstart.nets.net import Net
+from headstart.nets.rng import forked
+from headstart.nets.small import mlp
+from headstart.studies.multitask import MultitaskResult
+from headstart.studies.multitask import multitask as study
+from headstart.studies.peak_memory import PeakMemory
+
+USED: dict[str, Any] = {"epochs": 2, "batch_size": 16, "lr": 0.05, "scale": 1.0, "device": "cpu"}
+TASKS = ("digit", "odd", "ink", "strokes")
+
+
+def fresh() -> Net:
+    with forked(3):
+        return mlp(64, (24, 16))
+
+
+def arrays(count: int = 240, missing: float = 0.3) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Digits as vectors, with a class, a yes/no question as classes, a number, and two questions at once."""
+    found = load_digits()
+    images, digits = (found.data[:count] / 16).astype(np.float32), found.target[:count]
+    draw = np.random.default_rng(0)
+    ink = images.mean(1).astype(np.float32)
+    several = np.stack([images[:, :32].mean(1) > 0.3, images[:, 32:].mean(1) > 0.3], 1).astype(np.int64)
+    odd = np.where(draw.random(count) < missing, -1, digits % 2)
+    ink[draw.random(count) < missing] = np.nan
+    several[draw.random((count, 2)) < missing] = -1
+    return images, {"digit": digits, "odd": odd, "ink": ink, "strokes": several}
+
+
+def run(out: Path, data: Any = None, **settings: Any) -> MultitaskResult:
+    return headstart.multitask(arrays() if data is None else data, fresh(), out=out, **{**USED, **settings})
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> MultitaskResult:
+    return run(tmp_path_factory.mktemp("multitask") / "run", weighting=("sum", "dwa"), main="digit")
+
+
+def test_every_task_alone_the_plain_sum_and_those_asked_for_are_compared(done: MultitaskResult):
+    arms = {arm["name"]: arm for arm in done.summary["arms"]}
+    alone = [f"only {name}" for name in TASKS]
+    assert list(arms) == [*alone, "sum", "dwa", "without odd", "without ink", "without strokes"]
+    assert [arms[name]["role"] for name in ("only digit", "sum", "dwa", "without ink")] == [
+        "single",
+        "asked",
+        "asked",
+        "without",
+    ]
+    for arm in arms.values():
+        assert set(arm["measures"]) == set(arm["tasks"])
+    assert arms["sum"]["delta_m"]["low"] <= arms["sum"]["delta_m"]["mean"] <= arms["sum"]["delta_m"]["high"]
+    assert arms["only digit"]["delta_m"] is None
+
+
+def test_measures_are_those_of_the_kind_of_question(done: MultitaskResult):
+    arm = next(arm for arm in done.summary["arms"] if arm["name"] == "sum")
+    assert set(arm["measures"]["digit"]) == {"accuracy", "balanced_accuracy"}
+    assert set(arm["measures"]["strokes"]) == {"average_precision", "auc", "balanced_accuracy"}
+    assert set(arm["measures"]["ink"]) == {"mean_absolute_error", "root_mean_squared_error", "r2"}
+    for measures in arm["measures"].values():
+        for one in measures.values():
+            assert one["low"] <= one["mean"] <= one["high"]
+
+
+def test_the_main_tasks_helpers_are_judged_with_a_paired_test(done: MultitaskResult):
+    rows = done.summary["helpers"]
+    assert [(one["helper"], one["task"]) for one in rows] == [("odd", "digit"), ("ink", "digit"), ("strokes", "digit")]
+    assert all({"mean", "low", "high", "p_value", "decided", "detectable"} <= set(one) for one in rows)
+
+
+def test_one_network_is_counted_against_one_for_each(done: MultitaskResult):
+    arms = {arm["name"]: arm for arm in done.summary["arms"]}
+    apart = done.summary["apart"]
+    assert apart["networks"] == 4
+    assert apart["parameters"] == sum(arms[f"only {name}"]["parameters"] for name in TASKS)
+    backbone = 64 * 24 + 24 + 24 * 16 + 16
+    assert arms["sum"]["parameters"] == backbone + 17 * (10 + 2 + 1 + 2)
+    assert apart["parameters"] == 4 * backbone + 17 * (10 + 2 + 1 + 2)
+    one, other = done.summary["inference"]["together"], done.summary["inference"]["apart"]
+    macs = 64 * 24 + 24 * 16
+    assert one["flops"] == 2 * (macs + 16 * 15)
+    assert other["flops"] == 2 * (4 * macs + 16 * 15)
+    assert one["ms_low"] <= one["ms"] <= one["ms_high"]
+
+
+def test_all_networks_take_as_many_steps(done: MultitaskResult):
+    lines = [json.loads(line) for line in (done.folder / "log.jsonl").read_text().splitlines()]
+    learned, batch = done.summary["data"]["learned_from"], USED["batch_size"]
+    assert {arm["flops"]["training"] > 0 for arm in done.summary["arms"]} == {True}
+    epochs = {}
+    for line in lines:
+        if line["event"] == "epoch":
+            epochs[line["run"]] = line["epoch"]
+    assert epochs["sum-0"] == 2
+    assert epochs["only ink-0"] >= 2  # fewer of its samples have labels, so that it passes over them oftener
+    assert learned > batch
+
+
+def test_the_model_is_the_one_chosen_and_answers_as_it_was_judged(done: MultitaskResult):
+    model = Model.load(done.folder)
+    assert model.card.scenario == "multitask"
+    assert [one["kind"] for one in model.card.tasks] == ["classes", "classes", "number", "several"]
+    assert done.summary["chosen"] in ("sum", "dwa")
+    assert sorted(model.net.heads) == sorted(TASKS)
+    assert float(model.net.head("ink").spread) != 1.0
+
+
+def test_weights_and_gradients_are_kept_for_the_page(done: MultitaskResult):
+    arm = next(arm for arm in done.summary["arms"] if arm["name"] == "dwa")
+    first = arm["curves"][0]
+    assert set(first["weights"]) == set(TASKS)
+    assert first["weight_sum"] == pytest.approx(4)
+    assert {"norm/digit", "cosine/digit/odd"} <= set(first["balance"])
+
+
+def test_it_prints_as_a_table_and_is_json(done: MultitaskResult):
+    text = str(done)
+    assert "a network each (4)" in text
+    assert "sum" in text
+    json.dumps(done.summary, allow_nan=False)
+
+
+@pytest.mark.parametrize("stop", [3, 12, 30])
+def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path: Path, stop: int):
+    from headstart.engine.interrupt import STOP
+
+    settings = {"weighting": ("gradnorm",), "alone": False, "epochs": 3}
+    whole = run(tmp_path / "whole", **settings)
+    seen = 0
+
+    def listen(line: dict[str, Any]) -> None:
+        nonlocal seen
+        if line["event"] == "tick" and line.get("what") == "multitask":
+            seen += 1
+            if seen == stop:
+                STOP.requested = True
+
+    config = MultitaskConfig((), out=tmp_path / "stopped", **{**USED, **settings})
+    try:
+        with pytest.raises(Interrupted):
+            study(config, data=arrays(), backbone=fresh(), listeners=(listen,))
+    finally:
+        STOP.requested = False
+    again = study(
+        MultitaskConfig((), out=tmp_path / "stopped", resume=True, **{**USED, **settings}), data=arrays(), backbone=fresh()
+    )
+    for one, other in zip(whole.summary["arms"], again.summary["arms"], strict=True):
+        assert one["measures"] == other["measures"]
+        assert [c["weights"] for c in one["curves"]] == [c["weights"] for c in other["curves"]]
+    first, second = (Model.load(tmp_path / name).net.state_dict() for name in ("whole", "stopped"))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_towers_begin_as_the_tasks_own_networks_for_cross_stitch_and_as_copies_for_soft_sharing(tmp_path: Path):
+    two = (arrays()[0], {name: values for name, values in arrays()[1].items() if name in ("digit", "odd")})
+    found = run(tmp_path / "run", two, sharing=("soft", "cross_stitch"), pull=0.5)
+    arms = {arm["name"]: arm for arm in found.summary["arms"]}
+    assert list(arms) == ["only digit", "only odd", "sum", "soft", "cross-stitch"]
+    assert arms["soft"]["parameters"] > 1.9 * arms["sum"]["parameters"]
+    assert arms["cross-stitch"]["stitch"]
+    assert arms["cross-stitch"]["parameters"] > arms["soft"]["parameters"]
+    assert "pull" in arms["soft"]["curves"][0]["losses"]
+
+
+def test_tasks_on_data_of_their_own(tmp_path: Path):
+    images, labels = arrays(missing=0.0)
+    data = {"digit": (images[:140], labels["digit"][:140]), "odd": (images[140:], labels["odd"][140:])}
+    for per in ("batch", "sample"):
+        found = run(tmp_path / per, data, sampling="round_robin", per=per, alone=False)
+        assert found.summary["data"]["sources"] == {"digit": 140, "odd": 100}
+        assert found.summary["apart"] is None
+        assert found.summary["inference"]["apart"] is None
+        assert found.summary["arms"][0]["delta_m"] is None
+
+
+def table(place: Path, rows: int = 60) -> Path:
+    """A table of labels with pictures beside it."""
+    found = load_digits()
+    place.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number in range(rows):
+        Image.fromarray((found.images[number] * 15).astype(np.uint8)).save(place / f"{number}.png")
+        digit = int(found.target[number])
+        lines.append(
+            {"path": f"{number}.png", "odd": ("no", "yes")[digit % 2], "size": digit, "low": ("no", "yes")[int(digit < 5)]}
+        )
+    with (place / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0].keys())
+        writer.writeheader()
+        writer.writerows(lines)
+    return place / "labels.csv"
+
+
+def test_from_the_command_line_with_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = table(tmp_path / "data")
+    words = [
+        "--epochs",
+        "1",
+        "--no-alone",
+        "--backbone",
+        "embedded",
+        "--out",
+        str(tmp_path / "run"),
+        "--json",
+        "--device",
+        "cpu",
+    ]
+    assert main(["multitask", str(path), "--tasks", "odd", "size:number", *words]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [(one["name"], one["kind"]) for one in summary["tasks"]] == [("odd", "yes_no"), ("size", "number")]
+    assert (tmp_path / "run" / "report.html").exists()
+    assert (tmp_path / "run" / "thumbnails.npz").exists()
+    assert summary["reproduce"].startswith("headstart multitask ")
+    shutil.rmtree(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"main": "colour"}, "--main colour is none of the tasks"),
+        ({"weighting": ("gradnrm",)}, "did you mean gradnorm"),
+        ({"sharing": ("hard", "soften")}, "'soften' is unknown"),
+        ({"shared": 1}, "add --sharing soft or cross_stitch"),
+        ({"stitch": ("fc1",)}, "units are part of --sharing cross_stitch"),
+        ({"sharing": ("cross_stitch",), "stitch": ("nowhere",)}, "--stitch nowhere"),
+        ({"sharing": ("soft",), "shared": 40}, "the last cannot be shared"),
+        ({"weighting": ("schedule",)}, "needs --task-weights"),
+        ({"weighting": ("schedule",), "task_weights": ("digit=1 / (epoch - 1)",)}, "(?s)digit.*zero"),
+        ({"weighting": ("schedule",), "task_weights": ("digit=1 - epoch",)}, "negative"),
+        ({"weighting": ("schedule",), "task_weights": ("digits=2",)}, "did you mean 'digit'"),
+        ({"weighting": ("schedule",), "task_weights": ("digit=import os",)}, "digit"),
+        ({"task_weights": ("digit=much",)}, "a number is needed"),
+        ({"task_weights": ("colour=2",)}, "'colour' is no task"),
+        ({"weighting": ("dwa",), "task_weights": ("digit=2",)}, "go with --weighting sum or schedule"),
+        ({"weighting": ("dwa",), "settings": ("temperatur=3",)}, "did you mean temperature"),
+        ({"normalise": True}, "--normalise scales"),
+        ({"epochs": 0}, "--epochs 0"),
+        ({"batch_size": 1}, "--batch-size 1"),
+        ({"seeds": 0}, "--seeds 0"),
+        ({"test_fraction": 0.7, "validation_fraction": 0.4}, "leave nothing to learn from"),
+        ({"tasks": ("digit",)}, "headstart adapt learns one task"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_trained(settings: dict[str, Any], said: str, tmp_path: Path):
+    with pytest.raises((ConfigError, DataError), match=said):
+        run(tmp_path / "run", **settings)
+    assert not list(tmp_path.glob("run/work/runs/*"))
+
+
+def test_faults_of_a_table_come_together_with_their_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = table(tmp_path / "data", 30)
+    lines = path.read_text().splitlines()
+    lines[4] = "3.png,no,three,yes"
+    lines[7] = "gone.png,yes,1,yes"
+    lines[9] = "8.png,,,"
+    path.write_text("\n".join(lines) + "\n")
+    assert main(["multitask", str(path), "--tasks", "odd", "size:number", "low", "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "three" in said and "line 5" in said
+    assert "gone.png" in said and "line 8" in said
+    assert "line 10" in said
+
+
+def test_peak_memory_sees_what_was_in_use_inside():
+    with PeakMemory("cpu") as seen:
+        held = torch.ones(40_000_000)
+        del held
+    assert seen.bytes is None or seen.bytes > 100_000_000
