@@ -77,7 +77,8 @@ def _yes_no(asked: Asked, column: Column, wrong: list[str]) -> NDArray[np.int64]
     meant = {text: UNKNOWN if is_unknown(text) else yes_or_no(text) for text in set(column.texts)}
     other = [row for row, text in enumerate(column.texts) if meant[text] is None]
     if other:
-        remedy = "" if len(asked.columns) > 1 else f", or say {_again(asked)}:class if these are classes"
+        kind = "number" if all(number(column.texts[row]) is not None for row in other) else "class"
+        remedy = "" if len(asked.columns) > 1 else f", or say {_again(asked)}:{kind} if it is no question of yes or no"
         said = column.said(other)
         wrong.append(f"column {column.name!r} must say yes or no, but {said}; leave a cell empty if unknown{remedy}")
     answer = {text: UNKNOWN if one is None else one for text, one in meant.items()}

@@ -77,7 +77,10 @@ def infer_kind(known: Sequence[str]) -> tuple[Kind, str]:
     for text, value in numbers.items():
         finite[value] += counts[text]
     if all(math.isfinite(value) and value == int(value) for value in finite) and _like_ids(finite):
-        return "classes", f"it has {count(len(finite), 'whole number')} that look like class ids"
+        return (
+            "classes",
+            f"it has {count(len(finite), 'whole number')} that look like class ids, not amounts; else say :number",
+        )
     return "number", _why_number(finite)
 
 

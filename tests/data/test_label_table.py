@@ -178,6 +178,7 @@ def test_all_problems_of_a_table_together(folder: Path) -> None:
         ("path,a\n0.png,none\n1.png,none\n", ("a:several",), "names no question"),
         ("path,a,y\n0.png,u,1\n1.png,v,\n2.png,v,1\n", (), "'yes' (an empty cell means unknown; write no where it is no)"),
         ("path,n\n0.png,2\n1.png,2.0\n", ("n:number",), "one value only, '2'"),
+        ("path,n\n0.png,1\n1.png,7\n", ("m=n:yes/no",), "line 3 says '7'; leave a cell empty if unknown, or say m=n:number"),
         ("path,n\n0.png,2\n1.png,two\n", ("n:number",), "line 3 says 'two'"),
     ],
 )
