@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -80,12 +80,12 @@ class Run:
 class Runs:
     """Carries out runs.
 
-    base   the network every run begins with a copy of, without heads
+    base   the network every run begins with a copy of, without heads; by seed, where its weights are drawn at random
     mix    what is learned from
     parts  what the outcome is looked at on: `validation` and `test`, tasks by name, all over the same rows
     """
 
-    base: Net
+    base: Callable[[int], Net]
     mix: Mix
     parts: Mapping[str, Mapping[str, Task]]
     machine: Machine
@@ -148,14 +148,14 @@ class Runs:
         published, where there are such and nothing is shared below them; else every tower is a copy."""
         arm = run.arm
         if not arm.towers:
-            net = copy.deepcopy(self.base)
+            net = copy.deepcopy(self.base(run.seed))
         else:
             alone = [self._alone(task, run.seed) for task in arm.tasks]
             trained = [one for one in alone if one is not None]
             if arm.sharing == "cross_stitch" and not arm.shared and len(trained) == len(arm.tasks):
                 net = towers_from(trained, arm.tasks, stitch=arm.stitch)
             else:
-                net = towers(self.base, arm.tasks, shared=arm.shared, stitch=arm.stitch)
+                net = towers(self.base(run.seed), arm.tasks, shared=arm.shared, stitch=arm.stitch)
         return net.to(self.machine.device)
 
     def net_of(self, run: Run) -> Net:
@@ -171,7 +171,7 @@ class Runs:
         found = next((self._kept[key] for key in self._kept if key == f"{single_name(task)}-{seed}"), None)
         if found is None:
             return None
-        net = copy.deepcopy(self.base)
+        net = copy.deepcopy(self.base(seed))
         net.load_state_dict({name: value for name, value in found["net"].items() if not name.startswith("heads.")})
         return net
 
