@@ -29,9 +29,11 @@ class Ranked:
 
     def counts(self, weights: Floats) -> tuple[Floats, Floats]:
         """Yes and no per group `[B, G]`, of `weights` `[B, N]`: how often each image counts."""
-        picked = weights[:, self.order]
-        yes = np.add.reduceat(picked * self.yes, self.starts, axis=1)
-        return yes, np.add.reduceat(picked, self.starts, axis=1) - yes
+        picked = np.take(weights, self.order, axis=1)
+        yes = picked * self.yes
+        if len(self.starts) < len(self.order):  # without ties every image is a group
+            picked, yes = (np.add.reduceat(one, self.starts, axis=1) for one in (picked, yes))
+        return yes, picked - yes
 
     def average_precision(self, weights: Floats) -> Floats:
         """`[B]` average precision where image i counts `weights[:, i]` times; NaN without a yes."""

@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 
 _CHUNK = 1 << 22
 """numbers held at a time: 32 MB"""
+_CACHED = 1 << 17
+"""numbers gone over several times: 1 MB"""
 
 
 def chunks(draws: int, width: int) -> Iterator[int]:
@@ -66,11 +68,16 @@ def resampled_rows(values: Floats, seed: int, draws: int, *purpose: str | int) -
 def image_counts(images: int, seed: int, draws: int, *purpose: str | int) -> Iterator[Floats]:
     """How often `[B, images]` each image is picked when all are drawn anew, in parts of B that add up to `draws`.
 
-    For statistics that are no mean: they are computed with images counting as often as they were picked.
+    For statistics that are no mean: they are computed with images counting as often as they were picked. Parts are small,
+    because such statistics go over them several times, and fast while they stay in the processor's cache.
     """
-    rng, each = generator(seed, "bootstrap", *purpose), np.arange(images)
-    for size in chunks(draws, images):
-        yield _times_picked(rng, each, np.ones_like(each), size).astype(np.float64)
+    rng = generator(seed, "bootstrap", *purpose)
+    size = max(1, _CACHED // max(images, 1))
+    for low in range(0, draws, size):
+        picked = np.empty((min(size, draws - low), images))
+        for row in picked:
+            row[:] = np.bincount(rng.integers(0, images, images), minlength=images)
+        yield picked
 
 
 def _times_picked(
