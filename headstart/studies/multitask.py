@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from headstart.errors import ConfigError
 from headstart.metrics.cost import format_seconds
 from headstart.nets.net import Net
 from headstart.stage import Budget, Stage
+from headstart.studies.backbone import choose, untrained
 from headstart.studies.checks import device_of
 from headstart.studies.multitask_arms import arms_of, recipe_of
 from headstart.studies.multitask_judged import Judge
@@ -141,7 +143,12 @@ class _Job:
         judged = {"validation": data.on(parts.val), "test": data.on(parts.test)}
         machine = Machine(device=self.device, cache=opening.folder.work / "cache")
         runs = Runs(
-            net, mix, judged if self._chooses(arms) else {"test": judged["test"]}, machine, opening.folder.work, opening.log
+            self._drawn(net, backbone),
+            mix,
+            judged if self._chooses(arms) else {"test": judged["test"]},
+            machine,
+            opening.folder.work,
+            opening.log,
         )
         seeds = [config.seed + n for n in range(config.seeds)]
         self._train(runs, arms, seeds)
@@ -153,6 +160,17 @@ class _Job:
         distributed.first(lambda: self._save(found, summary))
         opening.log.event("phase", name="done", text="done")
         return MultitaskResult(opening.folder.path, summary)
+
+    def _drawn(self, net: Net, backbone: Any) -> Callable[[int], Net]:
+        """What the runs of a seed begin with: a named network without trained weights is drawn anew for each."""
+        config = self.config
+        if backbone is not None or not untrained(config.network):
+            return lambda seed: net
+
+        def draw(seed: int) -> Net:
+            return net if seed == config.seed else choose(self.source.first, config.network, None, seed=seed)
+
+        return cache(draw)
 
     def _read(self, net: Net) -> LabelledSet:
         opening = self.opening
