@@ -60,8 +60,9 @@ if TYPE_CHECKING:
     from headstart.data.task import Task, task_of
     from headstart.data.views import PLAIN, View, standard_view
     from headstart.engine.fit import FitResult, Machine
-    from headstart.engine.model import Ancestor, Card, Model, Prediction, Predictions
+    from headstart.engine.model import Ancestor, Card, Model
     from headstart.engine.past import Learned, Past
+    from headstart.engine.predictions import Prediction, Predictions
     from headstart.engine.run import Drive, memo
     from headstart.engine.solve import SolveResult, solve
     from headstart.errors import (
@@ -149,8 +150,9 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.data.task": ("Task", "task_of"),
     "headstart.data.views": ("PLAIN", "View", "standard_view"),
     "headstart.engine.fit": ("FitResult", "Machine"),
-    "headstart.engine.model": ("Ancestor", "Card", "Model", "Prediction", "Predictions"),
+    "headstart.engine.model": ("Ancestor", "Card", "Model"),
     "headstart.engine.past": ("Learned", "Past"),
+    "headstart.engine.predictions": ("Prediction", "Predictions"),
     "headstart.engine.run": ("Drive", "memo"),
     "headstart.engine.solve": ("SolveResult", "solve"),
     "headstart.errors": (

@@ -13,7 +13,7 @@ from headstart.cli.command import EXIT_CODES, Command
 from headstart.errors import ConfigError, DataError, ModelFileError
 
 if TYPE_CHECKING:
-    from headstart.engine.model import Predictions
+    from headstart.engine.predictions import Predictions
 
 Format = Literal["table", "csv", "json"]
 
@@ -31,7 +31,8 @@ class PredictConfig:
     top_k: int = 3
     """number of classes to name per image, the likeliest first"""
     task: str | None = None
-    """task that the images are known to belong to, of a model that has learned several; none: it is inferred"""
+    """task that the images are known to belong to, of a model that has learned several one after the other; none: it is
+    inferred. Of a multi-task model the tasks to answer (digit,odd); none: all of them, in one pass"""
     format: Format = "table"
     """how to print the result"""
     out: Path | None = None
@@ -48,7 +49,7 @@ def run(config: PredictConfig) -> int:
     from headstart.studies.checks import device_of
 
     result = Model.load(folder, device=device_of(config.device)).predict(
-        list(config.images), top_k=config.top_k, task=config.task
+        list(config.images), top_k=config.top_k, task=_tasks(config)
     )
     text = as_text(result, config.format)
     if config.out is None:
@@ -59,6 +60,11 @@ def run(config: PredictConfig) -> int:
     for bad in result.unreadable:
         speak.complain(f"{bad.path}: {bad.reason}", label="unreadable", style="yellow")
     return SOME_UNREADABLE if result.unreadable else 0
+
+
+def _tasks(config: PredictConfig) -> list[str] | None:
+    """The names in `--task`, which have no comma in them."""
+    return None if config.task is None else [name.strip() for name in config.task.split(",")]
 
 
 def model_folder(given: Path) -> Path:
@@ -103,6 +109,7 @@ COMMAND = Command(
         "headstart predict runs/photos new/1.jpg new/2.jpg",
         "headstart predict runs/photos new --top-k 1 --format csv --out new.csv",
         "headstart predict runs/pets-cars new --task cars",
+        "headstart predict runs/many-questions new --task digit,odd --format csv",
     ),
     details=EXIT_CODES,
 )

@@ -80,7 +80,7 @@ class Answering:
         number = self.number_of(task)
         one = self.past.tasks[number]
         if self.past.one_list is not None:
-            logits = _logits(self.net, samples, (self.past.one_list,), batch_size)[self.past.one_list]
+            logits = logits_of(self.net, samples, (self.past.one_list,), batch_size)[self.past.one_list]
             first = sum(len(before.classes) for before in self.past.tasks[:number])
             mine = torch.softmax(logits[:, first : first + len(one.classes)], 1)
             return Answered(mine.numpy(), one.classes, (one.name,) * len(one.classes))
@@ -111,9 +111,9 @@ class Answering:
     def _listed(self, samples: Samples, batch_size: int) -> Answered:
         past = self.past
         heads = (past.one_list,) if past.one_list is not None else past.heads
-        logits = _logits(self.net, samples, heads, batch_size)
+        logits = logits_of(self.net, samples, heads, batch_size)
         if len(heads) == 1:
-            found = self.net.head(heads[0]).probabilities(logits[heads[0]])
+            found = _probabilities(self.net, heads[0], logits[heads[0]])
         else:
             found = torch.softmax(torch.cat([logits[head] for head in heads], 1), 1)
         tasks = tuple(one.name for one in past.tasks for _ in one.classes)
@@ -134,11 +134,16 @@ class Answering:
 
     def _passes(self, samples: Samples, tasks: list[Learned], net: Net, batch_size: int) -> list[NDArray[np.float32]]:
         heads = tuple(dict.fromkeys(one.head for one in tasks))
-        logits = _logits(net, samples, heads, batch_size)
-        return [net.head(one.head).probabilities(logits[one.head]).numpy() for one in tasks]
+        logits = logits_of(net, samples, heads, batch_size)
+        return [_probabilities(net, one.head, logits[one.head]).numpy() for one in tasks]
 
 
-def _logits(net: Net, samples: Samples, heads: tuple[str, ...], batch_size: int) -> Mapping[str, Tensor]:
+def _probabilities(net: Net, head: str, logits: Tensor) -> Tensor:
+    """On the processor; the head's calibration is where the net is."""
+    return net.head(head).probabilities(logits.to(net.device)).cpu()
+
+
+def logits_of(net: Net, samples: Samples, heads: tuple[str, ...], batch_size: int) -> Mapping[str, Tensor]:
     """`[N, C]` float32 per head; one pass of the backbone serves all."""
     reads = {name for head in heads for name in net.head(head).reads}
     until = max(reads, key=net.block_names.index)

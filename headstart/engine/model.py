@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,9 @@ from headstart.data.folder import find_images
 from headstart.data.names import BadFile
 from headstart.engine.answering import Answered, Answering
 from headstart.engine.evaluate import looking
+from headstart.engine.multi_answers import Question, answers_to, asked, questions_of, values_of
 from headstart.engine.past import PAST, Past
+from headstart.engine.predictions import Prediction, Predictions
 from headstart.engine.source_statistics import STATISTICS, SourceStatistics
 from headstart.engine.step import present
 from headstart.errors import ConfigError, DataError, ModelFileError
@@ -49,8 +49,8 @@ class Card:
     fit        how images are brought to the input's square
     ancestors  oldest first; the last one made this model
     statistics what is known of its features on the images it learned from: file, number of images, block; None: nothing
-    scenario   how several tasks belong together (`catalog/continual.py`), and `tasks` their names, heads and classes in the
-               order learned; empty for a model of one task
+    scenario   how several tasks belong together (`catalog/continual.py`; `multitask`: questions about the same image), and
+               `tasks` their names, heads, classes and kinds in the order learned; empty for a model of one task
     """
 
     head: str
@@ -61,6 +61,11 @@ class Card:
     statistics: dict[str, Any] | None = None
     scenario: str | None = None
     tasks: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What a model trained for several questions at once answers about an image; none of any other model."""
+        return questions_of(self.scenario, self.tasks)
 
     @staticmethod
     def from_json(kept: dict[str, Any]) -> Card:
@@ -80,51 +85,6 @@ class Card:
             kept.get("scenario"),
             tuple(kept.get("tasks", ())),
         )
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The likeliest classes of one image, the likeliest first; `tasks` they belong to where a model has several."""
-
-    path: str
-    labels: list[str]
-    probabilities: list[float]
-    tasks: list[str] | None = None
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Answers in the order asked, and the files that could not be read. Prints as a table."""
-
-    rows: list[Prediction]
-    unreadable: list[BadFile]
-
-    def __str__(self) -> str:
-        width = max((len(row.path) for row in self.rows), default=0)
-        shown = [
-            f"{row.path:<{width}}  {row.tasks[0] + ': ' if row.tasks else ''}"
-            + "  ".join(f"{label} {p:.3f}" for label, p in zip(row.labels, row.probabilities, strict=True))
-            for row in self.rows
-        ]
-        return "\n".join([*shown, *(f"{bad.path}  not read: {bad.reason}" for bad in self.unreadable)])
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain lists and dicts."""
-        rows = [{name: value for name, value in asdict(row).items() if value is not None} for row in self.rows]
-        return {"predictions": rows, "unreadable": [bad._asdict() for bad in self.unreadable]}
-
-    def to_csv(self) -> str:
-        """One line per image: path, its task where a model has several, then label and probability for each of the top k."""
-        count = max((len(row.labels) for row in self.rows), default=1)
-        several = any(row.tasks for row in self.rows)
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        pairs = [f"{what}_{place + 1}" for place in range(count) for what in ("label", "probability")]
-        writer.writerow(["path", *(["task"] if several else []), *pairs])
-        for row in self.rows:
-            found = [item for label, p in zip(row.labels, row.probabilities, strict=True) for item in (label, f"{p:.6f}")]
-            writer.writerow([row.path, *([row.tasks[0] if row.tasks else ""] if several else []), *found])
-        return out.getvalue()
 
 
 def model_folder(folder: str | Path) -> Path | None:
@@ -233,14 +193,20 @@ class Model:
     def _answers_about(self) -> list[str]:
         if len(self.card.tasks) < 2:
             return [f"Answers `{self.card.head}` with {len(self.classes)} classes: {', '.join(self.classes)}."]
+        if questions := self.card.questions:
+            said = [f"- `{one.name}` ({one.kind.replace('_', '/')}): {one}" for one in questions]
+            return [f"Answers {len(said)} questions about an image in one pass:", "", *said]
         told = [f"- `{one['name']}`: {', '.join(one['classes'])}" for one in self.card.tasks]
         return [f"Has learned {len(told)} tasks one after the other ({self.card.scenario}-incremental):", "", *told]
 
     def answered(self, samples: NDArray[Any], task: str | None = None, *, batch_size: int = 128) -> Answered:
         """Probabilities with their classes and tasks; see `probabilities`.
 
-        task  the samples are known to belong to; None: unknown, see `Answering.unknown`. Raises ConfigError for no such task
+        task  the samples are known to belong to; None: unknown, see `Answering.unknown`. Raises ConfigError for no such
+              task. Of a model for several questions at once the question, one whose answers are classes
         """
+        if self.card.questions:
+            return self._answered_one(samples, task, batch_size)
         if self.past is not None and len(self.past.tasks) > 1:
             how = Answering(self.net, self.past)
             if task is None:
@@ -253,6 +219,17 @@ class Model:
             self.probabilities(samples, batch_size=batch_size), self.classes, (self.card.head,) * len(self.classes)
         )
 
+    def _answered_one(self, samples: NDArray[Any], task: str | None, batch_size: int) -> Answered:
+        questions = self.card.questions
+        fitting = [one.name for one in questions if one.kind in ("classes", "yes_no")]
+        if task is None:
+            raise ConfigError(f"this model answers several questions; say which (task=): {', '.join(fitting)}")
+        (one,) = asked(questions, [task])
+        if one.name not in fitting:
+            raise ConfigError(f"task {task!r} is answered with {one}, not with one class; ask `predict`")
+        values = values_of(self.net, [one], samples, batch_size=batch_size)[one.name]
+        return Answered(values, one.classes, (one.name,) * len(one.classes))
+
     def probabilities(self, samples: NDArray[Any], *, batch_size: int = 128) -> NDArray[np.float32]:
         """`[N, C]` for samples at the network's size: uint8 `[N, S, S, 3]`, or float vectors `[N, D]`."""
         head = self.net.head(self.card.head)
@@ -264,41 +241,66 @@ class Model:
                 parts.append(head.probabilities(logits).cpu().numpy())
         return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
 
-    def predict(self, images: Any, *, top_k: int = 3, task: str | None = None, batch_size: int = 128) -> Predictions:
+    def predict(
+        self, images: Any, *, top_k: int = 3, task: str | Sequence[str] | None = None, batch_size: int = 128
+    ) -> Predictions:
         """Answers for images: a file, a folder, a list of these, or an array `[N, H, W, 3]` uint8.
 
-        task  that the images are known to belong to, where a model has learned several; None: it is inferred
+        task  that the images are known to belong to, where a model has learned several; None: it is inferred. Of a model for
+              several questions at once those to answer, one or more; None: all of them
 
         Files that cannot be read are listed in the result; raises DataError when nothing was given to look at.
         """
+        names = () if task is None else (task,) if isinstance(task, str) else tuple(task)
+        ask = self._ask(names, top_k)
+        questions = asked(self.card.questions, names) if self.card.questions else ()
         if isinstance(images, np.ndarray):
-            return self._predict_arrays(images, top_k, task)
-        paths = [images] if isinstance(images, (str, Path)) else list(images)
-        found = find_images(paths)
+            return Predictions(ask([str(n) for n in range(len(images))], self._rendered(images)), [], questions)
+        given = [images] if isinstance(images, (str, Path)) else list(images)
+        found = find_images(given)
         unreadable = list(found.bad)
         if not found.files and not unreadable:
-            raise DataError(f"no images in {', '.join(str(path) for path in paths) or 'an empty list'}")
+            raise DataError(f"no images in {', '.join(str(path) for path in given) or 'an empty list'}")
         rows: list[Prediction] = []
         for start in range(0, len(found.files), batch_size):
-            names, pixels = [], []
+            paths, pixels = [], []
             for file in found.files[start : start + batch_size]:
                 try:
                     pixels.append(decode_file(file.path, self.net.input.size, self.card.fit).pixels)
-                    names.append(file.name)
+                    paths.append(file.name)
                 except UnreadableError as error:
                     unreadable.append(BadFile(file.name, str(error)))
             if pixels:
-                rows += self._rows(names, self.answered(np.stack(pixels), task), top_k)
-        return Predictions(rows, unreadable)
+                rows += ask(paths, np.stack(pixels))
+        return Predictions(rows, unreadable, questions)
 
-    def _predict_arrays(self, images: NDArray[Any], top_k: int, task: str | None) -> Predictions:
+    def _ask(self, tasks: Sequence[str], top_k: int) -> Callable[[Sequence[str], NDArray[Any]], list[Prediction]]:
+        """What answers about samples with their names. Raises ConfigError for tasks that cannot be asked for."""
+        questions = self.card.questions
+        if questions:
+            some = asked(questions, tasks)
+
+            def every(names: Sequence[str], samples: NDArray[Any]) -> list[Prediction]:
+                answers = answers_to(some, values_of(self.net, some, samples), top_k)
+                return [Prediction(name, [], [], answers=one) for name, one in zip(names, answers, strict=True)]
+
+            return every
+        if len(tasks) > 1:
+            raise ConfigError(
+                f"tasks {', '.join(tasks)}: an image belongs to one of this model's tasks; name one, or none to infer it"
+            )
+        task = tasks[0] if tasks else None
+        return lambda names, samples: self._rows(names, self.answered(samples, task), top_k)
+
+    def _rendered(self, images: NDArray[Any]) -> NDArray[Any]:
+        """An array of images as the network takes them; vectors as they are."""
         from headstart.data.decode import render
         from headstart.data.samples import image_of
 
         size, fit = self.net.input.size, self.card.fit
         if self.net.input.kind == "image":
             images = np.stack([render(image_of(image), size, fit).pixels for image in images])
-        return Predictions(self._rows([str(n) for n in range(len(images))], self.answered(images, task), top_k), [])
+        return images
 
     def _rows(self, names: Sequence[str], found: Answered, top_k: int) -> list[Prediction]:
         count = min(max(top_k, 1), len(found.classes))

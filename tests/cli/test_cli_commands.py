@@ -182,7 +182,7 @@ def test_json_holds_no_number_that_json_does_not_know(capsys: pytest.CaptureFixt
 
 def test_csv_of_the_standard_library_reads_what_predict_writes() -> None:
     from headstart.cli.predict import as_text
-    from headstart.engine.model import Prediction, Predictions
+    from headstart.engine.predictions import Prediction, Predictions
 
     result = Predictions([Prediction('a,"b".png', ["x, y", "z"], [0.75, 0.25])], [])
     rows = list(csv.DictReader(io.StringIO(as_text(result, "csv"))))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from headstart.engine.model import Ancestor, Card, Model
@@ -158,3 +159,34 @@ def test_a_damaged_saved_model_is_listed_and_said_to_be_damaged(run: Any, tmp_pa
     found = json.loads(run("models", "--kind", "saved", "--runs", tmp_path, "--json").out)
     assert [Path(model["name"]).name for model in found] == ["a", "b", "c"]
     assert all(model["note"].startswith("damaged") for model in found)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that answers with a class, and with a number, about every image."""
+    net = build("headstart:cifar_resnet8", seed=1)
+    net.heads.clear()
+    net.add_head("kind", 3)
+    net.add_head("age", 1, kind="number").learn_unit(torch.tensor([10.0, 20.0]))
+    tasks = (
+        {"name": "kind", "head": "kind", "classes": list(CLASSES), "kind": "classes"},
+        {"name": "age", "head": "age", "classes": [], "kind": "number"},
+    )
+    card = Card("kind", CLASSES, "squash", (Ancestor("many", "sum", "table", "abc"),), "0.1.0", None, "multitask", tasks)
+    return Model(net, card).save(tmp_path_factory.mktemp("many") / "model")
+
+
+def test_all_questions_are_answered_about_every_image(run: Any, many: Path, photos: Path) -> None:
+    lines = run("predict", many, _good(photos), "--top-k", "1").out.splitlines()
+    assert lines[0].split() == ["kind", "age"]
+    assert [line.split("  ")[0] for line in lines[1:]] == ["photos/a.png", "photos/deep/b ü.png", "photos/deep/c.png"]
+    rows = list(csv.DictReader(run("predict", many, photos, "--format", "csv").out.splitlines()))
+    assert [row["age"] for row in rows] == ["15"] * 3  # an empty head says the mean
+    found = json.loads(run("predict", many, photos, "--task", "age", "--format", "json").out)
+    assert found["predictions"][0]["tasks"] == {"age": {"kind": "number", "value": 15.0}}
+
+
+def test_an_unknown_question_is_named(run: Any, many: Path, photos: Path) -> None:
+    said = run("predict", many, _good(photos), "--task", "age,colour")
+    assert said.code == 2
+    assert "'colour' is none that this model answers; it knows kind, age" in said.err

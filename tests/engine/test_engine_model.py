@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from headstart.engine.model import Ancestor, Card, Model, Predictions, saved_card
+from headstart.engine.model import Ancestor, Card, Model, saved_card
+from headstart.engine.predictions import Predictions
 from headstart.errors import DataError, ModelFileError
 from headstart.nets.rng import forked
 from tests.conftest import make_image_task
