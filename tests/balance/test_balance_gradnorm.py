@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -67,6 +68,46 @@ def test_the_gradient_is_that_of_the_objective_with_constant_targets() -> None:
     numeric = np.array([(objective(w + h * one) - objective(w - h * one)) / (2 * h) for one in eye])
     moved = np.maximum(w - 0.01 * numeric, 1e-3)
     np.testing.assert_allclose(naive(w, norms, losses, first, 1.5, 0.01), moved * w.sum() / moved.sum(), rtol=1e-6)
+
+
+def test_equals_the_objective_differentiated_through_a_net() -> None:
+    """Norms with a graph, the L1 objective and its gradient by w from autograd, as the paper has them; the net moves too."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).double()
+    twin = copy.deepcopy(net)
+    last, names = list(net[2].parameters()), ("a", "b", "c")
+    balance, w, first = GradNorm(names, last, rate=0.01), torch.ones(3, dtype=torch.float64), torch.zeros(0)
+
+    def losses(of: nn.Sequential, step: int) -> torch.Tensor:
+        x = torch.randn(7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(step))
+        return (of(x) - torch.tensor([0.0, 3.0, -1.0])).square().mean(0) * torch.tensor([1.0, 1.0, 4.0])
+
+    for step in range(6):
+        used = balance.backward(dict(zip(names, losses(net, step), strict=True)), {"shared": last}, step)
+        assert list(used.values()) == pytest.approx(w.tolist(), rel=1e-9)
+        weight, found = w.clone().requires_grad_(), losses(twin, step)
+        first = found.detach() if step == 0 else first
+        g = torch.stack(
+            [
+                torch.cat(
+                    [p.reshape(-1) for p in torch.autograd.grad(wi * li, list(twin[2].parameters()), create_graph=True)]
+                ).norm()
+                for wi, li in zip(weight, found, strict=True)
+            ]
+        )
+        share = found.detach() / first
+        target = (g.mean() * (share / share.mean()) ** 1.5).detach()
+        (slope,) = torch.autograd.grad((g - target).abs().sum(), weight, retain_graph=True)
+        moves = torch.autograd.grad((w * found).sum(), list(twin.parameters()))
+        w = w - 0.01 * slope
+        w = 3 * w / w.sum()
+        with torch.no_grad():
+            for one, mine, move in zip(twin.parameters(), net.parameters(), moves, strict=True):
+                torch.testing.assert_close(mine.grad, move)
+                one -= 0.1 * move
+                mine -= 0.1 * mine.grad  # type: ignore[operator]
+                mine.grad = None
+    assert w.max() - w.min() > 0.05
 
 
 def test_with_alpha_zero_gradients_become_equally_long() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -57,6 +58,39 @@ def test_the_gradient_is_the_weighted_sum_of_the_rows(method: str) -> None:
     scaled, _ = step(method, dict(zip("abc", draw.tolist(), strict=True)), normalise=True)
     if sum(used.values()) > 0:
         assert sum(scaled.values()) == pytest.approx(3)
+
+
+@pytest.mark.filterwarnings("ignore:.*not DPP:UserWarning")
+@pytest.mark.parametrize("method", _CLASSES)
+def test_equals_the_librarys_own_aggregator_on_the_whole_jacobian_of_a_net(method: str) -> None:
+    """Which sees the rows themselves and not their scalar products."""
+    aggregation = importlib.import_module("torchjd.aggregation")
+    sized = {"n_tasks": 3} if method == "nash_mtl" else {}
+    aggregator = getattr(aggregation, _CLASSES[method].removesuffix("Weighting"))(**SETTINGS.get(method, {}), **sized)
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5)).double()
+    heads = nn.Linear(5, 3).double()
+    x = torch.randn(7, 4, dtype=torch.float64)
+
+    def losses() -> dict[str, torch.Tensor]:
+        out = heads(body(x))
+        return {name: (out[:, place] - place).square().mean() for place, name in enumerate("abc")}
+
+    shared = list(body.parameters())
+    rows = [
+        torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, shared, retain_graph=True)])
+        for loss in losses().values()
+    ]
+    torch.manual_seed(1)
+    want = aggregator(torch.stack(rows))
+    torch.manual_seed(1)
+    balance = Jacobian(method, ("a", "b", "c"), **SETTINGS.get(method, {}))
+    balance.backward(losses(), {"shared": shared, "heads": list(heads.parameters())}, 0)
+    found = torch.cat([p.grad.reshape(-1) for p in shared if p.grad is not None])
+    torch.testing.assert_close(found, want, rtol=1e-5, atol=1e-8)
+    plain = torch.autograd.grad(torch.stack(list(losses().values())).sum(), list(heads.parameters()))
+    for one, parameter_ in zip(plain, heads.parameters(), strict=True):
+        torch.testing.assert_close(parameter_.grad, one)
 
 
 def test_pcgrad_of_two_tasks_is_algorithm_1() -> None:
