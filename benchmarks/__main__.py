@@ -29,6 +29,7 @@ NAMES = (
     "distill",
     "extend",
     "importance",
+    "shared",
 )
 
 
