@@ -64,7 +64,8 @@ def again(command: str, config: Any, given: Sequence[str] = ()) -> str:
 
 
 def _command(command: str, config: Any) -> str:
-    words = ["headstart", *command.split(), str(config.data), "--out", str(config.out)]
+    data = config.data if isinstance(config.data, tuple) else (config.data,)
+    words = ["headstart", *command.split(), *map(str, data), "--out", str(config.out)]
     for name, value in changed(config, type(config)(data=config.data)):
         flag = name.replace("_", "-")
         if isinstance(value, bool):

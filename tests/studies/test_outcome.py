@@ -12,6 +12,7 @@ import pytest
 
 from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig
 from headstart.catalog.given import configured
+from headstart.catalog.multitask import MultitaskConfig
 from headstart.cli.adapt import COMMAND
 from headstart.studies.outcome import as_text, sentence
 from headstart.studies.records import again, plain
@@ -40,6 +41,13 @@ def test_the_command_that_reproduces_a_run_parses_to_its_settings(config: AdaptC
     words = shlex.split(again("adapt", config))
     assert words[:2] == ["headstart", "adapt"]
     assert COMMAND.parse(words[2:]) == replace(config, resume=False, overwrite=False, json=False)
+
+
+def test_several_data_sets_are_named_one_by_one() -> None:
+    config = MultitaskConfig(data=("my digits", "signs.csv"), out=Path("runs/both"), tasks=("digit", "sign"))
+    words = shlex.split(again("multitask", config))
+    assert words[:4] == ["headstart", "multitask", "my digits", "signs.csv"]
+    assert words[words.index("--tasks") + 1 :] == ["digit", "sign"]
 
 
 @pytest.mark.parametrize("config", CONFIGS[:4], ids=range(4))
