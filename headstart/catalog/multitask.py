@@ -47,7 +47,7 @@ class MultitaskConfig:
     main: str | None = None
     """the task that counts: the others are judged by what they do for it"""
     sharing: tuple[str, ...] = ("hard",)
-    """hard, soft, cross_stitch (see below); several are compared"""
+    """hard, partly, soft, cross_stitch (see below); several are compared"""
     weighting: tuple[str, ...] = ("sum",)
     """how the tasks' losses become one (see below); several are compared"""
     task_weights: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class MultitaskConfig:
     normalise: bool = False
     """scale a schedule's weights to add up to the number of tasks"""
     shared: int = 0
-    """with towers (soft, cross_stitch): so many lower blocks stay one"""
+    """with towers (partly, soft, cross_stitch): so many lower blocks stay one"""
     stitch: tuple[str, ...] = ()
     """blocks after which cross-stitch units mix the towers; none: after every stage of the network"""
     pull: float = 1.0
@@ -146,9 +146,11 @@ def _named(flag: str, names: tuple[str, ...], there: object) -> list[str]:
 
 def _together(config: MultitaskConfig) -> Iterator[str]:
     """Settings that only go with others."""
-    towers = {"soft", "cross_stitch"} & set(config.sharing)
+    towers = {"partly", "soft", "cross_stitch"} & set(config.sharing)
     if config.shared and not towers:
-        yield f"--shared {config.shared} says how many blocks stay one under towers; add --sharing soft or cross_stitch"
+        yield f"--shared {config.shared} says how many blocks stay one under towers; add --sharing partly, soft or cross_stitch"
+    if "partly" in config.sharing and not config.shared:
+        yield "--sharing partly needs --shared N: how many blocks, from the input, all tasks have in common"
     if config.stitch and "cross_stitch" not in config.sharing:
         yield f"--stitch {' '.join(config.stitch)}: units are part of --sharing cross_stitch"
     if config.pull != MultitaskConfig.pull and "soft" not in config.sharing:

@@ -7,9 +7,10 @@ from typing import Any, Literal, get_args
 
 from headstart.catalog.strategies import Recipe
 
-Sharing = Literal["hard", "soft", "cross_stitch"]
+Sharing = Literal["hard", "partly", "soft", "cross_stitch"]
 SHARINGS: dict[str, str] = {
     "hard": "one backbone, a head per task",
+    "partly": "the first --shared blocks are one, a tower per task above them",
     "soft": "a tower per task, each pulled towards the others (Duong et al. 2015)",
     "cross_stitch": "a tower per task, mixed after blocks by learned units (Misra et al. 2016)",
 }

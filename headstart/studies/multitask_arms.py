@@ -73,7 +73,7 @@ def arms_of(config: MultitaskConfig, net: Net, mix: Mix, recipe: Recipe, steps: 
 
 def arm_name(sharing: Sharing | str, weighting: str, settings: Any = None) -> str:
     """What an arm is called: by its weighting, where there is one backbone; else by its sharing too."""
-    kind = {"hard": "", "soft": "soft", "cross_stitch": "cross-stitch"}[sharing]
+    kind = {"hard": "", "partly": "partly shared", "soft": "soft", "cross_stitch": "cross-stitch"}[sharing]
     said = f"weighted {weighting}" if weighting == "sum" and isinstance(settings, Sum) and settings.weights else weighting
     return said if not kind else kind if said == "sum" else f"{kind} {said}"
 

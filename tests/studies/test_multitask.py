@@ -178,6 +178,8 @@ def test_towers_begin_as_the_tasks_own_networks_for_cross_stitch_and_as_copies_f
     found = run(tmp_path / "run", two, sharing=("soft", "cross_stitch"), pull=0.5)
     arms = {arm["name"]: arm for arm in found.summary["arms"]}
     assert list(arms) == ["only digit", "only odd", "sum", "soft", "cross-stitch"]
+    partly = run(tmp_path / "partly", two, sharing=("partly",), shared=1, alone=False).summary["arms"][1]
+    assert arms["sum"]["parameters"] < partly["parameters"] < arms["soft"]["parameters"]
     assert arms["soft"]["parameters"] > 1.9 * arms["sum"]["parameters"]
     assert arms["cross-stitch"]["stitch"]
     assert arms["cross-stitch"]["parameters"] > arms["soft"]["parameters"]
@@ -242,7 +244,8 @@ def test_from_the_command_line_with_a_table(tmp_path: Path, capsys: pytest.Captu
         ({"main": "colour"}, "--main colour is none of the tasks"),
         ({"weighting": ("gradnrm",)}, "did you mean gradnorm"),
         ({"sharing": ("hard", "soften")}, "'soften' is unknown"),
-        ({"shared": 1}, "add --sharing soft or cross_stitch"),
+        ({"shared": 1}, "add --sharing partly, soft or cross_stitch"),
+        ({"sharing": ("partly",)}, "needs --shared N"),
         ({"stitch": ("fc1",)}, "units are part of --sharing cross_stitch"),
         ({"sharing": ("cross_stitch",), "stitch": ("nowhere",)}, "--stitch nowhere"),
         ({"sharing": ("soft",), "shared": 40}, "the last cannot be shared"),
