@@ -148,7 +148,7 @@ def _together(config: MultitaskConfig) -> Iterator[str]:
     """Settings that only go with others."""
     towers = {"partly", "soft", "cross_stitch"} & set(config.sharing)
     if config.shared and not towers:
-        yield f"--shared {config.shared} says how many blocks stay one under towers; add --sharing partly, soft or cross_stitch"
+        yield f"--shared {config.shared}: so many blocks under towers stay one; add --sharing partly, soft or cross_stitch"
     if "partly" in config.sharing and not config.shared:
         yield "--sharing partly needs --shared N: how many blocks, from the input, all tasks have in common"
     if config.stitch and "cross_stitch" not in config.sharing:
@@ -158,7 +158,7 @@ def _together(config: MultitaskConfig) -> Iterator[str]:
     if config.normalise and "schedule" not in config.weighting:
         yield "--normalise scales the weights of --weighting schedule"
     if "schedule" in config.weighting and not config.task_weights:
-        yield '--weighting schedule needs --task-weights, e.g. --task-weights "digit=1 - 0.5 * t" parity=0.5, or a table by epoch'
+        yield '--weighting schedule needs --task-weights, e.g. "digit=1 - 0.5 * t" parity=0.5, or a table by epoch'
     if config.task_weights and not {"sum", "schedule"} & set(config.weighting):
         yield f"--task-weights go with --weighting sum or schedule, not with {', '.join(config.weighting)}"
     for name in config.weighting:
