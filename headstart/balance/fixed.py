@@ -11,7 +11,7 @@ from headstart.balance.gradients import descend
 
 
 class Fixed(Balance):
-    """`sum_i w_i L_i`; a term without a weight counts once.
+    """`sum_i w_i L_i`; a term without a weight counts once, and one of weight 0 is as good as absent.
 
     tasks  which of the losses are tasks: the sum of their weights is logged
     """

@@ -18,8 +18,13 @@ def processes() -> int:
 
 
 def descend(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> None:
-    """Add the gradient of `sum_i w_i L_i` to `.grad`; nothing happens without a loss."""
-    weighed = [loss if weights[name] == 1.0 else loss * weights[name] for name, loss in losses.items()]
+    """Add the gradient of `sum_i w_i L_i` to `.grad`; nothing happens without a loss.
+
+    A loss of weight 0 is as good as absent: what it alone reaches has no gradient, rather than one of zeros, and no
+    optimiser moves it by momentum or weight decay.
+    """
+    counted = {name: loss for name, loss in losses.items() if weights[name]}
+    weighed = [loss if weights[name] == 1.0 else loss * weights[name] for name, loss in counted.items()]
     if not weighed:
         return
     total = weighed[0] if len(weighed) == 1 else torch.stack(weighed).sum()

@@ -34,7 +34,7 @@ class Schedule(Balance):
     def backward(self, losses: Mapping[str, Tensor], groups: Groups, step: int) -> dict[str, float]:
         weights = self._at(step)
         used = {name: weights.get(name, 1.0) for name in losses}
-        descend({name: loss for name, loss in losses.items() if used[name]}, used)
+        descend(losses, used)
         return used
 
     def _at(self, step: int) -> dict[str, float]:

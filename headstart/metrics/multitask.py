@@ -28,9 +28,9 @@ def delta_m(several: Mapping[str, float], alone: Mapping[str, float], measures: 
     several, alone  task -> value of its measure
     measures        task -> name of that measure in `MEASURES`; its direction gives the sign
 
-    `100 / T sum_i s_i (M_i - B_i) / B_i`, with s_i = -1 where less is better (Maninis et al. 2019, eq. 4; Vandenhende et al.
-    2021, eq. 6). Raises DataError where a task is missing, or a network's own value is not positive and nothing can be
-    relative to it.
+    `100 / T sum_i s_i (M_i - B_i) / B_i`, with s_i = -1 where less is better (Maninis et al. 2019; Vandenhende et al. 2021).
+
+    Raises DataError where a task is missing, or a network's own value is not positive and nothing can be relative to it.
     """
     problems(DataError, "the mean relative change cannot be taken:", _delta_faults(several, alone, measures))
     return 100 * float(np.mean(list(changes(several, alone, measures).values())))

@@ -31,6 +31,15 @@ def test_a_missing_loss_is_missing_and_gradients_add_up() -> None:
     assert float(w.grad) == pytest.approx(3 + 2)
 
 
+def test_a_weight_of_zero_is_as_good_as_absent() -> None:
+    w, v = nn.Parameter(torch.tensor([1.0])), nn.Parameter(torch.tensor([1.0]))
+    assert Fixed({"a": 0.0}).backward({"a": w.sum(), "b": v.sum()}, {}, 0) == {"a": 0.0, "b": 1.0}
+    assert w.grad is None
+    assert v.grad is not None
+    assert Fixed({"a": 0.0}).backward({"a": w.sum()}, {}, 1) == {"a": 0.0}
+    assert w.grad is None
+
+
 def test_has_nothing_to_learn_or_save() -> None:
     assert not list(Fixed({"a": 2.0}).parameters())
     assert Fixed({"a": 2.0}).state_dict() == {}

@@ -8,8 +8,10 @@ from sklearn import metrics as sk
 
 from headstart.errors import DataError
 from headstart.metrics import classification, numbers, ranking
+from headstart.metrics.intervals import hierarchical, wilson
 from headstart.metrics.measured import MEASURES, measure, statistic
 from headstart.metrics.multitask import changes, delta_m, difference, interval
+from headstart.metrics.paired import paired_bootstrap
 
 DRAW = np.random.default_rng(0)
 CLASSES = DRAW.integers(0, 3, 150)
@@ -145,3 +147,24 @@ def test_mean_relative_change_by_hand():
     assert delta_m(alone, alone, measures) == 0
     with pytest.raises(DataError, match=r"(?s)'digit': measure 'acc'.*'age'.*only a change against a positive number"):
         delta_m(several, {"digit": 0.8, "age": 0.0}, {"digit": "acc", "age": "mean_absolute_error"})
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_agrees_with_the_intervals_of_plain_means(seeds):
+    """Accuracy by counts is a mean over images, for which there are other functions to compare with."""
+    draw = np.random.default_rng(5)
+    labels = draw.integers(0, 2, 300)
+    first, second = (
+        [np.where(draw.random(300) < share + 0.03 * seed, labels, 1 - labels) for seed in range(seeds)]
+        for share in (0.8, 0.7)
+    )
+    right = [np.stack([one == labels for one in side]).astype(float) for side in (first, second)]
+    columns = [[one[:, None] for one in side] for side in (first, second)]  # one question of several: by counts
+    found, want = difference("accuracy", labels[:, None], *columns, 0), paired_bootstrap(*right, 0)
+    assert (found.method, found.mean) == (want.method, pytest.approx(want.mean))
+    assert [found.low, found.high] == pytest.approx([want.low, want.high], abs=0.008)
+    assert found.detectable == pytest.approx(want.detectable, rel=0.1)
+    assert found.p_value == pytest.approx(want.p_value, abs=0.01)
+    one = interval("accuracy", labels[:, None], columns[0], 0)
+    plain = hierarchical(right[0], 0) if seeds > 1 else wilson(int(right[0].sum()), 300)
+    assert [one.low, one.high] == pytest.approx([plain.low, plain.high], abs=0.008)
