@@ -95,6 +95,14 @@ class Step:
             self._taps[view] = self.net.run(self.shown.activations(view), start=self.start, until=until, taps=self.wanted)
         return self._taps[view]
 
+    def together(self, *views: str) -> Mapping[str, Activation]:
+        name = "\x1f".join(views)
+        if name not in self._taps:
+            until = self.wanted[-1] if self.wanted else None
+            every = torch.cat([self.shown.activations(view) for view in views])
+            self._taps[name] = self.net.run(every, start=self.start, until=until, taps=self.wanted)
+        return self._taps[name]
+
     def logits(self, head: str, view: str = "main") -> Tensor:
         if (head, view) not in self._logits:
             self._logits[head, view] = self.net.answer(self.taps(view), head)

@@ -28,6 +28,11 @@ class StepLike(Protocol):
         """Activations this stage's heads and terms read, by block name, computed once per view."""
         ...
 
+    def together(self, *views: str) -> Mapping[str, Activation]:
+        """The same of several views in one pass, one view after the other along the first dimension, `[V * B, ...]`: batch
+        normalisation sees them together, where `taps` of each shows it one at a time."""
+        ...
+
     def run(self, samples: Tensor, taps: Iterable[str] = ()) -> Mapping[str, Activation]:
         """Activations of the net, in the modes it trains in, on other samples `[M, H, W, C]` uint8 or `[M, D]`: of `taps`
         and of its last block."""
