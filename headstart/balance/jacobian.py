@@ -14,7 +14,7 @@ from torch import distributed as dist
 from headstart.balance.base import Balance, Groups
 from headstart.balance.gradients import Gradient, add_to, combined, gradient_of, processes, products, summed
 from headstart.catalog.weightings import INSTALL
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, TrainingError
 
 _CLASSES = {
     "pcgrad": "PCGradWeighting",
@@ -96,13 +96,27 @@ class Jacobian(Balance):
         return {name: known.get(name, 1.0) for name in losses}
 
     def _step(self, rows: Sequence[Gradient], there: Sequence[int]) -> Tensor | list[Tensor | None]:
-        """What to weigh the rows by `[P]`, or for methods that weigh nothing this process's part of the gradient."""
+        """What to weigh the rows by `[P]`, or for methods that weigh nothing this process's part of the gradient.
+
+        Raises TrainingError when the method's solver fails.
+        """
         total = summed(rows)
-        if not any(one is not None for row in total for one in row):
+        gram = products(total).cpu()
+        if not 0 < float(gram.trace()) < float("inf"):
+            # Nothing pulls anywhere, or something is not finite, which the loop tells by the losses: no case for a solver.
             return torch.ones(len(rows), dtype=torch.float64)
-        if self.method in _WHOLE:
-            return self._vector(total)
-        weights = self._weights(total, there)
+        try:
+            with warnings.catch_warnings():
+                # About how a library states its problem, and divisions on the way to a solution; none is the user's doing.
+                warnings.simplefilter("ignore")
+                if self.method in _WHOLE:
+                    return self._vector(total)
+                weights = self._weights(gram, there)
+        except Exception as error:  # every solver has exceptions of its own
+            raise TrainingError(
+                f"weighting {self.method!r} found no step for the gradients of {', '.join(self.tasks[at] for at in there)} "
+                f"({type(error).__name__}: {error}). Choose another weighting; the last checkpoint is kept"
+            ) from error
         if processes() > 1:
             # Not every method's solver, nor what it draws, is the same in all processes.
             held = next(one for row in total for one in row if one is not None)
@@ -116,20 +130,12 @@ class Jacobian(Balance):
             weights = weights * (len(weights) / weights.sum())
         return weights
 
-    def _weights(self, rows: Sequence[Gradient], there: Sequence[int]) -> Tensor:
-        """`[P]` float64, of Nash-MTL `[2 P]`: its memory follows."""
-        gram = products(rows).cpu()
-        made = self._aggregator(len(rows))
-        size = float(gram.trace())
-        if not 0 < size < float("inf"):
-            # Nothing pulls anywhere, or something is not finite, which the loop tells by the losses: no case for a solver.
-            ones = torch.ones(len(rows), dtype=torch.float64)
-            return torch.cat([ones, self.memory.cpu()[list(there)]]) if self.method == "nash_mtl" else ones
+    def _weights(self, gram: Tensor, there: Sequence[int]) -> Tensor:
+        """`[P]` float64 from the rows' scalar products; of Nash-MTL `[2 P]`, its memory follows."""
+        made = self._aggregator(len(gram))
         if self.method == "nash_mtl":
             return self._bargained(made.weighting, gram, there)
-        if self.method in _SCALE_FREE:
-            gram = gram / size
-        weights: Tensor = made(gram)
+        weights: Tensor = made(gram / gram.trace() if self.method in _SCALE_FREE else gram)
         return weights.double()
 
     def _bargained(self, weighting: Any, gram: Tensor, there: Sequence[int]) -> Tensor:
@@ -146,10 +152,7 @@ class Jacobian(Balance):
         root = vectors * values.clamp(min=0).sqrt() @ vectors.T
         # The solver divides by where it starts from: from a zero, which it may have ended at, it would never come back.
         weighting.prvs_alpha = self.memory.cpu()[list(there)].clamp(min=_START).numpy()
-        with warnings.catch_warnings():
-            # About how the library states its problem, and divisions on the way to a solution; none is the user's doing.
-            warnings.simplefilter("ignore")
-            weights: Tensor = weighting(root)
+        weights: Tensor = weighting(root)
         return torch.cat([weights.double(), torch.as_tensor(weighting.prvs_alpha, dtype=torch.float64)])
 
     def _vector(self, rows: Sequence[Gradient]) -> list[Tensor | None]:

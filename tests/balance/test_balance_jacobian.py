@@ -13,7 +13,7 @@ from torch import nn
 
 from headstart.balance.jacobian import _CLASSES, _WHOLE, Jacobian
 from headstart.catalog.weightings import WEIGHTINGS
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, TrainingError
 from tests.balance.helpers import linear, parameter
 
 pytest.importorskip("torchjd", reason="needs the extra: pip install 'headstart[torchjd]'")
@@ -178,6 +178,24 @@ def test_gradients_of_zero_move_nothing_and_break_nothing() -> None:
         used, gradient = step(method, {"a": (0.0, 0.0), "b": (0.0, 0.0)})
         assert gradient == [0, 0], method
         assert all(np.isfinite(one) for one in used.values())
+
+
+@pytest.mark.parametrize("method", _CLASSES)
+@pytest.mark.parametrize("wrong", [float("inf"), float("nan")])
+def test_gradients_that_are_not_finite_are_left_to_the_loop(method: str, wrong: float) -> None:
+    """It looks at the losses, and on an accelerator not at every step: no solver may fall over before."""
+    used, gradient = step(method, {"a": (wrong, 0.0), "b": (1.0, 2.0)})
+    assert used == {"a": 1.0, "b": 1.0}
+    assert not np.isfinite(gradient[0])
+
+
+def test_a_solver_that_fails_stops_the_run_with_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("no solution")
+
+    monkeypatch.setattr(Jacobian, "_weights", fail)
+    with pytest.raises(TrainingError, match=r"'upgrad' found no step for the gradients of a, b \(ValueError: no solution\)"):
+        step("upgrad")
 
 
 def test_nash_mtl_goes_on_from_the_weights_of_the_step_before() -> None:
