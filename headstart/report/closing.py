@@ -35,6 +35,7 @@ OTHERWISE = {
     "select": {"measure": "measuring every network"},
     "compare-continual": {"runs": "learning the tasks, and asking after each"},
     "extend": {"runs": "learning the tasks, and asking after each"},
+    "multitask": {"runs": "training every network", "outcome": "comparing them on the test images"},
     "distill": {"audit": "examining the teachers", "runs": "training the students"},
 }
 """What they do in some commands instead."""

@@ -1,0 +1,146 @@
+"""What one network costs against a network for each task: as shares, and every way in figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from markupsafe import Markup
+
+from headstart.report import words
+from headstart.report.distill_tables import Row
+from headstart.report.folder import number, table_of
+from headstart.report.multitask_read import EACH, Arm, Found
+from headstart.report.multitask_tables import tag_of
+from headstart.report.svg import TEXT, Scale, both, drawing, label, line, tag, text_width
+
+
+@dataclass(frozen=True)
+class Share:
+    """One cost: of the one network, of a network each, and the first as a share of the second."""
+
+    name: str
+    one: str
+    other: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """The section."""
+
+    lead: str
+    plot: Markup | None
+    rows: Sequence[Row]
+    note: str
+
+
+def costs(found: Found) -> Costs | None:
+    """None when nothing was counted."""
+    rows = [_row(found, arm) for arm in found.together]
+    rows += [_each(found)] if table_of(found.summary.get("apart")) else []
+    if not rows:
+        return None
+    shares = list(_shares(found))
+    return Costs(_lead(found, shares), both(partial(_bars, shares)) if shares else None, rows, _note(found))
+
+
+def _lead(found: Found, shares: Sequence[Share]) -> str:
+    if not shares:
+        return "What each way takes. No network of its own was trained for the tasks, so there is nothing to compare with."
+    name = found.best.name if found.best else "one network"
+    networks = number(table_of(found.summary.get("apart")).get("networks"))
+    return f"What {name} takes, as a share of {words.count(networks)} networks for one task each; shorter is cheaper."
+
+
+def _shares(found: Found) -> Iterator[Share]:
+    arm, apart = found.best, table_of(found.summary.get("apart"))
+    if arm is None or not apart:
+        return
+    inference = table_of(found.summary.get("inference"))
+    one, other = (table_of(inference.get(key)) for key in ("together", "apart"))
+    listed = [
+        ("weights", words.compact, arm.parameters, number(apart.get("parameters"))),
+        ("stored", words.size, arm.bytes, number(apart.get("bytes"))),
+        ("operations of an answer", words.flop, number(one.get("flops")), number(other.get("flops"))),
+        ("time of an answer", words.short, _seconds(one), _seconds(other)),
+        ("operations of training", words.flop, arm.training, number(apart.get("flops"))),
+        ("time of training", words.duration, arm.seconds, number(apart.get("seconds"))),
+    ]
+    for name, unit, first, second in listed:
+        if first is not None and second:
+            yield Share(name, unit(first), unit(second), first / second)
+
+
+def _seconds(row: Mapping[str, Any]) -> float | None:
+    ms = number(row.get("ms"))
+    return None if ms is None else ms / 1000
+
+
+def _bars(shares: Sequence[Share], width: float) -> Markup:
+    """A bar per cost, a line at what a network each takes."""
+    narrow = width < 500
+    gutter = 0.0 if narrow else 14 + max(text_width(one.name, TEXT) for one in shares)
+    step, room = (46.0, 8.0) if narrow else (30.0, 190.0)
+    scale = Scale(0, max(1.0, *(one.share for one in shares)), gutter, width - room)
+    parts = []
+    for place, one in enumerate(shares):
+        top = step * place
+        y = top + (24 if narrow else 8)
+        text = f"{one.one} instead of {one.other}"
+        parts.append(label(0, top + (15 if narrow else 20), one.name, class_="name"))
+        parts.append(tag("rect", x=gutter, y=y, width=scale(1) - gutter, height=14, rx=2, class_="track"))
+        parts.append(tag("rect", x=gutter, y=y, width=max(scale(one.share) - gutter, 1.5), height=14, rx=2, class_="need"))
+        parts.append(label(width, top + (15 if narrow else 20), text, class_="note", anchor="end", size=12))
+    parts.append(line(scale(1), 4, scale(1), step * len(shares), "guide"))
+    spoken = "; ".join(f"{one.name} {words.percent(one.share, 0)}, {one.one} instead of {one.other}" for one in shares)
+    return drawing(width, step * len(shares) + 4, f"Costs as shares of a network each: {spoken}", *parts)
+
+
+def _row(found: Found, arm: Arm) -> Row:
+    inference = table_of(table_of(found.summary.get("inference")).get("together")) if arm.name == found.chosen else {}
+    tag_, tone = tag_of(found, arm)
+    return Row(arm.name, _cells(arm.parameters, arm.bytes, arm.training, inference, arm.seconds, arm.memory), tag_, tone)
+
+
+def _each(found: Found) -> Row:
+    apart, inference = (table_of(found.summary.get("apart")), table_of(found.summary.get("inference")))
+    weights, stored, training = (number(apart.get(key)) for key in ("parameters", "bytes", "flops"))
+    below = f"{words.count(number(apart.get('networks')))} networks, added up; of memory the largest"
+    timed, seconds, memory = table_of(inference.get("apart")), number(apart.get("seconds")), number(apart.get("memory"))
+    cells = _cells(weights, stored, training, timed, seconds, memory)
+    return Row(EACH, cells, below=below)
+
+
+def _cells(
+    weights: float | None,
+    stored: float | None,
+    training: float | None,
+    inference: Mapping[str, Any],
+    seconds: float | None,
+    memory: float | None,
+) -> list[tuple[str, str, str]]:
+    low, high = number(inference.get("ms_low")), number(inference.get("ms_high"))
+    flops = number(inference.get("flops"))
+    spread = "" if low is None or high is None else f"{words.figures(low)} to {words.figures(high)}{words.NARROW}ms"
+    below = "; ".join(filter(None, (spread, words.flop(flops) if flops is not None else "")))
+    return [
+        ("Weights", words.compact(weights), words.size(stored) if stored is not None else ""),
+        ("All answers", words.short(_seconds(inference)), below),
+        ("Training", words.flop(training), words.duration(seconds) if seconds is not None else ""),
+        ("Memory", words.size(memory), ""),
+    ]
+
+
+def _note(found: Found) -> str:
+    text = "All answers: one image through the network, or through all networks in turn, the median of repeated timings and "
+    text += (
+        "their quartiles; timed for the saved network only. Training: floating-point operations counted, seconds measured"
+    )
+    text += f", the mean of {words.plural(found.seeds, 'seed')}" if found.seeds > 1 else ""
+    text += (
+        ". Memory: by how much its peak while training lay above what was in use before; on a processor the first to run "
+    )
+    return text + "takes what the others find there already, so compare it on a graphics card only."

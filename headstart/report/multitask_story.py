@@ -1,0 +1,189 @@
+"""The first thing a reader sees: whether sharing pays, how sure that is, what it saves, and what was saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from headstart.report import words
+from headstart.report.folder import number, table_of
+from headstart.report.multitask_forest import Forest, forests, signed
+from headstart.report.multitask_read import Arm, Found, Gap, Measure
+from headstart.report.multitask_tables import Pair, pair_of
+from headstart.report.verdict import Fact, Verdict
+
+NAMED = 5
+"""Most tasks that a sentence names."""
+
+
+def verdict(found: Found) -> Verdict:
+    """Undecided is said to be undecided, and what was not measured is said not to be known."""
+    arm = found.best
+    if arm is None:
+        text = "This run ended before anything was measured on test images."
+        return Verdict("unfinished", "Not finished", text, ("The same command with --resume goes on from there.",), ())
+    tone, kicker, sentence = _sharing(found, arm)
+    after = [text for text in (_by_task(found, arm), _saves(found, arm), _plain(found, arm), _kept(found, arm)) if text]
+    return Verdict(tone, kicker, sentence, tuple(after), tuple(_facts(found, arm)))
+
+
+def _sharing(found: Found, arm: Arm) -> tuple[str, str, str]:
+    """Tone, kicker and sentence."""
+    questions = f"One network answers {words.plural(len(arm.tasks), 'question')}"
+    one = arm.delta
+    if one is None and not found.alone:
+        text = f"{questions}. Whether sharing pays is not known: no network of its own was trained for any task."
+        return "undecided", "Not compared", text
+    if one is None or one.span is None:
+        text = (
+            f"{questions}. The mean change against a network each is not defined on these test images; see each task below."
+        )
+        return "undecided", "No mean over the tasks", text
+    low, high = (f"{signed(end)}" for end in one.span)
+    between = f"95{words.NARROW}% interval {low} to {high}{words.NARROW}%"
+    size = f"{signed(abs(one.mean)).lstrip('+')}{words.NARROW}%"
+    if one.decided:
+        pays, how = ("Sharing pays", "better") if one.mean > 0 else ("Sharing costs", "worse")
+        text = f"{questions}, on average {size} {how} than a network for each ({between})."
+        return "decided", pays if one.mean > 0 else f"{pays} some of what networks of their own know", text
+    text = f"{questions}; whether better or worse than a network for each is undecided: on average {signed(one.mean)}"
+    text += f"{words.NARROW}% ({between})."
+    return "undecided", "Whether sharing pays is undecided", text
+
+
+def _by_task(found: Found, arm: Arm) -> str:
+    """What is decided, task by task."""
+    gaps = found.against(arm.name, plain=False)
+    if not gaps:
+        return ""
+    told = [f"{gap.task} {gap.measure.told(gap.mean)}" for gap in gaps if gap.decided]
+    rest = [gap.task for gap in gaps if not gap.decided]
+    if not told:
+        return f"Task by task: undecided on {_all_of(rest, len(gaps))}."
+    text = f"Decided task by task: {'; '.join(told)}."
+    return text + (f" Undecided: {_some(rest)}." if rest else "")
+
+
+def _all_of(names: Sequence[str], total: int) -> str:
+    return "every one" if len(names) == total and total > 2 else _some(names)
+
+
+def _some(names: Sequence[str]) -> str:
+    return words.listed([*names[:NAMED], *([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])])
+
+
+def _saves(found: Found, arm: Arm) -> str:
+    """What one network is against one for each."""
+    apart, inference = table_of(found.summary.get("apart")), table_of(found.summary.get("inference"))
+    networks = number(apart.get("networks"))
+    if networks is None:
+        return ""
+    parts = []
+    if (each := number(apart.get("parameters"))) and arm.parameters is not None:
+        parts.append(f"{words.compact(arm.parameters)} weights instead of {words.compact(each)}")
+    one, other = (number(table_of(inference.get(key)).get("flops")) for key in ("together", "apart"))
+    if one is not None and other:
+        parts.append(f"{words.flop(one)} instead of {words.flop(other)} for all answers about an image")
+    one, other = (number(table_of(inference.get(key)).get("ms")) for key in ("together", "apart"))
+    if one is not None and other:
+        parts.append(f"{words.short(one / 1000)} instead of {words.short(other / 1000)}")
+    if (each := number(apart.get("seconds"))) and arm.seconds is not None:
+        parts.append(f"{words.duration(arm.seconds)} of training instead of {words.duration(each)}")
+    return f"One network instead of {words.count(networks)}: {', '.join(parts)}." if parts else ""
+
+
+def _plain(found: Found, arm: Arm) -> str:
+    """Whether the plain sum would have done."""
+    others = [one for one in found.together if one.name not in (arm.name, found.baseline)]
+    if arm.name == found.baseline:
+        if not others:
+            return "It was trained on the plain sum of the losses."
+        return f"It was trained on the plain sum of the losses, beside {_some([one.name for one in others])}; see below."
+    gaps = found.against(arm.name, plain=True)
+    if not gaps:
+        return ""
+    told = [f"{gap.task} {gap.measure.told(gap.mean)}" for gap in gaps if gap.decided]
+    if not told:
+        return f"Against the plain sum, {arm.name} is undecided on every task: the plain sum would do."
+    rest = [gap.task for gap in gaps if not gap.decided]
+    text = f"Against the plain sum, {arm.name} is decided on {len(told)} of {words.plural(len(gaps), 'task')}: "
+    return text + f"{'; '.join(told)}." + (f" Undecided: {_some(rest)}." if rest else "")
+
+
+def _kept(found: Found, arm: Arm) -> str:
+    """What lies in model/, and how it was chosen."""
+    asked = [one.name for one in found.arms if one.role == "asked"]
+    seed = f", trained with the first of {found.seeds} seeds" if found.seeds > 1 else ""
+    if len(asked) < 2:
+        return f"Saved in model/: {arm.name}{seed}."
+    by = f"what it says about {found.main}" if found.main else "all tasks together"
+    return (
+        f"Saved in model/: {arm.name}{seed}, chosen among {_some(asked)} by {by} on validation images, not on test images."
+    )
+
+
+def _facts(found: Found, arm: Arm) -> Iterator[Fact]:
+    if arm.delta:
+        span = arm.delta.span
+        note = f"{signed(span[0])} to {signed(span[1])}" if span else ""
+        yield Fact(f"{signed(arm.delta.mean)}{words.NARROW}%", "against a network each", note)
+    main = next((task for task in found.tasks if task.main), None)
+    if main and (one := arm.on(main)):
+        yield Fact(main.measure.value(one.mean), f"{main.name}, {main.measure.text}", main.measure.between(one.span))
+    apart = table_of(found.summary.get("apart"))
+    yield from _saved("weights", words.compact, arm.parameters, number(apart.get("parameters")))
+    inference = table_of(found.summary.get("inference"))
+    one_ms, other_ms = (number(table_of(inference.get(key)).get("ms")) for key in ("together", "apart"))
+    if one_ms is not None:
+        other = None if other_ms is None else other_ms / 1000
+        yield from _saved("for all answers", words.short, one_ms / 1000, other)
+
+
+def _saved(name: str, unit: object, one: float | None, other: float | None) -> Iterator[Fact]:
+    if one is not None and callable(unit):
+        yield Fact(unit(one), name, f"instead of {unit(other)}" if other is not None else "")
+
+
+# --- which tasks help ------------------------------------------------------------------------------------------------------
+
+
+class Helpers:
+    """The section about main and auxiliary tasks."""
+
+    def __init__(self, found: Found) -> None:
+        gaps = found.helpers
+        measures: Mapping[str, Measure] = {task.name: task.measure for task in found.tasks}
+        self.main = found.main
+        self.lead = _helped(found)
+        self.told = [_told(gap) for gap in gaps]
+        self.forests: list[Forest] = forests(
+            gaps, lambda gap: (f"{gap.helper} for {gap.task}", measures[gap.task].text if gap.task in measures else "")
+        )
+        self.pairs: list[Pair] = [pair_of(gap) for gap in gaps]
+
+
+def helpers(found: Found) -> Helpers | None:
+    """None where nothing was left out."""
+    return Helpers(found) if found.helpers else None
+
+
+def _helped(found: Found) -> str:
+    first = found.helpers[0]
+    count = {said: sum(gap.said == said for gap in found.helpers) for said in ("better", "worse", "undecided")}
+    who = f"for {found.main}" if found.main else "for each other"
+    alone = {arm.name for arm in found.alone.values()}
+    text = f"What the {'other tasks do' if found.main else 'tasks do'} {who}: {first.a} against "
+    text += f"{found.main}'s own network" if first.b in alone and found.main else "the same trained without one task"
+    parts = [("helped", count["better"]), ("harmed", count["worse"]), ("undecided", count["undecided"])]
+    said = words.listed(f"{number} {name}" for name, number in parts if number)
+    total = len(found.helpers)
+    return f"{text}. Of {words.plural(total, 'such pair')}: {said}." if total > 1 else f"{text}."
+
+
+def _told(gap: Gap) -> str:
+    span = f" ({gap.measure.gaps(gap.span)})" if gap.span else ""
+    least = words.points(gap.detectable) if gap.measure.share else words.figures(gap.detectable)
+    missed = f"; a difference below {least} would probably have been missed" if gap.detectable is not None else ""
+    if not gap.decided:
+        return f"Whether {gap.helper} helps {gap.task} is undecided: {gap.measure.gap(gap.mean)}{span}{missed}."
+    verb = "helped" if gap.mean > 0 else "harmed"
+    return f"{gap.helper} {verb} {gap.task}: with it {gap.measure.told(gap.mean)}{span}."
