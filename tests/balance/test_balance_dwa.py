@@ -99,3 +99,19 @@ def test_other_losses_count_once_and_are_not_weighed() -> None:
         assert w.grad is not None
         assert w.grad.tolist() == [1, 1]
     assert not list(balance.parameters())
+
+
+def test_a_state_that_is_loaded_replaces_what_was_known() -> None:
+    def after(values: Sequence[Mapping[str, float]]) -> DynamicWeightAverage:
+        balance = DynamicWeightAverage(("a", "b"))
+        balance.begin(9, 1)
+        for step, one in enumerate(values):
+            w = parameter(2)
+            balance.backward(linear(w, ROWS, one), {}, step)
+        return balance
+
+    even = {"a": 1.0, "b": 1.0}
+    used, other = after([even, even, even]), after([even, {"a": 1.0, "b": 4.0}, even])
+    used.load_state_dict(other.state_dict())
+    w = parameter(2)
+    assert used.backward(linear(w, ROWS, even), {}, 2) == pytest.approx(by_hand((1.0, 4.0)))

@@ -95,6 +95,23 @@ def test_weights_add_up_to_the_number_of_tasks(name: str) -> None:
         assert (weights["weight"] != 1).all()
 
 
+def test_what_a_weighting_learns_trains_with_the_stage() -> None:
+    """Also inside the balance that watches it; where a task is noisier its weight falls."""
+    found = plain("uncertainty")
+    learned = {key: value.item() for key, value in found["balance"].items() if "log_variance" in key}
+    assert len(learned) == 3
+    assert all(learned.values())
+    told = {f"log_variance/{task}" for task in TASKS}
+    last = found["epochs"][-1]["balance"]
+    assert {key: last[key] for key in told} == pytest.approx(
+        dict(zip(sorted(told, key=_place), learned.values(), strict=True))
+    )
+
+
+def _place(key: str) -> int:
+    return TASKS.index(key.rpartition("/")[2])
+
+
 def test_the_plain_sum_weighs_one() -> None:
     for line in plain("sum")["epochs"]:
         assert line["weights"] == dict.fromkeys(TASKS, 1.0)
