@@ -24,7 +24,6 @@ from headstart.terms.pull import Pull
 from headstart.terms.questions import MultiLabel, Regression
 from headstart.terms.supervised import Supervised
 
-
 _NUMBERS = 0.1
 """Rate of a number's head relative to the others'. The curvature of a squared error in the outputs is 2, that of a
 cross-entropy p (1 - p), a quarter at most: at the rate that suits one, the other ends in no number at all."""
