@@ -3,12 +3,13 @@
     python -m benchmarks.multitask DATA [--only EXPERIMENT ...] [--seeds 3] [--work FOLDER] [--out benchmarks/multitask.csv]
 
 DATA is a folder with mnist.npz, cifar100_sub/ and bccd/. Most experiments train a small network (ResNet-8 from scratch, SGD
-at 0.1 with weight decay 5e-4, shifts as augmentation, 20 epochs): the plain sum, a network for each task in as many steps,
+at 0.1 with weight decay 5e-4, shifts as augmentation, 20 epochs, up to 60 for few images): the plain sum, a network for each task in as many steps,
 and what the experiment is about; three seeds, each with its own initial weights, over the same test images. Finished runs
 are kept in the work folder, so that the same command goes on where it stopped.
 
     scarce      MNIST: digit, parity, greater than four, asked of 100, 300 and 1 000 images
     apart       the same 300 images, each labelled for one of the three questions only
+    few         1 000 images whose digit is known, 100 of them labelled for the other two questions
     missing     the same 1 000 images: all labels, and half of them left out at random
     composites  MultiMNIST (two digits on top of each other), 1 000 images: towers and cross-stitch units too
     weightings  MultiMNIST, 2 000 images: the plain sum against DWA, uncertainty, GradNorm, PCGrad, MGDA, CAGrad
@@ -104,7 +105,7 @@ def digits(folder: Path, count: int, **more: Any) -> Setting:
 
 
 def questions(folder: Path, count: int, labels: str = "all labels", **more: Any) -> Setting:
-    """One digit and three questions about it; `labels`: all, half of them, or one per image."""
+    """One digit and three questions about it; `labels`: all, half of them, one per image, or few of two questions."""
     arrays, parts = mnist(folder), {}
     for split, size in (("train", count), ("test", 2000)):
         images = np.repeat(arrays[f"images_{split}"][:size, ..., None], 3, 3)
@@ -114,12 +115,16 @@ def questions(folder: Path, count: int, labels: str = "all labels", **more: Any)
             answers[generator(0, "missing", count).random(answers.shape) < 0.5] = UNKNOWN
         if split == "train" and labels == "one label each":
             answers[np.arange(3)[:, None] != generator(0, "one", count).integers(0, 3, size)] = UNKNOWN
+        if split == "train" and labels == "few labels":
+            answers[1:, 100:] = UNKNOWN
         parts[split] = {
             "digit": task_of("digit", store, answers[0], tuple(map(str, range(10)))),
             "odd": task_of("odd", store, answers[1], YES_NO, "yes_no"),
             "above_four": task_of("above_four", store, answers[2], YES_NO, "yes_no"),
         }
-    return Setting(f"{count} images, {labels}", parts["train"], parts["test"], small, **more)
+    recipe = replace(RECIPE, epochs=min(60, max(RECIPE.epochs, 600 * RECIPE.batch_size // count)))
+    config = SharingConfig(recipe, scale=1.0, watch=False)
+    return Setting(f"{count} images, {labels}", parts["train"], parts["test"], small, config=config, **more)
 
 
 def cifar100(folder: Path) -> Setting:
@@ -196,6 +201,7 @@ def settings(folder: Path) -> dict[str, Callable[[], list[Setting]]]:
     return {
         "scarce": lambda: [questions(folder, count) for count in (100, 300, 1000)],
         "apart": lambda: [questions(folder, 300, "one label each")],
+        "few": lambda: [questions(folder, 1000, "few labels")],
         "missing": lambda: [questions(folder, 1000), questions(folder, 1000, "half the labels", alone=False)],
         "composites": lambda: [digits(folder, 1000, arms=towers)],
         "weightings": lambda: [digits(folder, 2000, arms=weighed, alone=False)],
