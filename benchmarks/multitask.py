@@ -3,9 +3,9 @@
     python -m benchmarks.multitask DATA [--only EXPERIMENT ...] [--seeds 3] [--work FOLDER] [--out benchmarks/multitask.csv]
 
 DATA is a folder with mnist.npz, cifar100_sub/ and bccd/. Most experiments train a small network (ResNet-8 from scratch, SGD
-at 0.1 with weight decay 5e-4, shifts as augmentation, 20 epochs, up to 60 for few images): the plain sum, a network for each task in as many steps,
-and what the experiment is about; three seeds, each with its own initial weights, over the same test images. Finished runs
-are kept in the work folder, so that the same command goes on where it stopped.
+at 0.1 with weight decay 5e-4, shifts as augmentation, 20 epochs, up to 60 for few images): the plain sum, a network for each
+task in as many steps, and what the experiment is about; three seeds, each with its own initial weights, over the same test
+images. Finished runs are kept in the work folder, so that the same command goes on where it stopped.
 
     scarce      MNIST: digit, parity, greater than four, asked of 100, 300 and 1 000 images
     apart       the same 300 images, each labelled for one of the three questions only
