@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -29,6 +29,8 @@ from headstart.errors import ConfigError, problems
 from headstart.export.parity import answers
 from headstart.export.pictures import Pictures, Wanted, drawn, parted, pictures
 from headstart.export.runners import Runner, open_runner
+from headstart.export.table_pictures import is_table, of_multitask_run, table_pictures
+from headstart.export.task_bench import judged_tasks, task_lines
 from headstart.export.timing import Timed, measure, waited
 from headstart.metrics.cost import format_bytes, format_count, format_flops, format_seconds
 from headstart.metrics.intervals import wilson
@@ -119,6 +121,8 @@ def _pictures(config: BenchConfig, images: Any, runners: Sequence[Runner], folde
     cache = folder.work / "data"
     cache.mkdir(parents=True, exist_ok=True)
     columns: ColumnsConfig = config.columns
+    if is_table(data) and any(one.facts.tasks for one in runners):
+        return _of_table(data, wanted, runners, columns, cache, progress)
     source: Source | Path = parted(data, wanted[0], cache=cache, columns=columns, progress=progress)
     found: dict[str, Pictures] = {}
     for one in wanted:
@@ -126,6 +130,31 @@ def _pictures(config: BenchConfig, images: Any, runners: Sequence[Runner], folde
         if key not in found:
             found[key] = pictures(source, one, cache=cache, progress=progress)
     return [found[f"{one.spec.kind} {one.spec.size} {one.fit}"] for one in wanted]
+
+
+def _of_table(
+    data: Any,
+    wanted: Sequence[Wanted],
+    runners: Sequence[Runner],
+    columns: ColumnsConfig,
+    cache: Path,
+    progress: Callable[[int, int], None],
+) -> list[Pictures]:
+    """The same images of a table of labels for models that answer several questions."""
+    single = [one.name for one in runners if not one.facts.tasks]
+    if single:
+        raise ConfigError(
+            f"{', '.join(single)} answers one question, and the images are a table of labels for several; compare it with "
+            "the others on a folder of images"
+        )
+    folders = [one.path if one.path.is_dir() else one.path.parent for one in runners]
+    run = next((one for one in map(of_multitask_run, folders) if one is not None), None)
+    found: list[Pictures] = []
+    for runner, one in zip(runners, wanted, strict=True):
+        only = found[0] if found else None
+        how = (data, one, runner.facts.tasks)
+        found.append(table_pictures(*how, run=run, cache=cache, columns=columns, progress=progress, only=only))
+    return found
 
 
 def _measure(
@@ -143,7 +172,7 @@ def _measure(
     idle, real = waited(timed), shown[0].where is not None
     if real:
         log.event("phase", name="accuracy", text=f"asking every model about {len(shown[0].check)} images")
-    judged, warnings = _judged(runners, shown, config.seed) if real else ([_NOTHING] * len(runners), [])
+    judged, warnings = _judged_of(runners, shown, config.seed) if real else ([_NOTHING] * len(runners), [])
     warnings = [*dict.fromkeys((*_busy(idle), *shown[0].notes, *warnings))]
     for text in warnings:
         log.event("warning", text=text)
@@ -186,6 +215,17 @@ def _model(runner: Runner) -> dict[str, Any]:
 
 
 _NOTHING: dict[str, Any] = {"accuracy": None, "interval": None, "agreement": None, "difference": None}
+
+
+def _judged_of(runners: Sequence[Runner], shown: Sequence[Pictures], seed: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """How well each model does; where one answers several questions, question by question."""
+    several = [bool(one.facts.tasks) for one in runners]
+    if not any(several):
+        return _judged(runners, shown, seed)
+    if not all(several):
+        said = "some of these models answer one question and others several, so that only their costs are compared"
+        return [{**_NOTHING, "tasks": []}] * len(runners), [said]
+    return [{**_NOTHING, "tasks": tasks} for tasks in judged_tasks(runners, shown, seed)], []
 
 
 def _judged(runners: Sequence[Runner], shown: Sequence[Pictures], seed: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -282,6 +322,8 @@ def as_text(summary: dict[str, Any]) -> str:
     on = f"on {summary['images']} images of {summary['data']}" if summary["images"] else "no images, so costs only"
     threads = f"{m['threads']} thread{'' if m['threads'] == 1 else 's'}"
     told = f"{m['cpu']}, {threads} of {m['cores']} cores; {on}"
+    if any(one.get("tasks") for one in summary["models"]):
+        lines += ["", *task_lines(summary["models"])]
     return "\n".join([told, "", *(line.rstrip() for line in lines), *(f"warning: {w}" for w in summary["warnings"])])
 
 

@@ -21,6 +21,8 @@ from headstart.export.parity import Answers, Loss, Parity, answers, loss, parity
 from headstart.export.pictures import Pictures, Wanted, drawn, of_run, pictures
 from headstart.export.quantise import quantise
 from headstart.export.runners import Answer, of_model
+from headstart.export.table_pictures import is_table, of_multitask_run, table_pictures
+from headstart.export.task_parity import TaskLoss, TaskParity, task_loss, task_parity
 from headstart.export.torch_export import TorchRunner, write_torch_export
 from headstart.export.trace import traced
 from headstart.files import write_atomic
@@ -42,8 +44,8 @@ class Exported:
     path: Path
     facts: Facts
     bytes: int
-    parity: Parity
-    loss: Loss | None
+    parity: Parity | TaskParity
+    loss: Loss | TaskLoss | None
     calibrated: int | None
     notes: tuple[str, ...]
 
@@ -67,7 +69,7 @@ class Exported:
             f"{self.path}: {f.kind}, {cost}",
             f"in   images: {f.shape}",
             f"     {f.preparation}",
-            f"out  logits and probabilities: float32 [batch, {len(f.classes)}]; class names are in the file",
+            *(f"{'     ' if number else 'out  '}{line}" for number, line in enumerate(f.answers)),
             str(self.parity),
         ]
         if self.loss is not None:
@@ -130,6 +132,11 @@ def _pictures(config: ExportConfig, model: Model, images: Any, cache: Path, log:
     wanted = Wanted(model.net.input, model.card.fit, config.limit, config.calibrate, config.seed)
     columns: ColumnsConfig | None = config.columns
     data = images if images is not None else config.images
+    questions = model.card.questions
+    run = of_multitask_run(config.model) if questions else None
+    if data is None and run is not None and run.data is not None:
+        data, columns = run.data, run.columns
+        log.event("note", text=f"checked on the images of the run that made it, {_told(data)}")
     if data is None and (found := of_run(config.model)) is not None:
         data, columns = found
         log.event("note", text=f"checked on the images of the run that made it, {data}")
@@ -147,7 +154,13 @@ def _pictures(config: ExportConfig, model: Model, images: Any, cache: Path, log:
 
     log.event("phase", name="data", text="reading images")
     cache.mkdir(parents=True, exist_ok=True)
+    if questions and is_table(data):
+        return table_pictures(data, wanted, questions, run=run, cache=cache, columns=columns, progress=progress)
     return pictures(data, wanted, cache=cache, columns=columns, progress=progress)
+
+
+def _told(data: Any) -> str:
+    return ", ".join(map(str, data.values())) if isinstance(data, dict) else str(data)
 
 
 @dataclass(frozen=True)
@@ -172,7 +185,7 @@ class _Making:
         self.log.event("phase", name="parity", text=f"comparing answers on {len(self.shown.check)} images")
         before = self._ask(of_model(self.model))
         after = self._ask(TorchRunner(path) if self.kind == TORCH else OnnxRunner(path))
-        found = parity(before, after, self.shown.where)
+        found = self._parity(facts, before, after)
         if not found.holds:
             raise BackboneError(
                 f"{facts.name} answers otherwise once it is exported, so the file was not kept: {found}. Some operator is "
@@ -185,17 +198,27 @@ class _Making:
     def _ask(self, answer: Answer) -> Answers:
         return answers(answer, self.shown.check, self.model.net.input)
 
+    def _parity(self, facts: Facts, before: Answers, after: Answers) -> Parity | TaskParity:
+        if facts.tasks:
+            return task_parity(facts.tasks, before, after, self.shown.where)
+        return parity(before, after, self.shown.where)
+
+    def _loss(self, facts: Facts, before: Answers, after: Answers) -> Loss | TaskLoss:
+        if facts.tasks:
+            return task_loss(facts.tasks, before, after, self.shown.answers)
+        return loss(before, after, self.shown.truth(facts.classes), self.config.seed)
+
     def _quantised(self, source: Path, out: Path, before: Answers) -> tuple[Path, Exported]:
         path, facts = self.folder / NAMES[INT8], facts_of(self.model, INT8)
         some = self.shown.calibrate
         self.log.event("phase", name="int8", text=f"calibrating int8 on {len(some)} images")
         quantise(source, facts, some, path)
         after = self._ask(OnnxRunner(path))
-        cost = loss(before, after, self.shown.truth(facts.classes), self.config.seed)
+        cost = self._loss(facts, before, after)
         if cost.lost > self.config.max_loss:
             raise ConfigError(
                 f"int8 is not written: {cost}, and --max-loss allows {100 * self.config.max_loss:g}. Calibrate on more "
                 "images (--calibrate), allow more (--max-loss), or keep the model as it is (no --quantize)"
             )
-        found = parity(before, after, self.shown.where)
+        found = self._parity(facts, before, after)
         return path, Exported(out, facts, 0, found, cost, len(some), self.shown.notes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from headstart.errors import BackboneError, ModelFileError
-from headstart.export.deployed import INPUT, OUTPUTS, Facts
+from headstart.export.deployed import INPUT, Facts
 from headstart.export.extras import need
 from headstart.export.trace import block_with, quiet
 from headstart.nets.rng import forked
@@ -22,6 +22,8 @@ from headstart.nets.rng import forked
 OPSET = 18
 KEY = "headstart"
 """Name of the metadata entry with the facts; `classes` beside it holds the names alone, for those who want no more."""
+_OWN, _INNER = "headstart_answer_", "headstart_inner_"
+"""Before names of outputs until the graph is there, and of other values that are called like one."""
 LIMIT = 2_000_000_000
 """Bytes that one ONNX file can hold."""
 
@@ -39,7 +41,7 @@ def write_onnx(program: ExportedProgram, facts: Facts, path: Path) -> None:
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=list(OUTPUTS),
+                output_names=[f"{_OWN}{name}" for name in facts.outputs] if facts.tasks else list(facts.outputs),
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
@@ -51,6 +53,8 @@ def write_onnx(program: ExportedProgram, facts: Facts, path: Path) -> None:
             f"{facts.name} has {proto.ByteSize() / 1e9:.1f} GB, more than the 2 GB of one ONNX file; use --to torch-export"
         )
     _tidy(proto)
+    if facts.tasks:
+        _call(proto.graph, facts.outputs)
     describe(proto, facts)
     onnx.checker.check_model(proto)
     path.write_bytes(proto.SerializeToString())
@@ -92,10 +96,21 @@ def _tidy(proto: Any) -> None:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
 
 
+def _call(graph: Any, outputs: Sequence[str]) -> None:
+    """Give outputs the names of their questions; values inside that are called so (`relu`) get another."""
+    names = {f"{_OWN}{name}": name for name in outputs} | {name: f"{_INNER}{name}" for name in outputs}
+    for value in (*graph.output, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        for ends in (node.input, node.output):
+            ends[:] = [names.get(name, name) for name in ends]
+
+
 def describe(proto: Any, facts: Facts) -> None:
     """Put the facts and the class names into a model's metadata."""
     del proto.metadata_props[:]
-    for key, value in ((KEY, facts.text()), ("classes", json.dumps(list(facts.classes), ensure_ascii=False))):
+    names: Any = {one.name: list(one.classes) for one in facts.tasks} or list(facts.classes)
+    for key, value in ((KEY, facts.text()), ("classes", json.dumps(names, ensure_ascii=False))):
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     proto.producer_name, proto.producer_version = "headstart", facts.made_by.rpartition(" ")[2]
@@ -127,10 +142,9 @@ class OnnxRunner:
             raise ModelFileError(f"{path} was not written by headstart export: it says neither classes nor input size")
         self.facts = Facts.from_json(_parsed(kept, path), str(path))
 
-    def __call__(self, samples: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits and probabilities `[N, C]`."""
-        logits, probabilities = self.session.run(list(OUTPUTS), {INPUT: samples})
-        return logits, probabilities
+    def __call__(self, samples: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
+        """Logits and probabilities `[N, C]`, or the answer to every question."""
+        return tuple(self.session.run(list(self.facts.outputs), {INPUT: samples}))
 
 
 def _parsed(text: str, path: Path) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from headstart.metrics.paired import Difference, paired_bootstrap
 from headstart.nets.net import InputSpec
 from headstart.seeding import seed_for
 
-Answers = tuple[NDArray[np.float32], NDArray[np.float32]]
+Answers = tuple[NDArray[np.float32], ...]
+"""Logits and probabilities; or the answers to each of several questions, which `task_parity` compares."""
 Answer = Callable[[NDArray[Any]], Answers]
 
 TOLERANCE = 1e-3
@@ -90,10 +91,10 @@ class Loss:
 
 
 def answers(answer: Answer, samples: NDArray[Any], spec: InputSpec) -> Answers:
-    """Logits and probabilities `[N, C]` of many samples, in batches."""
+    """All outputs `[N, ...]` of many samples, in batches."""
     size = batch_for(spec)
     parts = [answer(samples[at : at + size]) for at in range(0, len(samples), size)]
-    return np.concatenate([one[0] for one in parts]), np.concatenate([one[1] for one in parts])
+    return tuple(np.concatenate(output) for output in zip(*parts, strict=True))
 
 
 def parity(before: Answers, after: Answers, where: str | None) -> Parity:

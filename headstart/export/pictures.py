@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,9 @@ class Pictures:
     labels     `[N]` positions in `classes`; None: not known
     calibrate  others, to calibrate with
     notes      what a person should know about them
+    answers    by question the labels `[N, ...]` of those to check on, as a model for several questions has them, some of
+               them unknown; None: none is known, or of any other model
+    names      of those to check on, where they come from a table
     """
 
     where: str | None
@@ -63,6 +66,8 @@ class Pictures:
     classes: tuple[str, ...]
     calibrate: NDArray[Any]
     notes: tuple[str, ...] = ()
+    answers: Mapping[str, NDArray[Any]] | None = None
+    names: tuple[str, ...] = ()
 
     def truth(self, classes: Sequence[str]) -> NDArray[np.int64] | None:
         """`[N]` positions in a model's `classes`, `NEVER` where it does not have the class; None: no label is any good."""
@@ -94,7 +99,7 @@ def pictures(
     found = prepare(_fewer(source, wanted), size=wanted.spec.size, fit=wanted.fit, cache=cache, progress=progress)
     bad = [one.path for one in found.inspection.set_aside]
     notes = [*source.notes, *([f"{len(bad)} images cannot be read: {some(bad)}"] if bad else [])]
-    rows = {name: at[_some(len(at), most, wanted.seed)] for name, at, most in _parts(found, wanted)}
+    rows = {name: at[first_of(len(at), most, wanted.seed)] for name, at, most in _parts(found, wanted)}
     array, check = found.store.array, rows["check"]
     taken, rest = np.asarray(array[check]), np.asarray(array[rows["calibrate"]])
     return Pictures(source.where, taken, found.labels[check], found.classes, rest, tuple(notes))
@@ -176,7 +181,7 @@ def _unlabelled(folder: Path, wanted: Wanted) -> Pictures:
         )
     found = find_images([folder])
     pixels, unread = [], [bad.path for bad in found.bad]
-    for file in [found.files[place] for place in _some(len(found.files), wanted.check + wanted.calibrate, wanted.seed)]:
+    for file in [found.files[place] for place in first_of(len(found.files), wanted.check + wanted.calibrate, wanted.seed)]:
         try:
             pixels.append(decode_file(file.path, wanted.spec.size, wanted.fit).pixels)
         except UnreadableError:
@@ -198,8 +203,8 @@ def _fewer(source: Source, wanted: Wanted) -> Source:
     rest = np.concatenate([rows for name, rows in source.splits.items() if name != "test"])
     # Duplicates may be set aside while reading, classes may lose their last image: one per class is kept.
     first = rest[np.unique(source.labels[rest], return_index=True)[1]]
-    train = np.union1d(first, rest[_some(len(rest), wanted.calibrate, wanted.seed)])
-    test = source.splits["test"][_some(len(source.splits["test"]), wanted.check, wanted.seed)]
+    train = np.union1d(first, rest[first_of(len(rest), wanted.calibrate, wanted.seed)])
+    test = source.splits["test"][first_of(len(source.splits["test"]), wanted.check, wanted.seed)]
     return replace(source, splits={"train": train, "test": test})
 
 
@@ -209,7 +214,7 @@ def _parts(data: DataSet, wanted: Wanted) -> tuple[tuple[str, NDArray[np.int64],
     return ("check", data.splits["test"], wanted.check), ("calibrate", rest, wanted.calibrate)
 
 
-def _some(count: int, most: int, seed: int) -> NDArray[np.int64]:
+def first_of(count: int, most: int, seed: int) -> NDArray[np.int64]:
     """Positions of at most `most` of `count` things, in order."""
     if count <= most:
         return np.arange(count)

@@ -36,7 +36,8 @@ def quantise(source: Path, facts: Facts, samples: NDArray[Any], path: Path) -> N
     samples  uint8 `[N, S, S, 3]` to find the ranges of activations on
 
     Weights are symmetric int8 per output channel, activations uint8 per tensor. What prepares the input and the last
-    layer, whose rounding would show in every probability, stay as they are. Raises BackboneError when it cannot be done.
+    layer (of several questions the heads), whose rounding would show in every probability, stay as they are. Raises
+    BackboneError when it cannot be done.
     """
     onnx, tools = need("onnx", "onnxruntime.quantization")
     (prepare,) = need("onnxruntime.quantization.shape_inference")
@@ -52,7 +53,7 @@ def quantise(source: Path, facts: Facts, samples: NDArray[Any], path: Path) -> N
             _Reader(samples),
             quant_format=tools.QuantFormat.QDQ,
             op_types_to_quantize=list(HEAVY if _attends(graph) else QUANTISED),
-            nodes_to_exclude=_spared(graph, facts.name),
+            nodes_to_exclude=_spared(graph, facts.name, max(len(facts.tasks), 1)),
             per_channel=True,
             activation_type=tools.QuantType.QUInt8,
             weight_type=tools.QuantType.QInt8,
@@ -78,15 +79,18 @@ def _attends(graph: Any) -> bool:
     return any(node.op_type == "LayerNormalization" for node in graph.node)
 
 
-def _spared(graph: Any, name: str) -> list[str]:
-    """Names of the nodes that keep their precision: before the first heavy one, the last one, products of activations."""
+def _spared(graph: Any, name: str, heads: int) -> list[str]:
+    """Names of the nodes that keep their precision: before the first heavy one, the heads, products of activations.
+
+    heads  so many heavy nodes at the end of the graph are heads
+    """
     weights = {tensor.name for tensor in graph.initializer}
     heavy = [at for at, node in enumerate(graph.node) if node.op_type in HEAVY and weights & set(node.input)]
-    if len(heavy) < 2:
+    if len(heavy) < 1 + heads:
         raise BackboneError(
             f"{name} has no layers that int8 would make cheaper besides its head; export it without --quantize"
         )
-    between = {node.name for at, node in enumerate(graph.node) if heavy[0] <= at < heavy[-1]}
+    between = {node.name for at, node in enumerate(graph.node) if heavy[0] <= at < heavy[-heads]}
     activations = {node.name for node in graph.node if node.op_type == "MatMul" and not weights & set(node.input)}
     return [node.name for node in graph.node if node.name not in between or node.name in activations]
 

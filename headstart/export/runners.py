@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.engine.model import Model, model_folder
+from headstart.engine.multi_answers import Question
 from headstart.engine.step import present
 from headstart.errors import ModelFileError
-from headstart.export.deployed import Facts, facts_of
+from headstart.export.deployed import Facts, answered, facts_of, taps_of
 from headstart.export.onnx import OnnxRunner
 from headstart.export.torch_export import TorchRunner
+from headstart.nets.net import Net
 
-Answer = Callable[[NDArray[Any]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+Answer = Callable[[NDArray[Any]], tuple[NDArray[np.float32], ...]]
 WEIGHTS = ("weights.safetensors", "net.json", "card.json")
 """Files of a saved model that answering needs."""
 
@@ -30,7 +32,8 @@ class Runner:
     name, path  as given
     facts       what it says about itself; `kind` says what runs it
     bytes       of its files
-    answer      uint8 `[N, S, S, 3]` (vectors: float32 `[N, D]`) to logits and probabilities, float32 `[N, C]`
+    answer      uint8 `[N, S, S, 3]` (vectors: float32 `[N, D]`) to logits and probabilities, float32 `[N, C]`; of a
+                model for several questions at once to the answer to each, see `deployed.answered`
     """
 
     name: str
@@ -63,7 +66,9 @@ def open_runner(path: Path, threads: int | None = None) -> Runner:
 
 
 def of_model(model: Model) -> Answer:
-    """A model's own answers, as `Model.probabilities` computes them, with the logits."""
+    """A model's own answers, as `Model.probabilities` computes them, with the logits; or those to every question."""
+    if model.card.questions:
+        return _of_questions(model.net, model.card.questions)
     net, name = model.net, model.card.head
     head = net.head(name)
 
@@ -71,5 +76,16 @@ def of_model(model: Model) -> Answer:
         with torch.inference_mode():
             logits = net(present(torch.from_numpy(np.ascontiguousarray(samples)), net.input), name).float()
             return logits.numpy(), head.probabilities(logits).numpy()
+
+    return answer
+
+
+def _of_questions(net: Net, questions: Sequence[Question]) -> Answer:
+    how = taps_of(net, questions)
+
+    def answer(samples: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
+        with torch.inference_mode():
+            seen = net.run(present(torch.from_numpy(np.ascontiguousarray(samples)), net.input), **how)
+            return tuple(answered(net, one, seen).numpy() for one in questions)
 
     return answer

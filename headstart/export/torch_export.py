@@ -52,11 +52,11 @@ class TorchRunner:
         self.module: nn.Module = program.module()
         self.facts = Facts.from_json(json.loads(extra[FACTS]), str(path))
 
-    def __call__(self, samples: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits and probabilities `[N, C]`."""
+    def __call__(self, samples: NDArray[Any]) -> tuple[NDArray[np.float32], ...]:
+        """Logits and probabilities `[N, C]`, or the answer to every question."""
         with torch.inference_mode():
-            logits, probabilities = self.module(torch.from_numpy(np.ascontiguousarray(samples)))
-        return logits.numpy(), probabilities.numpy()
+            found = self.module(torch.from_numpy(np.ascontiguousarray(samples)))
+        return tuple(one.numpy() for one in ([found[name] for name in self.facts.outputs] if self.facts.tasks else found))
 
 
 def check(path: Path) -> None:
