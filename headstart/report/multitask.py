@@ -47,7 +47,8 @@ FIRST = {
 }
 LAST = {
     "Weight of a loss": "The factor of a task's loss in the sum that is made smaller. Weights that add up to more are a "
-    "larger step too.",
+    "larger step too. Ways that change gradients have no such factor: shown is how many times each task's gradient is in "
+    "the step, which is large where that gradient is tiny.",
     "Cosine of gradients": "Whether two tasks want the shared weights changed alike: 1 alike, 0 nothing to do with each "
     f"other, {words.MINUS}1 opposed.",
 }
@@ -72,7 +73,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "ways": [_way(found, arm) for arm in found.together],
         "details": details(found),
         "pictures": pictures(run, found),
-        "costs": costs(found),
+        "costs": costs(found, _on_device(run)),
         "data": shown,
         "defined": list(_defined(found)),
         "cost": closing.cost(_phased(run)),
@@ -108,16 +109,19 @@ def _subtitle(summary: Mapping[str, Any], found: Found) -> str:
 def _way(found: Found, arm: Arm) -> tuple[str, str, str]:
     """Name, tag and how it was trained, in words."""
     told = [SHARINGS.get(arm.sharing, words.human(arm.sharing))]
-    known = WEIGHTINGS.get(arm.weighting)
-    if known is None:
+    known, settings = WEIGHTINGS.get(arm.weighting), table_of(arm.raw.get("settings"))
+    if arm.weighting == "sum":
+        told.append(
+            "a sum of the losses with a factor per task" if settings.get("weights") else "the plain sum of the losses"
+        )
+    elif known is None:
         told.append(words.human(arm.weighting))
     else:
         paper = f" ({known.paper})" if known.paper else ""
-        told.append(
-            f"{known.summary}{paper}; weights add up to {'no fixed number' if known.total == 'free' else known.total}"
-        )
-    settings = _settings(table_of(arm.raw.get("settings")))
-    told += [f"settings: {settings}"] if settings else []
+        total = {"free": "no fixed number", "as set": "what was set"}.get(known.total, known.total)
+        told.append(f"{known.summary}{paper}; weights add up to {total}")
+    listed = _settings(settings)
+    told += [f"settings: {listed}"] if listed else []
     if arm.sharing != "hard":
         told += list(_towers(arm))
     return arm.name, tag_of(found, arm)[0], ". ".join(words.sentence(text).rstrip(".") for text in told if text) + "."
@@ -154,6 +158,11 @@ def _defined(found: Found) -> Iterator[tuple[str, str]]:
             text = found.measures[name].text if name in found.measures else words.human(name)
             yield text[:1].upper() + text[1:], words.sentence(MEASURES[name])
     yield from LAST.items()
+
+
+def _on_device(run: RunFolder) -> bool:
+    """Whether a graphics card did the work."""
+    return bool(run.env.get("devices")) and run.config.get("device") != "cpu"
 
 
 def _phased(run: RunFolder) -> RunFolder:
@@ -204,6 +213,11 @@ def _of_comparison(found: Found) -> Iterator[str]:
         yield (
             "One seed only: how much the result changes from one start to the next is not in the intervals. More --seeds "
             "tell."
+        )
+    elif found.seeds == 2 and found.arms:
+        yield (
+            "Two seeds only: from two values hardly anything is known about how much seeds differ, so that the intervals "
+            "(Student's t) are very wide. Three to five seeds narrow them."
         )
     if found.alone:
         if _uneven(found):

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from headstart.catalog.weightings import WEIGHTINGS
 from headstart.report import words
 from headstart.report.distill_tables import Row
 from headstart.report.folder import number, table_of
@@ -37,14 +38,14 @@ class Costs:
     note: str
 
 
-def costs(found: Found) -> Costs | None:
-    """None when nothing was counted."""
-    rows = [_row(found, arm) for arm in found.together]
-    rows += [_each(found)] if table_of(found.summary.get("apart")) else []
+def costs(found: Found, memory: bool) -> Costs | None:
+    """None when nothing was counted. `memory`: whether its peaks can be compared, as on a graphics card."""
+    rows = [_row(found, arm, memory) for arm in found.together]
+    rows += [_each(found, memory)] if table_of(found.summary.get("apart")) else []
     if not rows:
         return None
     shares = list(_shares(found))
-    return Costs(_lead(found, shares), both(partial(_bars, shares)) if shares else None, rows, _note(found))
+    return Costs(_lead(found, shares), both(partial(_bars, shares)) if shares else None, rows, _note(found, memory))
 
 
 def _lead(found: Found, shares: Sequence[Share]) -> str:
@@ -83,34 +84,36 @@ def _bars(shares: Sequence[Share], width: float) -> Markup:
     """A bar per cost, a line at what a network each takes."""
     narrow = width < 500
     gutter = 0.0 if narrow else 14 + max(text_width(one.name, TEXT) for one in shares)
-    step, room = (46.0, 8.0) if narrow else (30.0, 190.0)
+    texts = [f"{one.one} instead of {one.other}" for one in shares]
+    step, room = (46.0, 8.0) if narrow else (30.0, 12 + max(text_width(text, 12) for text in texts))
     scale = Scale(0, max(1.0, *(one.share for one in shares)), gutter, width - room)
     parts = []
     for place, one in enumerate(shares):
         top = step * place
         y = top + (24 if narrow else 8)
-        text = f"{one.one} instead of {one.other}"
         parts.append(label(0, top + (15 if narrow else 20), one.name, class_="name"))
         parts.append(tag("rect", x=gutter, y=y, width=scale(1) - gutter, height=14, rx=2, class_="track"))
         parts.append(tag("rect", x=gutter, y=y, width=max(scale(one.share) - gutter, 1.5), height=14, rx=2, class_="need"))
-        parts.append(label(width, top + (15 if narrow else 20), text, class_="note", anchor="end", size=12))
+        parts.append(label(width, top + (15 if narrow else 20), texts[place], class_="note", anchor="end", size=12))
     parts.append(line(scale(1), 4, scale(1), step * len(shares), "guide"))
     spoken = "; ".join(f"{one.name} {words.percent(one.share, 0)}, {one.one} instead of {one.other}" for one in shares)
     return drawing(width, step * len(shares) + 4, f"Costs as shares of a network each: {spoken}", *parts)
 
 
-def _row(found: Found, arm: Arm) -> Row:
+def _row(found: Found, arm: Arm, memory: bool) -> Row:
     inference = table_of(table_of(found.summary.get("inference")).get("together")) if arm.name == found.chosen else {}
     tag_, tone = tag_of(found, arm)
-    return Row(arm.name, _cells(arm.parameters, arm.bytes, arm.training, inference, arm.seconds, arm.memory), tag_, tone)
+    cells = _cells(arm.parameters, arm.bytes, arm.training, inference, arm.seconds)
+    cells += [("Peak memory", words.size(arm.memory), "")] if memory else []
+    return Row(arm.name, cells, tag_, tone)
 
 
-def _each(found: Found) -> Row:
+def _each(found: Found, memory: bool) -> Row:
     apart, inference = (table_of(found.summary.get("apart")), table_of(found.summary.get("inference")))
     weights, stored, training = (number(apart.get(key)) for key in ("parameters", "bytes", "flops"))
-    below = f"{words.count(number(apart.get('networks')))} networks, added up; of memory the largest"
-    timed, seconds, memory = table_of(inference.get("apart")), number(apart.get("seconds")), number(apart.get("memory"))
-    cells = _cells(weights, stored, training, timed, seconds, memory)
+    below = f"{words.count(number(apart.get('networks')))} networks, added up{'; of memory the largest' if memory else ''}"
+    cells = _cells(weights, stored, training, table_of(inference.get("apart")), number(apart.get("seconds")))
+    cells += [("Peak memory", words.size(number(apart.get("memory"))), "")] if memory else []
     return Row(EACH, cells, below=below)
 
 
@@ -120,7 +123,6 @@ def _cells(
     training: float | None,
     inference: Mapping[str, Any],
     seconds: float | None,
-    memory: float | None,
 ) -> list[tuple[str, str, str]]:
     low, high = number(inference.get("ms_low")), number(inference.get("ms_high"))
     flops = number(inference.get("flops"))
@@ -130,17 +132,29 @@ def _cells(
         ("Weights", words.compact(weights), words.size(stored) if stored is not None else ""),
         ("All answers", words.short(_seconds(inference)), below),
         ("Training", words.flop(training), words.duration(seconds) if seconds is not None else ""),
-        ("Memory", words.size(memory), ""),
     ]
 
 
-def _note(found: Found) -> str:
-    text = "All answers: one image through the network, or through all networks in turn, the median of repeated timings and "
-    text += (
-        "their quartiles; timed for the saved network only. Training: floating-point operations counted, seconds measured"
+def _more(arm: Arm) -> bool:
+    """Whether the weighting looks at every task's gradient."""
+    known = WEIGHTINGS.get(arm.weighting)
+    return known is not None and known.family in ("by gradient norm", "by gradients")
+
+
+def _note(found: Found, memory: bool) -> str:
+    mean = f", the mean of {words.plural(found.seeds, 'seed')}" if found.seeds > 1 else ""
+    text = (
+        "All answers: one image through the network, or through all networks in turn, the median of repeated timings and "
+        "their quartiles; timed for the saved network only. Training: floating-point operations counted, seconds "
+        f"measured{mean}"
     )
-    text += f", the mean of {words.plural(found.seeds, 'seed')}" if found.seeds > 1 else ""
-    text += (
-        ". Memory: by how much its peak while training lay above what was in use before; on a processor the first to run "
+    more = [arm.name for arm in found.together if _more(arm)]
+    if more:
+        verb = "takes" if len(more) == 1 else "take"
+        text += f"; what {words.listed(more)} {verb} besides, up to a backward pass per task, is in the seconds only"
+    if memory:
+        return f"{text}. Peak memory: by how much its peak while training lay above what was in use before."
+    return (
+        f"{text}. Peak memory is not shown: on a processor every training uses again what the one before left, so that the "
+        "figures in summary.json depend on the order."
     )
-    return text + "takes what the others find there already, so compare it on a graphics card only."

@@ -64,9 +64,9 @@ def course(run: RunFolder, found: Found) -> Course | None:
     logged = not any(one.epochs for _, _, one in made)
     if logged:
         made = _from_log(run)
-    named = dict.fromkeys([task.name for task in found.tasks])
-    named |= dict.fromkeys(name for _, _, one in made for name in (*one.losses, *one.weights))
-    order = list(named)
+    order = [task.name for task in found.tasks]
+    if not order:  # a log may tell of tasks that no summary named yet
+        order = list(dict.fromkeys(name for _, _, one in made for name in one.losses))
     groups = [
         _group(name, one, order, found) for name, role, one in made if role not in ("single", "without") and one.epochs
     ]
@@ -132,22 +132,26 @@ def _from_log(run: RunFolder) -> list[tuple[str, str, Curve]]:
 
 
 def _group(name: str, one: Curve, order: Sequence[str], found: Found) -> Group:
-    pairs = list(one.cosines) if len(one.cosines) <= PAIRS else []
+    cosines = one.cosines if any(y for line in one.cosines.values() for _, y in line) else {}
+    pairs = list(cosines) if len(cosines) <= PAIRS else []
+    others = {key: line for key, line in one.losses.items() if key not in order}
     panels = [
         _panel("Weights of the losses", one, one.weights, order, _total(one), nought=True),
         _panel("Losses", one, one.losses, order, "without weights", nought=True),
-        _panel("Gradient norms", one, one.norms, order, "on the shared weights", nought=True),
+        _panel("Gradient norms", one, one.norms, order, _on_norms(one), nought=True),
         _panel("Log variances", one, one.variances, order, "a noisier task counts less"),
     ]
+    if others:
+        panels.append(_others(one, others))
     if pairs:
         lines = [Series(one.cosines[pair], f"task {colour(at)}") for at, pair in enumerate(pairs)]
         spoken = "; ".join(f"{a} and {b} {words.figures(one.cosines[a, b][-1][1], 2)}" for a, b in pairs)
         plot = _lines(lines, one, f"Cosines of gradients; at the end {spoken}", (-1.0, 1.0))
         panels.append(Panel("Cosines of gradients", plot, "1 alike, −1 opposed"))
     legend = [(f"task {colour(at)}", f"{a}, {b}") for at, (a, b) in enumerate(pairs)]
-    cosines = None if len(one.cosines) < 2 else both(partial(cosine_map, one.cosines, order))
+    drawn = None if len(cosines) < 2 else both(partial(cosine_map, cosines, order))
     note = "saved" if name == found.chosen else ""
-    return Group(name, note, [panel for panel in panels if panel is not None], legend, cosines)
+    return Group(name, note, [panel for panel in panels if panel is not None], legend, drawn)
 
 
 def _total(one: Curve) -> str:
@@ -159,12 +163,31 @@ def _total(one: Curve) -> str:
     return f"together {low}" if low == high else f"together {low} to {high} (thin)"
 
 
+def _on_norms(one: Curve) -> str:
+    """What was measured; towers that share nothing, and heads that begin at nought, are said to be so."""
+    text = "on the shared weights"
+    if one.cosines and not any(y for line in one.cosines.values() for _, y in line):
+        text = "on towers that share no weights, so that cosines are 0"
+    starts = [line[0][1] for line in one.norms.values() if line]
+    return f"{text}; 0 at first: new heads pass nothing on" if starts and not any(starts) else text
+
+
+def _others(one: Curve, lines: Mapping[str, Line]) -> Panel:
+    """Losses that are no tasks', such as the pull between towers."""
+    most = max(y for line in lines.values() for _, y in line)
+    spoken = "; ".join(f"{name} {words.figures(line[-1][1])}" for name, line in lines.items())
+    series = [Series(line, "loss") for line in lines.values()]
+    plot = _lines(series, one, f"Other losses; at the end {spoken}", (0.0, 1.05 * most if most > NOUGHT else 1.0))
+    return Panel(words.listed(words.human(name).capitalize() for name in lines), plot, "a loss besides the tasks'")
+
+
 def _panel(
     title: str, one: Curve, lines: Mapping[str, Line], order: Sequence[str], note: str, *, nought: bool = False
 ) -> Panel | None:
+    lines = {name: line for name, line in lines.items() if name in order}
     if not lines:
         return None
-    series = [Series(line, f"task {colour(order.index(name) if name in order else 0)}") for name, line in lines.items()]
+    series = [Series(line, f"task {colour(order.index(name))}") for name, line in lines.items()]
     values = [y for line in lines.values() for _, y in line]
     if title.startswith("Weights") and len({round(y, 9) for _, y in one.total}) > 1:
         series.insert(0, Series(one.total, "thin"))

@@ -119,7 +119,7 @@ def _rows(found: Found, inspected: Mapping[str, Mapping[str, Any]]) -> Iterator[
         cells = [("Samples", words.count(number(row.get("known"))), f"{words.count(missing)} missing" if missing else "")]
         for part, head in PARTS.items():
             if task and (part in task.known or part == "test"):
-                cells.append((head, words.count(task.known.get(part)), "labels"))
+                cells.append((head, words.count(task.known.get(part)), "answers" if kind == "several" else ""))
         if not any(part == "validation" for one in found.tasks for part in one.known):
             cells = [cell for cell in cells if cell[0] != PARTS["validation"]]
         main = ("main", "chosen") if task and task.main else ("", "")

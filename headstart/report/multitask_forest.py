@@ -44,8 +44,9 @@ def forests(gaps: Sequence[Gap], named: Callable[[Gap], tuple[str, str]]) -> lis
     """A panel for all shares together, and one for each other measure; `named` gives a row's name and note."""
     found = []
     for title, measure, mine in _grouped(gaps):
-        lines = [Line(*named(gap), gap.mean, gap.span, gap.said, gap.detectable) for gap in mine]
-        found.append(Forest(title, both(partial(forest, lines, axis_of(measure), _figure(measure)))))
+        lines = [Line(*named(gap), gap.mean, gap.span, gap.said, _missed(gap)) for gap in mine]
+        draw = partial(forest, lines, axis_of(measure), _figure(measure), 100.0 if measure.share else 1.0)
+        found.append(Forest(title, both(draw)))
     return found
 
 
@@ -61,22 +62,28 @@ def _grouped(gaps: Sequence[Gap]) -> Iterator[tuple[str, Measure, list[Gap]]]:
         yield f"{text[:1].upper()}{text[1:]} of {task}, in its own unit", mine[0].measure, mine
 
 
-def axis_of(measure: Measure) -> str:
+def _missed(gap: Gap) -> float | None:
+    """How far the band reaches: shares differ by one at most."""
+    return gap.detectable if gap.detectable is None or not gap.measure.share else min(gap.detectable, 1.0)
+
+
+def axis_of(measure: Measure) -> tuple[str, str]:
     """What left and right mean."""
-    if not measure.known:
-        return "worse ←   → better"
-    if measure.higher:
-        return "worse ←   → better" + (", points" if measure.share else f", {measure.text}")
-    return "more error ←   → less error"
+    return ("worse", "better") if measure.higher else ("more error", "less error")
 
 
 def _figure(measure: Measure) -> Callable[[float], str]:
     return lambda value: measure.gap(value, unit=False)
 
 
+def _tick(value: float, factor: float) -> str:
+    """A place on the axis, without the zeros that figures beside dots have."""
+    return ("+" if value > 0 else "") + words.figures(round(factor * value, 9))
+
+
 def percent_changes(lines: Sequence[Line]) -> Markup:
     """The same picture of changes in percent (3.2 for 3.2 %)."""
-    return both(partial(forest, lines, "worse ←   → better, mean relative change in %", signed))
+    return both(partial(forest, lines, ("worse", "better"), signed, 1.0))
 
 
 def signed(percent: float) -> str:
@@ -84,8 +91,14 @@ def signed(percent: float) -> str:
     return words.points(percent / 100, sign=True).partition(" ")[0]
 
 
-def forest(lines: Sequence[Line], axis: str, figure: Callable[[float], str], width: float) -> Markup:
-    """One row per difference: a dot (hollow where undecided), its interval, a pale band of what would be missed anyway."""
+def forest(
+    lines: Sequence[Line], axis: tuple[str, str], figure: Callable[[float], str], factor: float, width: float
+) -> Markup:
+    """One row per difference: a dot (hollow where undecided), its interval, a pale band of what would be missed anyway.
+
+    axis    what left and right mean
+    figure  the text of a difference; `factor` times it stands on the axis
+    """
     narrow = width < 500
     widest = max(max(text_width(row.name, TEXT + 0.5), text_width(row.note, SMALL + 0.5)) for row in lines)
     gutter = 0.0 if narrow else min(0.34 * width, 14 + widest)
@@ -97,13 +110,13 @@ def forest(lines: Sequence[Line], axis: str, figure: Callable[[float], str], wid
     parts = []
     for tick in scale.ticks(4 if narrow else 6):
         parts.append(line(scale(tick), top, scale(tick), bottom, "grid"))
-        text = figure(tick) if abs(tick) > 1e-12 else "0"
-        parts.append(label(scale(tick), bottom + 17, text, class_="tick", anchor="middle"))
+        parts.append(label(scale(tick), bottom + 17, _tick(tick, factor), class_="tick", anchor="middle"))
     parts.append(line(scale(0), top, scale(0), bottom, "nought"))
     parts += [_row(row, scale, top + step * place, step, gutter, narrow, figure) for place, row in enumerate(lines)]
-    parts.append(label((scale.start + scale.end) / 2, bottom + 36, axis, class_="muted", anchor="middle", size=SMALL))
+    parts.append(label(scale.start, bottom + 36, f"← {axis[0]}", class_="muted", size=SMALL))
+    parts.append(label(scale.end, bottom + 36, f"{axis[1]} →", class_="muted", anchor="end", size=SMALL))
     spoken = "; ".join(f"{row.name} {figure(row.mean)}{_between(row, figure)}, {row.kind}" for row in lines)
-    return drawing(width, bottom + 44, f"Forest plot, {axis}: {spoken}", *parts)
+    return drawing(width, bottom + 44, f"Forest plot, left {axis[0]}, right {axis[1]}: {spoken}", *parts)
 
 
 def _between(row: Line, figure: Callable[[float], str]) -> str:

@@ -99,6 +99,8 @@ def _answers(row: Mapping[str, Any], kinds: Mapping[str, str], odd: Sequence[str
     for name in sorted(told, key=lambda task: task not in odd):
         one = table_of(told[name])
         said, truth = (one.get(key) if isinstance(one.get(key), str) else "" for key in ("said", "true"))
-        known = bool(truth) and kinds.get(name) != "number"
-        mark = ("right" if said == truth else "wrong") if known else ""
+        right = one.get("right")
+        if not isinstance(right, bool):
+            right = said == truth if truth and kinds.get(name) not in ("number", "several") else None
+        mark = "" if right is None else "right" if right else "wrong"
         yield Answer(name, str(said), str(truth or ""), mark, name in odd)

@@ -5,8 +5,9 @@ Nothing is taken for granted: a number that is absent, not finite or not a numbe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headstart.report import words
@@ -40,6 +41,13 @@ class Measure:
     @property
     def share(self) -> bool:
         return self.known and self.higher and self.name != "r2"
+
+    def possible(self, span: tuple[float, float] | None) -> tuple[float, float] | None:
+        """An interval as far as such values can be: with few seeds Student's t reaches beyond."""
+        least, most = (0.0, 1.0) if self.share else (0.0, math.inf) if not self.higher else (-math.inf, 1.0)
+        if span is None or not self.known:
+            return span
+        return min(max(span[0], least), most), max(min(span[1], most), least)
 
     @property
     def way(self) -> str:
@@ -186,7 +194,7 @@ def read(summary: Mapping[str, Any]) -> Found:
     return Found(
         tasks=tasks,
         measures=measures,
-        arms=[_arm(row) for row in rows_of(summary.get("arms")) if _text(row.get("name"))],
+        arms=[_arm(row, measures) for row in rows_of(summary.get("arms")) if _text(row.get("name"))],
         gaps=[gap for row in rows_of(summary.get("differences")) if (gap := _gap(row, measures))],
         helpers=[gap for row in rows_of(summary.get("helpers")) if (gap := _gap(row, measures)) and gap.helper],
         chosen=_text(summary.get("chosen")),
@@ -226,7 +234,7 @@ def _task(row: Mapping[str, Any], measures: Mapping[str, Measure]) -> Task:
     )
 
 
-def _arm(row: Mapping[str, Any]) -> Arm:
+def _arm(row: Mapping[str, Any], measures: Mapping[str, Measure]) -> Arm:
     tasks = row.get("tasks")
     return Arm(
         name=str(row["name"]),
@@ -235,7 +243,7 @@ def _arm(row: Mapping[str, Any]) -> Arm:
         weighting=_text(row.get("weighting")),
         tasks=tuple(str(one) for one in tasks) if isinstance(tasks, list) else (),
         measures={
-            str(task): {str(name): measured(value) for name, value in table_of(found).items()}
+            str(task): {str(name): _measured(value, measure_of(name, measures)) for name, value in table_of(found).items()}
             for task, found in table_of(row.get("measures")).items()
         },
         delta=measured(row.get("delta_m")),
@@ -248,18 +256,27 @@ def _arm(row: Mapping[str, Any]) -> Arm:
     )
 
 
+def _measured(value: Any, measure: Measure) -> Measured | None:
+    found = measured(value)
+    return None if found is None else replace(found, span=measure.possible(found.span))
+
+
 def _gap(row: Mapping[str, Any], measures: Mapping[str, Measure]) -> Gap | None:
     """None when it does not say who was compared on what, with what outcome."""
     found = measured(row)
     if found is None or not all(isinstance(row.get(key), str) for key in ("task", "a", "b")):
         return None
+    measure = measure_of(row.get("measure"), measures)
+    span = found.span
+    if span is not None and measure.share:  # no two shares differ by more than one
+        span = max(span[0], -1.0), min(span[1], 1.0)
     return Gap(
         task=row["task"],
         a=row["a"],
         b=row["b"],
-        measure=measure_of(row.get("measure"), measures),
+        measure=measure,
         mean=found.mean,
-        span=found.span,
+        span=span,
         p=number(row.get("p_value")),
         decided=row.get("decided") is True,
         detectable=number(row.get("detectable")),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from headstart.report import words
 from headstart.report.folder import number, table_of
 from headstart.report.multitask_forest import Forest, forests, signed
-from headstart.report.multitask_read import Arm, Found, Gap, Measure
+from headstart.report.multitask_read import Arm, Found, Gap
 from headstart.report.multitask_tables import Pair, pair_of
 from headstart.report.verdict import Fact, Verdict
+
+LARGE = 0.9
+"""Share of the weights of a network each above which one network saves none worth telling."""
 
 NAMED = 5
 """Most tasks that a sentence names."""
@@ -55,12 +58,19 @@ def _by_task(found: Found, arm: Arm) -> str:
     gaps = found.against(arm.name, plain=False)
     if not gaps:
         return ""
-    told = [f"{gap.task} {gap.measure.told(gap.mean)}" for gap in gaps if gap.decided]
     rest = [gap.task for gap in gaps if not gap.decided]
-    if not told:
+    if len(rest) == len(gaps):
         return f"Task by task: undecided on {_all_of(rest, len(gaps))}."
-    text = f"Decided task by task: {'; '.join(told)}."
-    return text + (f" Undecided: {_some(rest)}." if rest else "")
+    return f"Task by task: {_decided(gaps)}." + (f" Undecided: {_some(rest)}." if rest else "")
+
+
+def _decided(gaps: Sequence[Gap]) -> str:
+    """better on a (3.2 points better); worse on b (mean absolute error 0.135 larger)."""
+    parts = []
+    for said in ("better", "worse"):
+        mine = [f"{gap.task} ({gap.measure.told(gap.mean)})" for gap in gaps if gap.said == said]
+        parts += [f"{said} on {_some(mine)}"] if mine else []
+    return "; ".join(parts)
 
 
 def _all_of(names: Sequence[str], total: int) -> str:
@@ -88,7 +98,12 @@ def _saves(found: Found, arm: Arm) -> str:
         parts.append(f"{words.short(one / 1000)} instead of {words.short(other / 1000)}")
     if (each := number(apart.get("seconds"))) and arm.seconds is not None:
         parts.append(f"{words.duration(arm.seconds)} of training instead of {words.duration(each)}")
-    return f"One network instead of {words.count(networks)}: {', '.join(parts)}." if parts else ""
+    if not parts:
+        return ""
+    each = number(apart.get("parameters"))
+    if each and arm.parameters is not None and arm.parameters > LARGE * each:  # a tower per task
+        return f"Its towers are about as large as {words.count(networks)} networks: {', '.join(parts)}."
+    return f"One network instead of {words.count(networks)}: {', '.join(parts)}."
 
 
 def _plain(found: Found, arm: Arm) -> str:
@@ -101,12 +116,11 @@ def _plain(found: Found, arm: Arm) -> str:
     gaps = found.against(arm.name, plain=True)
     if not gaps:
         return ""
-    told = [f"{gap.task} {gap.measure.told(gap.mean)}" for gap in gaps if gap.decided]
-    if not told:
+    if not any(gap.decided for gap in gaps):
         return f"Against the plain sum, {arm.name} is undecided on every task: the plain sum would do."
     rest = [gap.task for gap in gaps if not gap.decided]
-    text = f"Against the plain sum, {arm.name} is decided on {len(told)} of {words.plural(len(gaps), 'task')}: "
-    return text + f"{'; '.join(told)}." + (f" Undecided: {_some(rest)}." if rest else "")
+    text = f"Against the plain sum, {arm.name} is {_decided(gaps)}."
+    return text + (f" Undecided: {_some(rest)}." if rest else "")
 
 
 def _kept(found: Found, arm: Arm) -> str:
@@ -151,13 +165,10 @@ class Helpers:
 
     def __init__(self, found: Found) -> None:
         gaps = found.helpers
-        measures: Mapping[str, Measure] = {task.name: task.measure for task in found.tasks}
         self.main = found.main
         self.lead = _helped(found)
         self.told = [_told(gap) for gap in gaps]
-        self.forests: list[Forest] = forests(
-            gaps, lambda gap: (f"{gap.helper} for {gap.task}", measures[gap.task].text if gap.task in measures else "")
-        )
+        self.forests: list[Forest] = forests(gaps, lambda gap: (gap.helper, f"for {gap.task}"))
         self.pairs: list[Pair] = [pair_of(gap) for gap in gaps]
 
 
@@ -167,22 +178,25 @@ def helpers(found: Found) -> Helpers | None:
 
 
 def _helped(found: Found) -> str:
-    first = found.helpers[0]
-    count = {said: sum(gap.said == said for gap in found.helpers) for said in ("better", "worse", "undecided")}
-    who = f"for {found.main}" if found.main else "for each other"
+    """What was compared, and how it came out."""
+    first, total = found.helpers[0], len(found.helpers)
     alone = {arm.name for arm in found.alone.values()}
-    text = f"What the {'other tasks do' if found.main else 'tasks do'} {who}: {first.a} against "
-    text += f"{found.main}'s own network" if first.b in alone and found.main else "the same trained without one task"
+    if first.b in alone:
+        text = f"{first.a} against {first.task}'s own network; right of nought, {first.helper} helped."
+    else:
+        who = f"the others beside {found.main}" if found.main else "the tasks"
+        text = f"{first.a} was trained again without each of {who} in turn; right of nought, having that task helped."
+    count = {said: sum(gap.said == said for gap in found.helpers) for said in ("better", "worse", "undecided")}
     parts = [("helped", count["better"]), ("harmed", count["worse"]), ("undecided", count["undecided"])]
-    said = words.listed(f"{number} {name}" for name, number in parts if number)
-    total = len(found.helpers)
-    return f"{text}. Of {words.plural(total, 'such pair')}: {said}." if total > 1 else f"{text}."
+    told = words.listed(f"{name} {words.count(n)}" for name, n in parts if n)
+    return f"{text} Of {words.plural(total, 'such comparison')}: {told}." if total > 1 else text
 
 
 def _told(gap: Gap) -> str:
     span = f" ({gap.measure.gaps(gap.span)})" if gap.span else ""
     least = words.points(gap.detectable) if gap.measure.share else words.figures(gap.detectable)
-    missed = f"; a difference below {least} would probably have been missed" if gap.detectable is not None else ""
+    told = gap.detectable is not None and not (gap.measure.share and gap.detectable > 1)
+    missed = f"; a difference below {least} would probably have been missed" if told else ""
     if not gap.decided:
         return f"Whether {gap.helper} helps {gap.task} is undecided: {gap.measure.gap(gap.mean)}{span}{missed}."
     verb = "helped" if gap.mean > 0 else "harmed"

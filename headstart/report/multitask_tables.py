@@ -184,6 +184,12 @@ def _against(found: Found, *, plain: bool) -> list[Against]:
     return shown
 
 
+def _detectable(gap: Gap) -> str:
+    if not gap.measure.share:
+        return words.figures(gap.detectable)
+    return words.points(gap.detectable) if gap.detectable is None or gap.detectable <= 1 else "none"
+
+
 def pair_of(gap: Gap) -> Pair:
     """A difference as a row of a table."""
     return Pair(
@@ -193,6 +199,6 @@ def pair_of(gap: Gap) -> Pair:
         gap.measure.gap(gap.mean),
         gap.measure.gaps(gap.span) or words.UNKNOWN,
         words.p_value(gap.p),
-        words.points(gap.detectable) if gap.measure.share else words.figures(gap.detectable),
+        _detectable(gap),
         gap.said,
     )

@@ -52,19 +52,26 @@ def _shown(found: Found, task: Task, row: Mapping[str, Any]) -> Shown:
     questions = rows_of(row.get("questions")) or ([dict(row)] if "roc" in row else [])
     curves = [(one, points) for one in questions if (points := _points(one.get("roc")))]
     missing = [str(one.get("question") or task.name) for one in questions if not _points(one.get("roc"))]
-    mistakes = [(one.true, one.predicted, spoken_share(one)) for one in top_confusions(counts, task.classes)]
-    drawn = counts and len(task.classes) <= LARGEST
+    listed = top_confusions(counts, task.classes) if len(task.classes) > 2 else ()  # two classes: the picture says it all
+    mistakes = [(one.true, one.predicted, spoken_share(one)) for one in listed]
     return Shown(
         name=task.name,
         kind=KINDS.get(task.kind, words.human(task.kind)),
         lead=_lead(found, task, number(row.get("images"))),
         main=task.main,
-        confusion=both(partial(heat_map, counts, task.classes)) if drawn else None,
+        confusion=_confusion(counts, task.classes),
         mistakes=mistakes,
         rocs=[_roc(str(one.get("question") or task.name), one, points) for one, points in curves],
         scatter=_scatter(task, row),
         without=missing,
     )
+
+
+def _confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Markup | None:
+    """None where there are no counts, or too many classes to be read; of two classes it stands beside the ROC curve."""
+    if not counts or len(classes) > LARGEST:
+        return None
+    return heat_map(counts, classes, SIDE) if len(classes) == 2 else both(partial(heat_map, counts, classes))
 
 
 def _lead(found: Found, task: Task, images: float | None) -> str:
@@ -109,7 +116,8 @@ def _roc_chart(points: Sequence[tuple[float, float]], title: str, area: float) -
     x, y = Scale(0, 1, 46, SIDE - 12), Scale(0, 1, SIDE - 46, 10)
     parts = upright_grid(y, 46, SIDE - 12, True)
     for tick in (0.0, 0.5, 1.0):
-        parts.append(label(x(tick), SIDE - 28, words.percent(tick, 0), class_="tick", anchor="middle"))
+        anchor, at = ("end", SIDE) if tick == 1 else ("middle", x(tick))
+        parts.append(label(at, SIDE - 28, words.percent(tick, 0), class_="tick", anchor=anchor))
     parts.append(line(x(0), y(0), x(1), y(1), "guide"))
     parts.append(path([(x(a), y(b)) for a, b in points], "line bold"))
     parts.append(label((46 + SIDE) / 2, SIDE - 8, "called yes though no", class_="muted", anchor="middle", size=SMALL))

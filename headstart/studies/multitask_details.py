@@ -113,8 +113,17 @@ class _Answers:
         if self.numbers is not None:
             return f"{label:.4g}"
         if self.task.kind == "several":
-            return ", ".join(name for at, name in enumerate(self.task.classes) if label[at] == 1) or "none"
+            told = ", ".join(name for at, name in enumerate(self.task.classes) if label[at] == 1) or "none"
+            unknown = [name for at, name in enumerate(self.task.classes) if label[at] == UNKNOWN]
+            return f"{told} (not known: {', '.join(unknown)})" if unknown else told
         return self.task.classes[int(label)]
+
+    def right(self, place: int) -> bool | None:
+        """Whether everything said is true, as far as that is known; None of numbers and where nothing is known."""
+        if self.numbers is not None or not self.task.known[place]:
+            return None
+        label = self.task.targets[place]
+        return bool(np.all((self.said[place] == label) | (label == UNKNOWN)))
 
 
 def _answered(judge: Judge, arm: Arm, name: str) -> _Answers:
@@ -179,5 +188,5 @@ def _told(judge: Judge, answers: Mapping[str, _Answers], row: int, data: Labelle
     for name, one in answers.items():
         place = one.places.get(row)
         if place is not None:
-            said[name] = {"said": one.words(place), "true": one.truth(place)}
+            said[name] = {"said": one.words(place), "true": one.truth(place), "right": one.right(place)}
     return {"file": data.names[row], "answers": said}
