@@ -36,6 +36,7 @@ from PIL import Image
 from benchmarks.rows import append
 from headstart.catalog.sharing import SharingConfig
 from headstart.catalog.strategies import Recipe
+from headstart.catalog.weightings import WEIGHTINGS
 from headstart.data.mix import mix_of
 from headstart.data.store import store_of
 from headstart.data.task import UNKNOWN, YES_NO, Task, task_of
@@ -51,7 +52,7 @@ from headstart.studies.multitask_runs import Arm, Run, Runs, single_name
 
 COLUMNS = ("experiment", "what", "arm", "against", "task", "measure", "value", "mean", "low", "high", "decided", "seeds")
 RECIPE = Recipe(epochs=20, batch_size=32, lr=0.1, mirror=False)
-WEIGHTINGS = ("dwa", "uncertainty", "gradnorm", "pcgrad", "mgda", "cagrad")
+COMPARED = ("dwa", "uncertainty", "gradnorm", "pcgrad", "mgda", "cagrad")
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,10 @@ def settings(folder: Path) -> dict[str, Callable[[], list[Setting]]]:
     """The experiments by name; nothing is read before one is asked for."""
 
     def weighed(net: Net, names: tuple[str, ...], shared: SharingConfig) -> list[Arm]:
-        return [Arm(one, "asked", names, replace(shared, weighting=one)) for one in WEIGHTINGS]
+        # Weights of whole gradients add up to about one: scaled to the number of tasks, all arms learn at one rate.
+        config = {one: WEIGHTINGS[one].config for one in COMPARED}
+        config |= {one: replace(c, normalise=True) for one, c in config.items() if WEIGHTINGS[one].family == "by gradients"}
+        return [Arm(one, "asked", names, replace(shared, weighting=one, weighting_settings=config[one])) for one in COMPARED]
 
     def towers(net: Net, names: tuple[str, ...], shared: SharingConfig) -> list[Arm]:
         return [

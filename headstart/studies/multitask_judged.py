@@ -14,6 +14,7 @@ from headstart.errors import DataError
 from headstart.metrics.delta import Judged, delta_m_interval
 from headstart.metrics.intervals import Interval
 from headstart.metrics.measured import MEASURES
+from headstart.metrics.measured import measure as measure_of
 from headstart.metrics.multitask import difference, interval
 from headstart.metrics.paired import Difference
 from headstart.studies.multitask_runs import Arm, Run, Runs, single_name
@@ -100,9 +101,7 @@ class Judge:
     def value(self, arm: Arm, name: str) -> float:
         """The measure that a task is compared by, higher for better, mean over seeds."""
         measure = main_measure(self.task(name).kind)
-        found = [
-            interval(measure, self.labels(name), [one], self.seed, draws=2).mean for one in self.answers(arm, name, measure)
-        ]
+        found = [measure_of(measure, self.labels(name), one) for one in self.answers(arm, name, measure)]
         return float(np.mean(found)) * (1 if MEASURES[measure].higher else -1)
 
 
