@@ -32,7 +32,7 @@ class SharingConfig:
     pull: float = 0.0
     """strength of the pull between towers (soft sharing)"""
     stitch_scale: float = 100.0
-    """learning rate of cross-stitch units relative to the blocks'; the paper: 100 to 1000"""
+    """learning rate of cross-stitch units relative to the blocks', 0.1 in all at most; the paper: 100 to 1000, of 0.001"""
     delta: float | None = None
     """numbers: Huber's loss (smooth L1), linear beyond so many standard deviations; none: squared error"""
     watch: bool = True

@@ -28,6 +28,10 @@ _NUMBERS = 0.1
 """Rate of a number's head relative to the others'. The curvature of a squared error in the outputs is 2, that of a
 cross-entropy p (1 - p), a quarter at most: at the rate that suits one, the other ends in no number at all."""
 
+_UNITS = 0.1
+"""Highest rate of cross-stitch units. A hundred to a thousand times the network's is what the paper says of networks that
+are fine-tuned at 0.001 or less; at a hundred times 0.1 no mixture lasts a step."""
+
 
 def multitask(net: Net, mix: Mix, cfg: SharingConfig | None = None) -> Iterator[Stage]:
     """Train a head per task and everything below them, by a weighted sum of the tasks' losses.
@@ -90,7 +94,7 @@ def balance_of(net: Net, mix: Mix, cfg: SharingConfig) -> Balance:
 def trains(net: Net, mix: Mix, balance: Balance, cfg: SharingConfig) -> Mapping[str, float | Train | Adapt]:
     """All blocks at the lower rate, heads at the full one, units and a weighting's own parameters at theirs."""
     chosen: dict[str, float | Train | Adapt] = dict(layerwise(net, cfg.scale, 1.0))
-    chosen |= stitched(net, cfg.scale * cfg.stitch_scale)
+    chosen |= stitched(net, min(cfg.scale * cfg.stitch_scale, _UNITS / cfg.recipe.lr))
     chosen |= {f"heads.{name}": _NUMBERS if task.kind == "number" else 1.0 for name, task in mix.tasks.items()}
     if any(True for _ in balance.parameters()):
         own = cfg.weighting_settings or weighting(cfg.weighting).config
