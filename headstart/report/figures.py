@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.errors import ConfigError
 from headstart.report.folder import interval, number, rows_of, table_of
+from headstart.report.multitask_read import Gap
+from headstart.report.multitask_read import read as read_multitask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,6 +115,46 @@ def _chosen(summary: Mapping[str, Any]) -> Figure:
     return _bars(bars, "held-out images right, %")
 
 
+# --- several tasks at once: a forest ----------------------------------------------------------------------------------------
+
+
+def _multitasked(summary: Mapping[str, Any]) -> Figure:
+    """Each task's difference against a network of its own (else against the plain sum), a panel per unit.
+
+    Of the saved network. Right of nought is better, also where less of a measure is; hollow: undecided.
+    """
+    found = read_multitask(summary)
+    gaps = found.against(found.chosen, plain=False) or found.against(found.chosen, plain=True)
+    groups = [[gap for gap in gaps if gap.measure.share]]
+    groups += [[gap] for gap in gaps if not gap.measure.share]
+    groups = [group for group in groups if group]
+    sizes = [len(group) for group in groups] or [1]
+    figure = _sized(6.4, 0.8 + sum(0.7 + 0.35 * size for size in sizes))
+    panels = figure.subplots(len(sizes), 1, squeeze=False, gridspec_kw={"height_ratios": [size + 1 for size in sizes]})
+    for axes, group in zip(panels[:, 0], groups, strict=False):
+        _forest(axes, group)
+    if groups:
+        against = "a network of its own" if found.against(found.chosen, plain=False) else "the plain sum"
+        figure.suptitle(f"{found.chosen} against {against}", fontsize="medium")
+    return figure
+
+
+def _forest(axes: Axes, gaps: Sequence[Gap]) -> None:
+    """One row per task, the first on top."""
+    measure = gaps[0].measure
+    factor = 100 if measure.share else 1
+    for place, gap in enumerate(reversed(gaps)):
+        low, high = gap.span or (gap.mean, gap.mean)
+        color = {"better": "C0", "worse": "C3"}.get(gap.said, "C7")
+        axes.plot([factor * low, factor * high], [place, place], color=color, linewidth=2)
+        axes.plot(factor * gap.mean, place, "o", color=color, markerfacecolor=color if gap.decided else "white")
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(gaps)), [gap.task for gap in reversed(gaps)])
+    axes.set_ylim(-0.6, len(gaps) - 0.4)
+    axes.set_xlabel("better by, points" if measure.share else f"{measure.text} better by")
+    axes.grid(axis="x", alpha=0.3)
+
+
 # --- curves ------------------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +251,7 @@ _FIGURES: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
     "compare": _compared,
     "compare-continual": _extended,
     "extend": _extended,
+    "multitask": _multitasked,
     "select": _chosen,
     "study data-size": _growing,
     "study layers": _layers,

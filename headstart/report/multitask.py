@@ -232,11 +232,22 @@ def _of_comparison(found: Found) -> Iterator[str]:
             )
     else:
         yield "No network of its own was trained for any task (--no-alone): whether sharing pays is not known."
+    stitched = [arm.name for arm in found.together if _begun_trained(found, arm)]
+    if stitched:
+        yield (
+            f"{words.listed(stitched)} began with the networks trained for one task each, as published: what those took to "
+            "train comes on top, and its lead over them is partly more training."
+        )
     if sum(arm.role == "asked" for arm in found.arms) > 1:
         yield (
             "Several ways were tried. On other data another one may come first: with some regularisation the plain sum has "
             "been found to do as well as ways made for many tasks (Kurin et al. 2022)."
         )
+
+
+def _begun_trained(found: Found, arm: Arm) -> bool:
+    """Whether its towers began as the tasks' own networks, trained: cross-stitch does where nothing is shared below."""
+    return arm.sharing == "cross_stitch" and not number(arm.raw.get("shared")) and set(arm.tasks) <= set(found.alone)
 
 
 def _uneven(found: Found) -> bool:

@@ -15,7 +15,7 @@ from headstart.report.distill_tables import Row
 from headstart.report.folder import number, table_of
 from headstart.report.multitask_read import EACH, Arm, Found
 from headstart.report.multitask_tables import tag_of
-from headstart.report.svg import TEXT, Scale, both, drawing, label, line, tag, text_width
+from headstart.report.svg import TEXT, Scale, both, drawing, label, tag, text_width
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def _shares(found: Found) -> Iterator[Share]:
     listed = [
         ("weights", words.compact, arm.parameters, number(apart.get("parameters"))),
         ("stored", words.size, arm.bytes, number(apart.get("bytes"))),
-        ("operations of an answer", words.flop, number(one.get("flops")), number(other.get("flops"))),
+        ("work of an answer", words.flop, number(one.get("flops")), number(other.get("flops"))),
         ("time of an answer", words.short, _seconds(one), _seconds(other)),
-        ("operations of training", words.flop, arm.training, number(apart.get("flops"))),
+        ("work of training", words.flop, arm.training, number(apart.get("flops"))),
         ("time of training", words.duration, arm.seconds, number(apart.get("seconds"))),
     ]
     for name, unit, first, second in listed:
@@ -84,6 +84,7 @@ def _bars(shares: Sequence[Share], width: float) -> Markup:
     """A bar per cost, a line at what a network each takes."""
     narrow = width < 500
     gutter = 0.0 if narrow else 14 + max(text_width(one.name, TEXT) for one in shares)
+    size = 11.0 if narrow else 12.0
     texts = [f"{one.one} instead of {one.other}" for one in shares]
     step, room = (46.0, 8.0) if narrow else (30.0, 12 + max(text_width(text, 12) for text in texts))
     scale = Scale(0, max(1.0, *(one.share for one in shares)), gutter, width - room)
@@ -94,8 +95,7 @@ def _bars(shares: Sequence[Share], width: float) -> Markup:
         parts.append(label(0, top + (15 if narrow else 20), one.name, class_="name"))
         parts.append(tag("rect", x=gutter, y=y, width=scale(1) - gutter, height=14, rx=2, class_="track"))
         parts.append(tag("rect", x=gutter, y=y, width=max(scale(one.share) - gutter, 1.5), height=14, rx=2, class_="need"))
-        parts.append(label(width, top + (15 if narrow else 20), texts[place], class_="note", anchor="end", size=12))
-    parts.append(line(scale(1), 4, scale(1), step * len(shares), "guide"))
+        parts.append(label(width, top + (15 if narrow else 20), texts[place], class_="note", anchor="end", size=size))
     spoken = "; ".join(f"{one.name} {words.percent(one.share, 0)}, {one.one} instead of {one.other}" for one in shares)
     return drawing(width, step * len(shares) + 4, f"Costs as shares of a network each: {spoken}", *parts)
 

@@ -116,7 +116,9 @@ def forest(
     parts.append(label(scale.start, bottom + 36, f"← {axis[0]}", class_="muted", size=SMALL))
     parts.append(label(scale.end, bottom + 36, f"{axis[1]} →", class_="muted", anchor="end", size=SMALL))
     spoken = "; ".join(f"{row.name} {figure(row.mean)}{_between(row, figure)}, {row.kind}" for row in lines)
-    return drawing(width, bottom + 44, f"Forest plot, left {axis[0]}, right {axis[1]}: {spoken}", *parts)
+    return drawing(
+        width, bottom + 44, f"Forest plot, left {axis[0]}, right {axis[1]}: {spoken}", *parts, class_="chart forest"
+    )
 
 
 def _between(row: Line, figure: Callable[[float], str]) -> str:

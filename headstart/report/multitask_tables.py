@@ -111,7 +111,9 @@ def _lead(found: Found) -> str:
 
 
 def _table(found: Found) -> Table:
-    heads = [(task.name, task.measure.text, task.measure.way) for task in found.tasks]
+    heads = [
+        (f"{task.name} (main)" if task.main else task.name, task.measure.text, task.measure.way) for task in found.tasks
+    ]
     deltas = any(arm.delta for arm in found.together)
     heads += [("All tasks", "mean relative change", "more is better")] if deltas else []
     rows = []
