@@ -89,7 +89,7 @@ _L2 = {
     "class": {"strength": 200.0, "head_strength": 200.0},  # classes to come are held too, where they begin
 }
 # The row of LwF was imported there from another protocol, which weighs old answers by T^2 (t - 1), 4 to 16 by task;
-# ours is one number.
+# ours is one number. Class-incrementally new classes have probability zero in the old answers, as they have there.
 ROWS = (
     Row("fine-tune", "fine_tune", _published((93.46, 2.01), (55.16, 1.38), (19.71, 0.08)), _same()),
     Row(
@@ -101,7 +101,12 @@ ROWS = (
     Row("EWC", "ewc", _published((97.70, 0.81), (58.85, 2.59), (19.80, None)), _each("strength", 20.0, 200.0, 20.0)),
     Row("SI", "si", _published((98.56, 0.49), (64.76, 3.09), (19.67, None)), _each("strength", 600.0, 6000.0, 1200.0)),
     Row("MAS", "mas", _published((99.22, 0.21), (68.57, 6.85), (19.52, None)), _each("strength", 0.3, 3000.0, 0.3)),
-    Row("LwF", "lwf", _published((99.60, 0.03), (71.02, 1.26), (24.17, 0.33)), _same(warmup_epochs=0, old_weight=10.0)),
+    Row(
+        "LwF",
+        "lwf",
+        _published((99.60, 0.03), (71.02, 1.26), (24.17, 0.33)),
+        _each("old_weight", 10.0, 10.0, 6.0, warmup_epochs=0),
+    ),
     Row(
         "rehearsal, 1 100",
         "replay",

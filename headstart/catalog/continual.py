@@ -23,6 +23,8 @@ class Method:
     scenarios  where it can work at all
     old_data   whether it needs the old tasks' own images again
     memory     whether it keeps old images with the model
+    unused     settings that all methods have and this one makes no use of
+    any_kind   whether old questions may be answered with several yes or no, or a number, too
     state_from_old  whether a state, or stored samples, that a model lacks can be had when its old data are given once
     """
 
@@ -33,6 +35,8 @@ class Method:
     old_data: bool = False
     memory: bool = False
     state_from_old: bool = False
+    unused: tuple[str, ...] = ()
+    any_kind: bool = False
 
 
 METHODS: dict[str, Method] = {
@@ -40,16 +44,20 @@ METHODS: dict[str, Method] = {
         "regularisation",
         "train everything (or the top blocks) on the new task alone",
         "nothing holds the old skill: it is forgotten as far as the new task moves the shared blocks",
+        any_kind=True,
     ),
     "feature_extraction": Method(
         "regularisation",
         "train the new head alone by gradient steps, blocks and old heads frozen",
         "learns only what the old features tell apart; domain-incrementally the one head changes, old answers with it",
+        unused=("scale", "top", "norm"),
+        any_kind=True,
     ),
     "l2sp": Method(
         "regularisation",
         "L2-SP: hold all weights near those the task began with, and the new head small",
         "holds weights that do not matter as hard as those that do; after many tasks the first is far away",
+        any_kind=True,
     ),
     "ewc": Method(
         "regularisation",
@@ -72,6 +80,7 @@ METHODS: dict[str, Method] = {
         "rehearsal",
         "Learning without Forgetting: keep what the old heads say about the new images, recorded before training",
         "the old skill is held only as far as the new images show it: the less alike they are, the more is forgotten",
+        any_kind=True,
     ),
     "packnet": Method(
         "architecture",
@@ -128,6 +137,8 @@ METHODS: dict[str, Method] = {
         "learns only what the old features tell apart; a sample's task must be known when answering, because heads solved "
         "apart cannot be compared in one list",
         scenarios=("task",),
+        unused=("epochs", "batch_size", "lr", "scale", "top", "norm"),
+        any_kind=True,
     ),
     "expand": Method(
         "architecture",
@@ -135,6 +146,7 @@ METHODS: dict[str, Method] = {
         "the network and each answer cost more with every task; a sample's task must be known when answering, because no "
         "old image tells a new head when to be silent",
         scenarios=("task",),
+        any_kind=True,
     ),
     "joint": Method(
         "bound",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from headstart.catalog.adapt import DataConfig
@@ -13,6 +13,7 @@ from headstart.catalog.continual import METHODS, SCENARIOS, Scenario
 from headstart.errors import ConfigError, problems
 
 ALL = "all"
+_OWN_FLAGS = ("epochs", "batch_size", "lr", "scale", "top", "norm", "augment", "mirror", "capacity", "seed")
 LOWER, UPPER = "fine_tune", "joint"
 """The methods between which every other one should lie: nothing held, and everything learned together."""
 
@@ -82,15 +83,19 @@ class ExtendConfig:
     @property
     def methods(self) -> tuple[str, ...]:
         """The method asked for, those beside it and, with `bounds`, those it should lie between."""
-        words = [word.strip() for text in self.beside for word in text.split(",") if word.strip()]
-        others = [name for word in words for name in (METHODS if word == ALL else (word,))]
+        others = [name for word in self._words for name in (METHODS if word == ALL else (word,))]
         more = (LOWER, UPPER) if self.bounds else ()
         return tuple(dict.fromkeys((self.method, *others, *more)))
 
     @property
     def all_methods(self) -> bool:
         """Whether all were asked for that can, so that those that cannot are left out."""
-        return any(word.strip() == ALL for text in self.beside for word in text.split(","))
+        return ALL in self._words
+
+    @property
+    def _words(self) -> list[str]:
+        """Methods named beside the one asked for, however they were separated."""
+        return re.findall(r"[^,\s]+", " ".join(self.beside))
 
 
 def check_settings(config: ExtendConfig, *, given: int = 0) -> None:
@@ -105,6 +110,10 @@ def check_settings(config: ExtendConfig, *, given: int = 0) -> None:
         (config.top is None or config.top >= 1, f"--top {config.top}: one block at least, or leave it out for all"),
         (config.norm in ("frozen", "train"), f"--norm {config.norm} is neither frozen nor train"),
         (config.capacity is None or config.capacity >= 1, f"--capacity {config.capacity}: one sample at least"),
+        (
+            not (config.resume and config.overwrite),
+            "--resume goes on with the run that --overwrite would replace; give one of them",
+        ),
         (config.increments is None or config.increments >= 2, f"--increments {config.increments}: two tasks at least"),
         (
             config.scenario is None or config.scenario in SCENARIOS,
@@ -116,19 +125,44 @@ def check_settings(config: ExtendConfig, *, given: int = 0) -> None:
         ),
     ]
     said = [text for holds, text in rules if not holds]
-    problems(ConfigError, "these settings cannot be:", [*said, *_method(config), *_numbers(config, given)])
+    problems(
+        ConfigError, "these settings cannot be:", [*said, *_method(config), *_settings(config), *_numbers(config, given)]
+    )
 
 
 def _method(config: ExtendConfig) -> Iterator[str]:
     for name in config.methods:
         if name not in METHODS:
-            near = difflib.get_close_matches(name, METHODS, 2, 0.4)
+            near = difflib.get_close_matches(name.lower(), METHODS, 2, 0.4)
             offer = f", did you mean {' or '.join(near)}?" if near else ";"
             flag = "--method" if name == config.method else "--beside"
             yield f"{flag} {name!r} is unknown{offer} there are {', '.join(METHODS)}"
+    known = [METHODS[name] for name in config.methods if name in METHODS]
+    if known and not any(one.memory for one in known):
+        keeps = f"{config.method} keeps no samples" if len(known) == 1 else "none of these methods keeps samples"
+        for flag, value in (("capacity", config.capacity), ("max-memory", config.max_memory)):
+            if value is not None:
+                yield f"--{flag} {value}: {keeps}; leave it out"
+
+
+def unused(config: ExtendConfig, name: str) -> list[str]:
+    """Flags that were given and that a method makes no use of."""
+    usual = {one.name: one.default for one in fields(config)}
+    return [f"--{one.replace('_', '-')}" for one in METHODS[name].unused if getattr(config, one) != usual[one]]
+
+
+def _settings(config: ExtendConfig) -> Iterator[str]:
+    """What is wrong with --settings before it is known which settings there are."""
+    keys = [pair.partition("=")[0] for pair in config.settings]
     known = METHODS.get(config.method)
-    if known is not None and not config.beside and config.capacity is not None and not known.memory:
-        yield f"--capacity {config.capacity}: {config.method} keeps no samples; leave it out"
+    for key in dict.fromkeys(keys):
+        flag = f"--{key.replace('_', '-')}"
+        if keys.count(key) > 1:
+            yield f"--settings {key}= is given {keys.count(key)} times; which one is meant?"
+        if known is not None and key in known.unused:
+            yield f"--settings {key}: {config.method} makes no use of it; leave it out"
+        elif key in _OWN_FLAGS:
+            yield f"--settings {key}: it has a flag of its own, which reaches the methods beside it too; give {flag}"
 
 
 def _numbers(config: ExtendConfig, given: int) -> Iterator[str]:

@@ -41,7 +41,7 @@ def with_settings(config: Config, pairs: Sequence[str], flag: str = "--settings"
         elif kind is None:
             near = difflib.get_close_matches(key, names_of(config), 2, 0.5)
             offer = f", did you mean {' or '.join(near)}?" if near else ""
-            said.append(f"{key!r} is unknown{offer} There are {', '.join(names_of(config))}")
+            said.append(f"{key!r} is unknown{offer} There are {', '.join(_own_first(config))}")
         else:
             try:
                 values[key] = _value(text, kind)
@@ -49,6 +49,12 @@ def with_settings(config: Config, pairs: Sequence[str], flag: str = "--settings"
                 said.append(f"{key}={text}: it should be {_told(kind)}")
     problems(ConfigError, f"{flag} cannot be used:", said)
     return with_values(config, values)
+
+
+def _own_first(config: Any) -> list[str]:
+    """Names of settings: those of the dataclass itself before those within."""
+    own = [one.name for one in fields(config) if not is_dataclass(getattr(config, one.name))]
+    return list(dict.fromkeys([*own, *names_of(config)]))
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:

@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.catalog.continual import METHODS
-from headstart.catalog.extend import LOWER, UPPER, ExtendConfig, bytes_of, check_settings
+from headstart.catalog.extend import LOWER, UPPER, ExtendConfig, bytes_of, check_settings, unused
 from headstart.catalog.settings import names_of, with_settings, with_values
 from headstart.data.names import count
 from headstart.data.prepare import DataSet
@@ -32,6 +32,7 @@ from headstart.strategies.continual import CONTINUAL
 from headstart.studies.arms import base_recipe
 from headstart.studies.checks import check_kind, device_of
 from headstart.studies.elapsed import Elapsed
+from headstart.studies.extend_checks import check_apart, check_out, check_out_of_images, doubtful
 from headstart.studies.extend_records import Found, as_text, card_of, name_of_run, summary_of
 from headstart.studies.extend_runs import Arm, Run, Runs
 from headstart.studies.extend_tasks import Judged, Start, lacking, names_for, network_of, new_tasks, old_tasks, start_from
@@ -73,7 +74,7 @@ def extend(
     Raises InputError for what the user can mend, RunError about the folder, TrainingError, Interrupted after saving.
     """
     check_settings(config, given=len(data or ()))
-    _check_apart(config)
+    check_out(config)
     device = device_of(config.device)
     distributed.start(device)
     with open_run(
@@ -87,24 +88,8 @@ def extend(
         opening = Opening(folder, network_of(config), config.images, _FOLDS, config.seed, tuple(listeners), chooses=False)
         new = [opened(one, config.images) for one in (config.data if data is None else data)]
         before = [opened(one, config.images) for one in (config.old if old is None else old)]
+        check_out_of_images(config, [*new, *before])
         return _Job(config, opening, new, before, device, given).run(model, builder)
-
-
-def _check_apart(config: ExtendConfig) -> None:
-    """Raise ConfigError when the run would write among images, or over the model that it starts from."""
-    out = config.out.resolve()
-    said = [
-        f"--out {config.out} lies in the folder of the images {place}; choose a folder outside of it"
-        for place in (*config.data, *config.old)
-        if Path(place).is_dir() and out.is_relative_to(Path(place).resolve())
-    ]
-    model = Path(config.model)
-    if config.model and model.exists() and (model.resolve().is_relative_to(out) or out.is_relative_to(model.resolve())):
-        said.append(
-            f"--out {config.out} is where the model lies that is extended, {model}; it stays as it is, choose another"
-        )
-    if said:
-        raise ConfigError("; ".join(said))
 
 
 @dataclass
@@ -163,6 +148,14 @@ class _Job:
         new = new_tasks(self.config, past, names, read, self.opening.folder.work / "data")
         again = [self._read(source, net, start) for source in self.before]
         old: list[Judged | None] = [*old_tasks(past, again)] if again else [None] * len(past.tasks)
+        check_apart(new, old)
+        self.warnings += doubtful(past, new)
+        normed = any(isinstance(layer, _BatchNorm) for layer in net.modules())
+        if start.drawn is not None and self.config.norm == "frozen" and normed:
+            self.warnings.append(
+                f"{start.name} has weights drawn at random, and --norm frozen keeps the statistics of its batch "
+                "normalisation as they were before it saw an image; give --norm train"
+            )
         if past.tasks and not again:
             self.warnings.append(
                 "the old tasks' images were not given, so what is kept of them is not measured; with --old FOLDER their "
@@ -189,6 +182,9 @@ class _Job:
         if len(names) < len(config.methods):
             gone = ", ".join(name for name in config.methods if name not in names)
             self.warnings.append(f"{gone} was left out: it learns from all old images, give them with --old")
+        for name in names:
+            if flags := unused(config, name):
+                self.warnings.append(f"{name}: {' and '.join(flags)} {'is' if len(flags) == 1 else 'are'} of no use to it")
         learn = self._learn(start.net, new)
         arms = [Arm(name, self._config(name, learn), self._role(name)) for name in names]
         return [arms[0], *(replace(arm, config=self._as_long(arm.config, arms[0].config)) for arm in arms[1:])]

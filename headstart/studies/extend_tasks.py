@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.catalog.adapt import BackboneConfig
+from headstart.catalog.asked import TAKEN
 from headstart.catalog.continual import METHODS
 from headstart.catalog.extend import ExtendConfig
 from headstart.data.names import count, some
@@ -23,9 +24,10 @@ from headstart.data.union import alone
 from headstart.engine.answering import ALL
 from headstart.engine.model import Ancestor, Model, model_folder
 from headstart.engine.past import Learned, Past
-from headstart.errors import ConfigError, DataError, problems
+from headstart.errors import ConfigError, DataError, ModelFileError, problems
 from headstart.nets.build import build
 from headstart.nets.net import Net
+from headstart.nets.saved import is_saved
 from headstart.studies.backbone import untrained
 from headstart.studies.splitting import Splits
 
@@ -71,6 +73,13 @@ def start_from(config: ExtendConfig, given: Any = None, *, builder: Any = None) 
     folder = model_folder(config.model) if given is None else None
     if folder is not None:
         given = Model.load(folder, builder=builder)
+    if given is None and (place := Path(config.model)).exists() and not is_saved(place):
+        raise ModelFileError(_no_model(place))
+    if isinstance(given, (Model, Net)) and config.size is not None:
+        side = (given.net if isinstance(given, Model) else given).input.size
+        raise ConfigError(
+            f"--size {config.size}: a model that is there already sees images at {side} px, and goes on so; leave it out"
+        )
     if isinstance(given, Model):
         return _learned(config, given, config.model if folder is not None else given.card.head)
     net = (
@@ -83,6 +92,23 @@ def start_from(config: ExtendConfig, given: Any = None, *, builder: Any = None) 
     random = given is None and untrained(BackboneConfig(backbone=config.model))
     return Start(
         net, Past(config.scenario or "task", seed=config.seed), name, None, drawn=_drawing(config) if random else None
+    )
+
+
+def _no_model(folder: Path) -> str:
+    """What a file or a folder is that holds no model."""
+    if folder.is_file():
+        kept = model_folder(folder.parent)
+        instead = f"the folder it lies in, {kept}" if kept is not None else "the folder of a saved model"
+        return f"{folder} is a file, and a model is a folder with its weights, its structure and its card; give {instead}"
+    if (folder / "config.json").exists() and not (folder / "summary.json").exists():
+        return f"the run in {folder} is not finished, so there is no model yet; go on with it by its command and --resume"
+    more = ""
+    if any(item.is_dir() for item in folder.iterdir()) and not (folder / "config.json").exists():
+        more = " If it holds images: the model comes first, `headstart extend MODEL DATA`"
+    return (
+        f"{folder} is a folder without card.json, which no saved model is; give the folder of a finished run, or its "
+        f"model/, or a network by name (`headstart models`).{more}"
     )
 
 
@@ -152,9 +178,9 @@ def names_for(config: ExtendConfig, sources: Sequence[Source], taken: Sequence[s
         usual = f"{name}_{number + 1}" if config.increments else name
         free = (usual, *(f"{usual}_{n}" for n in range(2, 1000)))
         found.append(next(one for one in free if one not in (*taken, *found)))
-    wrong = [name for name in found if not name.isidentifier() or name == ALL]
+    wrong = [name for name in found if not _usable(name)]
     twice = [name for name in found if name in taken]
-    said = [f"{name!r} is no plain word; use letters, digits and underscores" for name in wrong]
+    said = [f"{name!r} is no plain word, or means something to a network; use others, of letters and _" for name in wrong]
     said += [f"{name!r} is what a task is called that the model knows already; choose another" for name in twice]
     problems(ConfigError, "--names cannot be used:", said)
     return found
@@ -164,7 +190,12 @@ def _word(where: str) -> str:
     """A plain word for what people call the data."""
     stem = Path(where).stem if where not in ("arrays", "dataset") else "task"
     word = re.sub(r"\W+", "_", stem).strip("_").lower()
-    return word if word.isidentifier() else f"task_{word}".rstrip("_")
+    return word if _usable(word) else f"task_{word}".rstrip("_")
+
+
+def _usable(name: str) -> bool:
+    """Whether a head, which is a part of a module, may be called so."""
+    return name.isidentifier() and name not in (ALL, *TAKEN)
 
 
 def new_tasks(

@@ -82,7 +82,7 @@ class Dark(Counted, Term):
     def forward(self, step: StepLike) -> Tensor:
         answers = self.beside.on_batch(step)  # of all heads, and of now: `after_step` stores them
         if not self.counts["filled"]:
-            return answers.new_zeros(())
+            return 0.0 * answers.sum()  # nothing yet, of all heads: momentum has to begin for all weights at one step
         loss = self._passed(step, "dark")
         return loss + self._passed(step, "dark labels") if self.beta else loss
 

@@ -20,6 +20,7 @@ from headstart.strategies.common import (
     top_blocks,
     weighted_blocks,
 )
+from headstart.strategies.continual.kinds import kind_faults
 from headstart.terms.base import Term
 from headstart.terms.supervised import Supervised
 
@@ -48,8 +49,10 @@ def settle(method: str, net: Net, task: Task, past: Past, learn: Learn) -> Place
     known = METHODS[method]
     faults = learn.faults()
     if past.scenario not in known.scenarios:
-        others = " and ".join(name for name, one in METHODS.items() if past.scenario in one.scenarios and not one.old_data)
-        faults.append(f"it cannot work {past.scenario}-incrementally: {known.limits}. Those that can: {others}")
+        others = ", ".join(name for name, one in METHODS.items() if past.scenario in one.scenarios and not one.old_data)
+        # A model that has learned several tasks goes on as it began.
+        instead = f"; or give --scenario {' or '.join(known.scenarios)}" if len(past.tasks) < 2 else ""
+        faults.append(f"it cannot work {past.scenario}-incrementally: {known.limits}. Those that can: {others}{instead}")
     if known.old_data and len(past.old) < len(past.tasks):
         faults.append(f"it needs the images of all {len(past.tasks)} earlier tasks, and has {len(past.old)}")
     first = past.tasks[0] if past.tasks else None
@@ -57,6 +60,7 @@ def settle(method: str, net: Net, task: Task, past: Past, learn: Learn) -> Place
         faults.append(f"domain-incremental tasks share their classes {first.classes}; {task.name!r} has {task.classes}")
     if past.scenario != "domain" and task.name in net.heads:
         faults.append(f"there is a head {task.name!r} already; give the new task another name")
+    faults += kind_faults(method, past)
     if past.owners and method != "packnet":
         faults.append(
             "the tasks of this model share out its weights (packnet), and each is answered by its own; go on with it"

@@ -30,7 +30,7 @@ def lwf(net: Net, task: Task, cfg: LwfConfig | None = None, *, past: Past) -> It
     recorded answers hold it. Where all classes make one list (class-incremental), which Li & Hoiem do not treat, the new
     task's cross-entropy goes over all classes, and the old answers are one softmax: over all classes, the new ones with
     probability zero (`new_as_zero`; van de Ven & Tolias 2019), or over the old ones alone. The first task is simply
-    learned, as fine-tuning does.
+    learned, as fine-tuning does. Old questions with several yes/no answers, or a number, are held as `OldAnswers` says.
 
     Deviations: momentum is Nesterov's; the rate of the joint stage is `learn.scale` times the recipe's for all.
     """
@@ -63,6 +63,7 @@ def _old_answers(net: Net, joint: Stage, cfg: LwfConfig, past: Past, new: str) -
         # A teacher resizes what it is shown to its own size; this one must see the very pixels that the net sees.
         before.input = replace(before.input, size=joint.data.store.array.shape[1])
     teacher = Live(before, heads[-1], beside=heads[:-1])
+    kinds = {one.head: one.kind for one in past.tasks}
     answers = answers_on(joint, net, [teacher], live=0 if cfg.record else 1, plain=True)[0]
     if not isinstance(answers, Live):
         past.spend("old answers recorded", forward=len(joint.data))
@@ -74,4 +75,5 @@ def _old_answers(net: Net, joint: Stage, cfg: LwfConfig, past: Past, new: str) -
         absent=(new,) if past.scenario == "class" and cfg.new_as_zero else (),
         temperature=cfg.temperature,
         weight=cfg.old_weight,
+        kinds=[kinds[head] for head in heads],
     )

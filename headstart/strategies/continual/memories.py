@@ -40,12 +40,12 @@ def check_room(
     faults = []
     if capacity < least:
         few = f"it needs room for {least} samples at least" if least else "give the number of samples to keep, 0 for none"
-        faults.append(f"capacity={capacity}: {few}")
+        faults.append(f"capacity={capacity} (--capacity): {few}")
     if needed > max_bytes:
         fit = max_bytes // max(Memory.bytes_for(1, array.shape[1:], array.dtype, answers), 1)
         faults.append(
-            f"capacity={capacity} samples take {needed:,} bytes, and max_bytes={max_bytes:,} allows {fit}; "
-            "lower the one or raise the other"
+            f"capacity={capacity} samples take {needed:,} bytes, and max_bytes={max_bytes:,} (--max-memory) allows {fit}; "
+            "lower the one (--capacity) or raise the other"
         )
     held = past.memory
     if held is not None and (held.samples.shape[1:] != array.shape[1:] or held.samples.dtype != array.dtype):

@@ -26,7 +26,7 @@ from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.continual import CONTINUAL
 from headstart.strategies.continual.icarl import class_means
-from headstart.strategies.continual.memories import features_of, held_before
+from headstart.strategies.continual.memories import features_of, held_before, with_old, with_old_answers
 from headstart.strategies.continual.sigmoids import all_classes, old_network
 from headstart.terms.dark import Dark
 from headstart.terms.replay import Replay
@@ -97,9 +97,11 @@ def test_a_memory_larger_than_allowed_is_refused_before_anything_changes(method:
     case = Case(method, "images", scenario_of(method))
     net, past = case.net(), case.past()
     before = state(net)
-    with pytest.raises(ConfigError, match=r"capacity=20 samples take [\d,]+ bytes, and max_bytes=5,000 allows"):
+    with pytest.raises(
+        ConfigError, match=r"capacity=20 samples take [\d,]+ bytes, and max_bytes=5,000 \(--max-memory\) allows"
+    ):
         increment(case, net, past, 0, config=replace(CONFIGS[method], max_bytes=5000))
-    with pytest.raises(ConfigError, match="capacity=-1"):
+    with pytest.raises(ConfigError, match=r"capacity=-1 \(--capacity\)"):
         increment(case, net, past, 0, config=replace(CONFIGS[method], capacity=-1))
     assert not differing(state(net), before)
     assert past.memory is None
@@ -317,6 +319,82 @@ def test_methods_take_over_a_memory_that_another_left() -> None:
         assert (past.memory.logits is not None) == (method == "derpp")
         assert set(past.memory.tasks.tolist()) <= set(range(number + 1))
     assert not any(torch.isnan(value).any() for value in state(net).values())
+
+
+@pytest.mark.parametrize("method", ["replay", "der", "derpp", "agem"])
+def test_a_model_without_a_memory_can_be_taught_and_its_old_heads_train_from_the_first_step(method: str) -> None:
+    """Old heads get no gradient at the first step, as nothing is stored yet, and do at the second."""
+    case = Case("fine_tune", "vectors", "task")
+    net, past = sequence(case, 1)
+    increment(Case(method, "vectors", "task"), net, past, 1)
+    assert past.memory is not None
+    assert set(past.memory.tasks.tolist()) == {1}
+
+
+def _old(case: Case, count: int) -> tuple[Net, Past]:
+    """A model taught by a method without a memory, and the data of its tasks."""
+    net, past = sequence(Case("fine_tune", case.kind, case.scenario), count)
+    past.old = tuple(case.task(number) for number in range(count))
+    return net, past
+
+
+@pytest.mark.parametrize("policy", ["reservoir", "class_balanced", "herding"])
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+def test_a_lacking_memory_is_what_the_policy_would_have_kept(policy: str, scenario: str) -> None:
+    """The same samples as when each task ended, where the choice does not depend on a net that has changed since."""
+    case = Case("replay", "vectors", scenario)
+    settings = replace(CONFIGS["replay"], policy=policy, capacity=18)
+    net, past = _old(case, 2)
+    found = with_old(policy, net, past, 18)  # type: ignore[arg-type]
+    assert found is not None
+    _, taught = sequence(case, 2, config=settings)
+    assert taught.memory is not None
+    if policy != "herding":
+        for name in ("samples", "labels", "tasks"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(taught.memory, name))
+    assert (len(found), found.seen) == (18, taught.memory.seen) == (18, 70)
+    assert np.bincount(found.tasks).tolist() == np.bincount(taught.memory.tasks).tolist()
+    kept_samples_are_the_tasks(case, replace(past, memory=found))
+    assert with_old(policy, net, replace(past, memory=found), 18) is found  # type: ignore[arg-type]
+    assert with_old(policy, net, replace(past, old=()), 18) is None  # type: ignore[arg-type]
+
+
+def test_a_task_that_another_method_taught_in_between_is_filled_in() -> None:
+    case = Case("derpp", "vectors", "class")
+    net, past = sequence(case, 1)
+    increment(Case("fine_tune", "vectors", "class"), net, past, 1)
+    before = past.memory
+    assert before is not None
+    assert before.logits is not None
+    past.old = tuple(case.task(number) for number in range(2))
+    found = with_old_answers(net, case.task(2), past, 20, epochs=3)
+    assert found is not None
+    assert found.logits is not None
+    assert found.seen == before.seen + 3 * 35
+    stayed = found.tasks == 0
+    assert 0 < stayed.sum() < 20
+    np.testing.assert_array_equal(found.samples[stayed], before.samples[stayed])
+    np.testing.assert_array_equal(found.logits[stayed, :3], before.logits[stayed])
+    assert np.isnan(found.logits[stayed, 3:]).all()
+    count = int((~stayed).sum())
+    some = replace(
+        case.task(2), store=store_of(found.samples[~stayed]), labels=np.zeros(count, np.int64), rows=np.arange(count)
+    )
+    now = np.concatenate([answers(net, some, head) for head in past.heads], 1)
+    np.testing.assert_allclose(found.logits[~stayed], now, rtol=1e-5, atol=1e-6)
+
+
+def test_icarl_can_go_on_with_a_model_of_another_command_when_old_data_are_given() -> None:
+    case = Case("icarl", "vectors", "class")
+    net, past = _old(case, 2)
+    increment(case, net, past, 2)
+    assert past.memory is not None
+    assert set(past.memory.tasks.tolist()) == {0, 1, 2}
+    assert net.head(ALL).linear.weight.any(1).all()
+    net, past = _old(case, 2)
+    past.old = ()
+    with pytest.raises(ConfigError, match=r"no exemplars of task0, task1.*--old"):
+        increment(case, net, past, 2)
 
 
 def test_new_data_in_a_file_are_put_together_with_exemplars_in_one_that_goes(tmp_path: Path) -> None:
