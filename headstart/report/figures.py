@@ -115,7 +115,7 @@ def _chosen(summary: Mapping[str, Any]) -> Figure:
     return _bars(bars, "held-out images right, %")
 
 
-# --- several tasks at once: a forest ----------------------------------------------------------------------------------------
+# --- several tasks at once: a forest ---------------------------------------------------------------------------------------
 
 
 def _multitasked(summary: Mapping[str, Any]) -> Figure:
@@ -151,7 +151,8 @@ def _forest(axes: Axes, gaps: Sequence[Gap]) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(gaps)), [gap.task for gap in reversed(gaps)])
     axes.set_ylim(-0.6, len(gaps) - 0.4)
-    axes.set_xlabel("better by, points" if measure.share else f"{measure.text} better by")
+    way = "larger" if measure.higher else "smaller"
+    axes.set_xlabel("better by, points" if measure.share else f"{measure.text} {way} by")
     axes.grid(axis="x", alpha=0.3)
 
 

@@ -196,13 +196,19 @@ def read(summary: Mapping[str, Any]) -> Found:
         measures=measures,
         arms=[_arm(row, measures) for row in rows_of(summary.get("arms")) if _text(row.get("name"))],
         gaps=[gap for row in rows_of(summary.get("differences")) if (gap := _gap(row, measures))],
-        helpers=[gap for row in rows_of(summary.get("helpers")) if (gap := _gap(row, measures)) and gap.helper],
+        helpers=_helpers(summary, measures, [task.name for task in tasks]),
         chosen=_text(summary.get("chosen")),
         baseline=_text(summary.get("baseline")),
         main=_text(summary.get("main")),
         seeds=max(1, len(seeds)) if isinstance(seeds := summary.get("seeds"), list) else 1,
         summary=summary,
     )
+
+
+def _helpers(summary: Mapping[str, Any], measures: Mapping[str, Measure], order: Sequence[str]) -> list[Gap]:
+    """What every task did for others, by the task that was helped."""
+    found = [gap for row in rows_of(summary.get("helpers")) if (gap := _gap(row, measures)) and gap.helper]
+    return sorted(found, key=lambda gap: order.index(gap.task) if gap.task in order else len(order))
 
 
 def measures_of(summary: Mapping[str, Any]) -> dict[str, Measure]:

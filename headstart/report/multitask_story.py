@@ -192,12 +192,20 @@ def _helped(found: Found) -> str:
     return f"{text} Of {words.plural(total, 'such comparison')}: {told}." if total > 1 else text
 
 
+def _open(gap: Gap) -> str:
+    """+4.3 points (0.0 to 10.7); mean absolute error 0.016 smaller (smaller by -0.011 to 0.042)."""
+    if gap.measure.share:
+        return gap.measure.gap(gap.mean) + (f" ({gap.measure.gaps(gap.span)})" if gap.span else "")
+    way = "larger" if gap.measure.higher else "smaller"
+    return gap.measure.told(gap.mean) + (f" ({way} by {gap.measure.gaps(gap.span)})" if gap.span else "")
+
+
 def _told(gap: Gap) -> str:
     span = f" ({gap.measure.gaps(gap.span)})" if gap.span else ""
     least = words.points(gap.detectable) if gap.measure.share else words.figures(gap.detectable)
     told = gap.detectable is not None and not (gap.measure.share and gap.detectable > 1)
     missed = f"; a difference below {least} would probably have been missed" if told else ""
     if not gap.decided:
-        return f"Whether {gap.helper} helps {gap.task} is undecided: {gap.measure.gap(gap.mean)}{span}{missed}."
+        return f"Whether {gap.helper} helps {gap.task} is undecided: {_open(gap)}{missed}."
     verb = "helped" if gap.mean > 0 else "harmed"
     return f"{gap.helper} {verb} {gap.task}: with it {gap.measure.told(gap.mean)}{span}."
