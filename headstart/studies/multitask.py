@@ -26,13 +26,13 @@ from headstart.engine.fit import Machine
 from headstart.engine.log import Listener
 from headstart.engine.run_folder import open_run
 from headstart.engine.sampler import plan_for
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, TrainingError
 from headstart.metrics.cost import format_seconds
 from headstart.nets.net import Net
 from headstart.stage import Budget, Stage
 from headstart.studies.backbone import choose, untrained
 from headstart.studies.checks import device_of
-from headstart.studies.multitask_arms import arms_of, recipe_of
+from headstart.studies.multitask_arms import BASELINE, arms_of, recipe_of
 from headstart.studies.multitask_judged import Judge
 from headstart.studies.multitask_records import Found, as_text, model_of, summary_of, write_pictures
 from headstart.studies.multitask_runs import Arm, Run, Runs
@@ -122,6 +122,7 @@ class _Job:
     device: str
     given: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def run(self, backbone: Any) -> MultitaskResult:
         began, opening, config = time.monotonic(), self.opening, self.config
@@ -151,7 +152,7 @@ class _Job:
             opening.log,
         )
         seeds = [config.seed + n for n in range(config.seeds)]
-        self._train(runs, arms, seeds)
+        arms = self._train(runs, arms, seeds)
         chosen = self._choose(runs, arms, seeds)
         with opening.phase("outcome", "comparing them on the test images"):
             found = Found(config, data, parts, runs, arms, seeds, chosen, self.warnings, self.given, net)
@@ -215,20 +216,39 @@ class _Job:
         self.opening.log.event("warning", text=text)
         self.warnings.append(text)
 
-    def _train(self, runs: Runs, arms: Sequence[Arm], seeds: Sequence[int]) -> None:
+    def _train(self, runs: Runs, arms: Sequence[Arm], seeds: Sequence[int]) -> list[Arm]:
+        """Carry out every run; returns the arms that came to their end. One that ends in no number is left out, aloud, as
+        long as something that was asked for is left to save."""
         every = [Run(arm, seed) for seed in seeds for arm in arms]
         left = [run for run in every if not runs.done(run)]
         with self.opening.phase("runs", f"{count(len(every), 'run')}, {len(left)} to do"):
             runs.log = self.opening.log
             took: list[float] = []
             for place, run in enumerate(left):
+                if run.arm.name in self.failed:
+                    continue
                 began = time.monotonic()
-                runs.carry_out(run)
+                try:
+                    runs.carry_out(run)
+                except TrainingError as error:
+                    self._fail(run.arm, arms, error)
+                    continue
                 took.append(time.monotonic() - began)
                 rest = float(np.mean(took)) * (len(left) - place - 1)
                 about = f"; about {format_seconds(max(1, round(rest)))} left" if rest else ""
                 runs.log.event("note", text=f"  {run}: {format_seconds(round(took[-1], 1))}{about}")
                 runs.log.tick(place + 1, len(left), "runs")
+        return [arm for arm in arms if arm.name not in self.failed]
+
+    def _fail(self, arm: Arm, arms: Sequence[Arm], error: TrainingError) -> None:
+        """Leave an arm out, or raise where the run makes no sense without it."""
+        self.failed[arm.name] = str(error)
+        asked = [one for one in arms if one.role == "asked" and one.name not in self.failed]
+        if arm.role in ("single", "sum") or arm.name == BASELINE or not asked:
+            raise TrainingError(f"{arm.name}: {error}") from error
+        self._warn(f"{arm.name} was left out: {error}")
+        if arm == next(one for one in arms if one.role == "asked"):  # which those with a task less are compared with
+            self.failed |= {one.name: f"{arm.name} was left out" for one in arms if one.role == "without"}
 
     def _choose(self, runs: Runs, arms: Sequence[Arm], seeds: Sequence[int]) -> Arm:
         """The arm whose model is saved: of several asked for the best on the validation part."""

@@ -47,6 +47,10 @@ class Found:
         return self.config.network
 
     @property
+    def arms_asked(self) -> list[Arm]:
+        return [arm for arm in self.arms if arm.role == "asked"]
+
+    @property
     def judge(self) -> Judge:
         return Judge(self.runs, "test", self.seeds, self.config.seed)
 
@@ -174,7 +178,7 @@ def _differences(f: Found) -> Iterator[dict[str, Any]]:
 
 def _helpers(f: Found) -> list[dict[str, Any]]:
     """What each task does for the others, or for the main one: the first arm asked for against the same without it."""
-    asked = next(arm for arm in f.arms if arm.role == "asked")
+    asked = f.arms_asked[0]
     found = []
     for arm in f.arms:
         if arm.role == "without":

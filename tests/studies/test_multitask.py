@@ -18,7 +18,7 @@ import headstart
 from headstart.catalog.multitask import MultitaskConfig
 from headstart.cli.main import main
 from headstart.engine.model import Model
-from headstart.errors import ConfigError, DataError, Interrupted
+from headstart.errors import ConfigError, DataError, Interrupted, TrainingError
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.small import mlp
@@ -289,3 +289,19 @@ def test_peak_memory_sees_what_was_in_use_inside():
         held = torch.ones(40_000_000)
         del held
     assert seen.bytes is None or seen.bytes > 100_000_000
+
+
+def test_a_way_that_ends_in_no_number_is_left_out_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from headstart.balance.dwa import DynamicWeightAverage
+
+    usual = DynamicWeightAverage.backward
+
+    def breaking(self: Any, losses: Any, groups: Any, step: int) -> Any:
+        return usual(self, {name: loss * float("nan") if step > 3 else loss for name, loss in losses.items()}, groups, step)
+
+    monkeypatch.setattr(DynamicWeightAverage, "backward", breaking)
+    found = run(tmp_path / "run", weighting=("sum", "dwa"), alone=False)
+    assert [arm["name"] for arm in found.summary["arms"]] == ["sum"]
+    assert any("dwa was left out" in text for text in found.summary["warnings"])
+    with pytest.raises(TrainingError, match="dwa: "):
+        run(tmp_path / "alone", weighting=("dwa",), alone=False)
