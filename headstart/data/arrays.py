@@ -74,7 +74,7 @@ def _of_mapping(data: Mapping[str, Any]) -> Parts:
         return _of_arrays(chosen) if in_arrays else _of_datasets(chosen)
     found: dict[str, dict[str, Any]] = {}
     for key, value in data.items():
-        role, split = _role(key)
+        role, split = role_of(key)
         if role:
             found.setdefault(split, {})[role] = value
     wrong = [
@@ -88,7 +88,7 @@ def _of_mapping(data: Mapping[str, Any]) -> Parts:
     return _of_arrays({split: (pair["images"], pair["labels"]) for split, pair in found.items()})
 
 
-def _role(key: str) -> tuple[str | None, str]:
+def role_of(key: str) -> tuple[str | None, str]:
     """`images_train`, `train_images`, `x_test`, `y`: the role and the split of an array's name."""
     words = [w for w in re.split(r"[_\W]+", str(key).casefold()) if w]
     splits = [s for w in words if (s := split_named(w))]

@@ -82,7 +82,7 @@ def prepare(
     training pictures that way, `DiskFull` when the cache cannot hold the pictures. Vectors are kept in memory as they are.
     """
     read = read_samples(source, size=size, fit=fit, cache=cache, progress=progress, workers=workers)
-    return _finish(source, Usable.of(source, read), read, size, fit)
+    return finish(source, Usable.of(source, read), read, size, fit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +277,8 @@ def _read_vectors(source: Source, vectors: NDArray[np.float32], places: NDArray[
     return Read(store, places, [], _named(source, bad), None, modes, exact, [])
 
 
-def _finish(source: Source, rows: Usable, read: Read, size: int, fit: str) -> DataSet:
+def finish(source: Source, rows: Usable, read: Read, size: int, fit: str) -> DataSet:
+    """Inspect the samples read and put them together."""
     seen = Seen(
         where=source.where,
         names=rows.names,
