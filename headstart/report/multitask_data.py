@@ -72,7 +72,7 @@ class Data:
 def data_shown(run: RunFolder, found: Found) -> Data | None:
     """None when the run wrote of neither tasks nor data."""
     data, seen = table_of(run.summary.get("data")), run.inspection
-    inspected = {str(row.get("name")): row for row in rows_of(seen.get("tasks"))}
+    inspected = {row["name"]: row for row in rows_of(seen.get("tasks")) if isinstance(row.get("name"), str)}
     if not data and not found.tasks and not inspected:
         return None
     aside = rows_of(data.get("set_aside")) or rows_of(seen.get("set_aside"))

@@ -131,7 +131,7 @@ def _limits(lines: Sequence[Line]) -> tuple[float, float]:
     ends = [end for row in lines for end in (row.span or (row.mean,))]
     ends += [end for row in lines if row.detectable for end in (-row.detectable, row.detectable)]
     core = max(means) - min(means)
-    wide = max(core, sorted(abs(end) for end in ends)[len(ends) // 2] if ends else 0.0) or 1.0
+    wide = max(core, sorted(abs(end) for end in ends)[(len(ends) - 1) // 2]) or 1.0
     low = max(min(*means, *ends), min(means) - REACH * wide)
     high = min(max(*means, *ends), max(means) + REACH * wide)
     air = 0.05 * (high - low) or 0.5

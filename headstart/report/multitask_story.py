@@ -201,11 +201,10 @@ def _open(gap: Gap) -> str:
 
 
 def _told(gap: Gap) -> str:
-    span = f" ({gap.measure.gaps(gap.span)})" if gap.span else ""
     least = words.points(gap.detectable) if gap.measure.share else words.figures(gap.detectable)
     told = gap.detectable is not None and not (gap.measure.share and gap.detectable > 1)
     missed = f"; a difference below {least} would probably have been missed" if told else ""
     if not gap.decided:
         return f"Whether {gap.helper} helps {gap.task} is undecided: {_open(gap)}{missed}."
     verb = "helped" if gap.mean > 0 else "harmed"
-    return f"{gap.helper} {verb} {gap.task}: with it {gap.measure.told(gap.mean)}{span}."
+    return f"{gap.helper} {verb} {gap.task}: {_open(gap)}."

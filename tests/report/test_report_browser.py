@@ -18,6 +18,7 @@ from made_data_size import make_data_size
 from made_distill import make_distill
 from made_extend import make_extend
 from made_layers import make_layers
+from made_multitask import make_multitask
 
 from headstart.report import page_of
 
@@ -33,6 +34,7 @@ OTHERS: dict[str, Callable[[Path], Path]] = {
     "distillation": make_distill,
     "models": make_bench,
     "continual": make_extend,
+    "multitask": make_multitask,
 }
 """Commands with a page, besides those that have a fixture of their own."""
 MEASURE = """

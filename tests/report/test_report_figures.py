@@ -14,7 +14,16 @@ import pytest
 import headstart
 from headstart.errors import ConfigError, RunError
 from headstart.report.figures import figure_of
-from tests.report import made_bench, made_compare, made_data_size, made_distill, made_extend, made_layers, made_select
+from tests.report import (
+    made_bench,
+    made_compare,
+    made_data_size,
+    made_distill,
+    made_extend,
+    made_layers,
+    made_multitask,
+    made_select,
+)
 
 MADE: dict[str, Callable[[], dict[str, Any]]] = {
     "compare": made_compare.summary,
@@ -25,6 +34,7 @@ MADE: dict[str, Callable[[], dict[str, Any]]] = {
     "bench": made_bench.summary,
     "extend": made_extend.summary,
     "compare-continual": made_extend.compared,
+    "multitask": made_multitask.summary,
 }
 
 
