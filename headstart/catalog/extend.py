@@ -37,13 +37,15 @@ class ExtendConfig:
     names: tuple[str, ...] = ()
     """what the new tasks are called; none: as their data"""
     old: tuple[str, ...] = ()
-    """data of the old tasks in their order: test images tell what is kept; only methods that say so learn from the others"""
+    """data of the old tasks in their order: test images tell what is kept; only methods that say so learn from the others,
+    and those with a memory fill it from them where the model brings none"""
     beside: tuple[str, ...] = ()
     """other methods to run beside it with the same steps, or `all` that can; the model saved is the first one's"""
     bounds: bool = False
     """also fine-tune on the new data alone (lower bound) and, with --old, learn all together (upper bound)"""
     settings: tuple[str, ...] = ()
-    """settings of the method as key=value, e.g. temperature=2 strength=100, as docs/strategies.md names them"""
+    """settings of the method as key=value, e.g. temperature=2 strength=100, as docs/strategies.md names them; one that there
+    is not is answered with those that there are"""
     images: DataConfig = DataConfig()
     epochs: int | None = None
     """passes over the new images; none: 20, for few images up to 60"""
@@ -62,7 +64,7 @@ class ExtendConfig:
     max_memory: str | None = None
     """bytes that such a memory may take at most, e.g. 10MB"""
     size: int | None = None
-    """side of the input in pixels, for a network by name; none: as its library says"""
+    """side of the input in pixels, for a network by name that has learned nothing; none: as its library says"""
     mirror: bool = True
     """train on mirrored images too; --no-mirror where left and right matter, as in digits, letters and traffic signs"""
     augment: bool = True

@@ -67,7 +67,8 @@ COMMAND = Command(
         "  class        new classes for one list, out of which the model answers\n\n"
         "old data:\n"
         "  nothing is needed of them, unless a method's line says so; with --old their test images are looked at,\n"
-        "  so that it is known what was kept"
+        "  so that it is known what was kept, and a method with a memory fills it from the others, where the model\n"
+        "  brings none"
     ),
     resumable=True,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("empty", "notes", "runs/nothing"):
         (found / name).mkdir(parents=True)
     (found / "notes" / "a.txt").write_text("no picture")
+    (found / "runs/cut").mkdir()
+    (found / "runs/cut/config.json").write_text("{}")
+    lines = [f"{one.relative_to(found)},{one.parent.name},{one.parent.parent.name}" for one in found.glob("mid/*/*/*.png")]
+    (found / "mid.csv").write_text("\n".join(["path,label,split", *lines]))
     net = fresh()
     net.heads.clear()
     with forked(2):
@@ -107,7 +112,29 @@ def test_answers_with_the_task_inferred(compared: Path, place: Path, run: Any) -
         (["extend", "{at}/runs/low", "{at}/mid", "--method", "joint"], "--old"),
         (["extend", "{at}/runs/low", "{at}/mid", "--method", "lfw"], "did you mean lwf"),
         (["extend", "{at}/runs/low", "{at}/mid", "--method", "packnet"], "learn the first task with packnet too"),
-        (["extend", "{at}/runs/low", "{at}/mid", "--method", "icarl"], "Those that can"),
+        (["extend", "{at}/runs/low", "{at}/mid", "--method", "icarl"], "or give --scenario class"),
+        (["extend", "{at}/runs/low", "{at}/mid", "--size", "64"], "goes on so"),
+        (["extend", "{at}/runs/low", "{at}/mid", "--capacity", "9", "--beside", "fine_tune"], "none of these methods keeps"),
+        (["extend", "{at}/runs/low", "{at}/mid", "--max-memory", "1MB"], "lwf keeps no samples"),
+        (["extend", "{at}/runs/low", "{at}/mid", "--method", "replay", "--max-memory", "1kB"], "(--max-memory) allows 4"),
+        (["extend", "{at}/runs/low", "{at}/mid", "--method", "new_head", "--settings", "top=2"], "makes no use of it"),
+        (["extend", "{at}/runs/low", "{at}/mid", "--settings"], "--settings needs a value"),
+        (["extend", "{at}/runs/low", "{at}/mid", "--old", "--bounds"], "--old needs a value"),
+        (
+            ["extend", "{at}/runs/low", "{at}/mid", "--settings", "temprature=3"],
+            "There are warmup_epochs, joint_epochs, temp",
+        ),
+        (["extend", "{at}/runs/low", "{at}/mid", "--settings", "epochs=3"], "give --epochs"),
+        (["extend", "{at}/runs/low", "{at}/mid", "--settings", "temperature=3", "temperature=2"], "given 2 times"),
+        (["extend", "{at}/runs/low", "{at}/mid", "--method", "LWF"], "did you mean lwf"),
+        (["extend", "{at}/runs/low", "{at}/mid", "--resume", "--overwrite"], "give one of them"),
+        (["extend", "{at}/runs/low", "{at}/mid", "--names", "train"], "means something to a network"),
+        (["extend", "{at}/runs/nothing", "{at}/mid"], "a folder without card.json"),
+        (["extend", "{at}/runs/low/model/net.json", "{at}/mid"], "give the folder it lies in"),
+        (["extend", "{at}/runs/cut", "{at}/mid"], "is not finished"),
+        (["extend", "{at}/mid", "{at}/runs/low"], "the model first"),
+        (["extend", "{at}/runs/low", "{at}/low", "--scenario", "domain", "--old", "{at}/low"], "given for two tasks"),
+        (["extend", "{at}/runs/low", "{at}/mid.csv", "--out", "{at}/mid/test/3/run"], "a folder with images of"),
         (["extend", "{at}/runs/low", "{at}/mid", "--old", "{at}/low", "{at}/mid"], "--old names 2"),
         (["extend", "{at}/runs/low", "{at}/mid", "--capacity", "100"], "lwf keeps no samples"),
         (["extend", "{at}/runs/low", "{at}/mid", "--increments", "50"], "at most 1"),
@@ -137,3 +164,30 @@ def test_what_cannot_be_is_said_with_what_to_do(
     assert hint in said.err
     assert said.err.count("error: ") == 1
     assert "Traceback" not in said.err
+    assert "warning" not in said.err, "what may be wrong with a run is said when there is one"
+
+
+def test_what_is_probably_not_meant_is_said(place: Path, tmp_path: Path, run: Any) -> None:
+    """A flag of no use, methods in one word, names of classes, a folder whose name a network uses for itself."""
+    for split in ("train", "test"):
+        for name, other in (("3", "Four"), ("4", "four")):
+            shutil.copytree(place / "mid" / split / name, tmp_path / "items" / split / other)
+    words = ["extend", place / "runs/low", tmp_path / "items", "--scenario", "class", "--method", "feature_extraction"]
+    first = run(*words, "--top", "1", "--beside", "fine_tune replay", "--out", tmp_path / "a", "--json", *QUICK)
+    found = json.loads(first.out)
+    assert [arm["name"] for arm in found["arms"]] == ["feature_extraction", "fine_tune", "replay"]
+    assert [one["name"] for one in found["tasks"]] == ["low", "task_items"]
+    assert any("feature_extraction: --top is of no use to it" in text for text in found["warnings"])
+    shutil.rmtree(tmp_path / "items")
+    for split in ("train", "test"):
+        for name, other in (("3", "FOUR"), ("4", "5")):
+            shutil.copytree(place / "mid" / split / name, tmp_path / "items" / split / other)
+    again = run("extend", tmp_path / "a", tmp_path / "items", "--names", "b", "--out", tmp_path / "b", "--json", *QUICK)
+    assert any("differ in capital letters" in text for text in json.loads(again.out)["warnings"])
+
+
+def test_a_network_that_learned_nothing_should_not_keep_its_statistics(place: Path, tmp_path: Path, run: Any) -> None:
+    words = ("extend", "headstart:resnet8", place / "mid", "--size", "8", "--method", "fine_tune", "--json", *QUICK)
+    found = json.loads(run(*words, "--out", tmp_path / "a").out)
+    assert any("give --norm train" in text for text in found["warnings"])
+    assert not json.loads(run(*words, "--norm", "train", "--out", tmp_path / "b").out)["warnings"]
