@@ -7,14 +7,14 @@ exact, two processes equal to one, and a fixed number of draws cacheable.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from headstart.data.crops import boxes, resampled
 
 _MASK32 = 0xFFFFFFFF
 
@@ -45,7 +45,7 @@ class Op(Protocol):
     def params(self) -> int: ...
 
     def __call__(self, x: Tensor, u: Tensor) -> Tensor:
-        """Map `[B, H, W, C]` uint8 to the same, with `u` `[B, params]` in [0, 1)."""
+        """Map `[B, H, W, C]` uint8 to the same (a crop may have another size), with `u` `[B, params]` in [0, 1)."""
         ...
 
 
@@ -90,18 +90,7 @@ class ResizedCrop:
     params: int = 4
 
     def __call__(self, x: Tensor, u: Tensor) -> Tensor:
-        area = self.scale[0] + u[:, 0] * (self.scale[1] - self.scale[0])
-        low, high = math.log(self.ratio[0]), math.log(self.ratio[1])
-        aspect = torch.exp(low + u[:, 1] * (high - low))
-        width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
-        theta = torch.zeros(len(x), 2, 3, device=x.device)
-        theta[:, 0, 0], theta[:, 1, 1] = width, height
-        theta[:, 0, 2] = (u[:, 2] * 2 - 1) * (1 - width)
-        theta[:, 1, 2] = (u[:, 3] * 2 - 1) * (1 - height)
-        image = x.permute(0, 3, 1, 2).float()
-        grid = F.affine_grid(theta, list(image.shape), align_corners=False)
-        out = F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-        return out.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        return resampled(x, *boxes(u, self.scale, self.ratio))
 
 
 @dataclass(frozen=True)
@@ -149,7 +138,7 @@ class View:
         return epoch if self.fixed_draws is None else epoch % self.fixed_draws
 
     def render(self, x: Tensor, ids: Tensor, *, seed: int, draw: int) -> Tensor:
-        """Render `[B, H, W, C]` uint8 samples with sample ids `[B]`; the result has the same shape and type."""
+        """Render `[B, H, W, C]` uint8 samples with sample ids `[B]`; the result has their type and, but for crops, shape."""
         if not len(x):  # with more processes than samples in a batch, some have none
             return x
         for place, op in enumerate(self.ops):
