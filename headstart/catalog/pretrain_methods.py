@@ -4,5 +4,79 @@ from __future__ import annotations
 
 from headstart.catalog.pretraining import PretrainMethod
 
-PRETRAINING: dict[str, PretrainMethod] = {}
+PRETRAINING: dict[str, PretrainMethod] = {
+    "supervised": PretrainMethod(
+        "supervised",
+        "learn the classes, and keep the backbone",
+        "Yosinski et al. 2014",
+        passes=1,
+        limits="needs labels; features of the last blocks are about these classes",
+        labels=True,
+    ),
+    "greedy": PretrainMethod(
+        "supervised",
+        "block by block: each learns on what those below, frozen, put out; then all together",
+        "Bengio et al. 2007",
+        passes=1,
+        limits="fast, not optimal; needs labels unless another objective is named (--settings objective=simclr)",
+        labels=True,
+    ),
+    "byol": PretrainMethod(
+        "without negatives",
+        "each view predicts what a slowly moving copy makes of the other",
+        "Grill et al. 2020",
+        passes=4,
+        limits="needs batch normalisation somewhere (its projection has it), and batches of some dozens",
+    ),
+    "simsiam": PretrainMethod(
+        "without negatives",
+        "each view predicts the other, which is held still",
+        "Chen & He 2021",
+        passes=2,
+        limits="nothing but a stopped gradient keeps it from collapsing: watch the spread",
+    ),
+    "barlow": PretrainMethod(
+        "without negatives",
+        "the correlation between two views' embeddings becomes the identity",
+        "Zbontar et al. 2021",
+        passes=2,
+        limits="correlations are over the images of a step: give batches of 64 at least",
+    ),
+    "vicreg": PretrainMethod(
+        "without negatives",
+        "views alike, every dimension spread, no two dimensions the same",
+        "Bardes et al. 2022",
+        passes=2,
+        limits="variances are over the images of a step: give batches of 64 at least",
+    ),
+    "dino": PretrainMethod(
+        "without negatives",
+        "describe each view in words as a centred, sharpened copy of the network describes the others",
+        "Caron et al. 2021",
+        passes=4,
+        limits="sensitive to temperatures and decay; small views (local) need a network that takes other sizes",
+    ),
+    "deepcluster": PretrainMethod(
+        "without negatives",
+        "tell each image's cluster, clustered anew before every epoch",
+        "Caron et al. 2018",
+        passes=2,
+        limits="holds the features of all images in memory; the first clusters are those of a random network",
+    ),
+    "swav": PretrainMethod(
+        "without negatives",
+        "predict the code of one view, among prototypes shared out evenly, from another",
+        "Caron et al. 2020",
+        passes=2,
+        limits="batches (with the queue) need more images than prototypes",
+    ),
+    "mae": PretrainMethod(
+        "reconstruction",
+        "see a quarter of the patches, tell the pixels of the others",
+        "He et al. 2022",
+        passes=0.25,
+        limits="headstart:vit and timm's plain vision transformers only; slow to start, better fine-tuned than probed",
+        needs="transformer",
+    ),
+}
 """Name -> what is to be known; the names of `strategies/pretrain`."""

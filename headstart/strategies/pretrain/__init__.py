@@ -9,10 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from headstart.stage import Solve, Stage
+from headstart.strategies.pretrain.barlow import barlow
+from headstart.strategies.pretrain.byol import byol
+from headstart.strategies.pretrain.deepcluster import deepcluster
+from headstart.strategies.pretrain.dino import dino
+from headstart.strategies.pretrain.greedy import greedy
+from headstart.strategies.pretrain.mae import mae
+from headstart.strategies.pretrain.simsiam import simsiam
+from headstart.strategies.pretrain.supervised import supervised
+from headstart.strategies.pretrain.swav import swav
+from headstart.strategies.pretrain.vicreg import vicreg
 
 Pretrain = Callable[..., Iterator[Stage | Solve]]
 
-PRETRAIN: dict[str, Pretrain] = {}
+PRETRAIN: dict[str, Pretrain] = {
+    "supervised": supervised,
+    "greedy": greedy,
+    "byol": byol,
+    "simsiam": simsiam,
+    "barlow": barlow,
+    "vicreg": vicreg,
+    "dino": dino,
+    "deepcluster": deepcluster,
+    "swav": swav,
+    "mae": mae,
+}
 """Method by name; the names of `catalog/pretrain_methods.py`."""
 
 __all__ = ["PRETRAIN", "Pretrain"]

@@ -9,12 +9,25 @@ from typing import Any
 
 import torch
 
+from headstart.catalog.greedy import GreedyConfig, SupervisedConfig
 from headstart.catalog.pretraining import Schooling
+from headstart.catalog.self_supervision import (
+    BarlowConfig,
+    ByolConfig,
+    DeepClusterConfig,
+    DinoConfig,
+    MaeConfig,
+    SimSiamConfig,
+    SwavConfig,
+    VicregConfig,
+)
 from headstart.data.task import UNKNOWN, Task
 from headstart.engine.fit import Machine
 from headstart.engine.log import RunLog
 from headstart.engine.run import Drive
 from headstart.nets.net import Net
+from headstart.nets.rng import forked
+from headstart.nets.vit import vit
 from headstart.strategies.pretrain import PRETRAIN
 from tests.conftest import make_image_task
 from tests.engine.engine_toys import resnet
@@ -37,7 +50,24 @@ class Toy:
     size: int = 12
 
 
-TOYS: Mapping[str, Toy] = {}
+def transformer() -> Net:
+    """A vision transformer of two layers whose weights are always the same."""
+    with forked(1):
+        return vit(12, 3, width=8, depth=2, heads=2)
+
+
+TOYS: Mapping[str, Toy] = {
+    "supervised": Toy(SupervisedConfig(SCHOOL)),
+    "greedy": Toy(GreedyConfig(Schooling(epochs=1, batch_size=12, lr=0.02), renderings=1, together=1, together_scale=1.0)),
+    "byol": Toy(ByolConfig(SCHOOL, dimensions=8, hidden=16)),
+    "simsiam": Toy(SimSiamConfig(SCHOOL, dimensions=16, hidden=8)),
+    "barlow": Toy(BarlowConfig(SCHOOL, dimensions=16)),
+    "vicreg": Toy(VicregConfig(SCHOOL, dimensions=16)),
+    "dino": Toy(DinoConfig(SCHOOL, local=2, words=16, hidden=16, bottleneck=8)),
+    "deepcluster": Toy(DeepClusterConfig(SCHOOL, clusters=5)),
+    "swav": Toy(SwavConfig(SCHOOL, pipeline="dino", local=1, prototypes=6, dimensions=8, hidden=16, queue=12)),
+    "mae": Toy(MaeConfig(SCHOOL, width=8), transformer),
+}
 """Every method with settings small enough to run many times."""
 
 
