@@ -1,0 +1,42 @@
+"""SwAV: the code of one view, among prototypes, is predicted from another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headstart.catalog.self_supervision import SwavConfig
+from headstart.data.task import Task
+from headstart.nets.net import Net
+from headstart.stage import Stage
+from headstart.strategies.pretrain.common import pretrain_stage
+from headstart.strategies.pretrain.seen import checked, many_views, steps_of
+from headstart.terms.swapped import Swapped
+
+
+def swav(net: Net, data: Task, cfg: SwavConfig | None = None) -> Iterator[Stage]:
+    """Swapping assignments between views (Caron et al. 2020): codes share the images of a step evenly among prototypes.
+
+    `local` small views beside the two global ones are its multi-crop, none by default; `queue` earlier images share in the
+    codes, for batches smaller than the number of prototypes.
+
+    Deviations: SGD with momentum or AdamW and not LARS; fewer prototypes and a smaller projection by default.
+    """
+    cfg = cfg or SwavConfig()
+    checked("swav", cfg, net, data)
+    views = many_views(net, cfg.pipeline, cfg.local)
+    term = Swapped(
+        net,
+        prototypes=cfg.prototypes,
+        dimensions=cfg.dimensions,
+        hidden=cfg.hidden,
+        temperature=cfg.temperature,
+        eps=cfg.eps,
+        iterations=cfg.iterations,
+        frozen=cfg.frozen_epochs / cfg.school.epochs,
+        queue=cfg.queue,
+        queue_from=cfg.queue_from,
+        steps=steps_of(data, cfg.school),
+        seed=cfg.school.seed,
+        small=[*views][2:],
+    )
+    yield pretrain_stage("swav", net, data, {"swav": term}, views, cfg.school)
