@@ -35,6 +35,9 @@ MEASURES = {
 }
 """What measures mean."""
 
+LONGEST = 100
+"""Most letters of the tasks' names below the title; more are told with the tasks."""
+
 FIRST = {
     "A network each": "A network for one task alone, from the same start with the same settings, in as many optimiser steps "
     "of as many images.",
@@ -96,8 +99,9 @@ def _title(run: RunFolder, found: Found) -> str:
 def _subtitle(summary: Mapping[str, Any], found: Found) -> str:
     backbone, data = table_of(summary.get("backbone")), table_of(summary.get("data"))
     weights, images = number(backbone.get("parameters")), number(data.get("num_images"))
+    names = words.listed(task.name for task in found.tasks)
     parts = [
-        words.listed(task.name for task in found.tasks) if len(found.tasks) > 3 else "",
+        names if len(found.tasks) > 3 and len(names) < LONGEST else "",
         words.plural(images, "sample") if images else "",
         f"on {backbone['name']}{f', {words.compact(weights)} weights' if weights else ''}" if backbone.get("name") else "",
         f"main task {found.main}" if found.main else "",

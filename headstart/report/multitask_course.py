@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +20,8 @@ from headstart.report.svg import NARROW, both, drawing, fit, label, tag, text_wi
 HEIGHT = 190.0
 PAIRS = 6
 """Most pairs of tasks whose cosines are drawn as lines; more are shown as a map only."""
-NOUGHT = 1e-12
+NOUGHT, TINY = 1e-12, 1e-3
+"""Below the first a loss is nought; below the second it is shown times a power of ten."""
 
 Line = list[tuple[float, float]]
 
@@ -175,10 +177,14 @@ def _on_norms(one: Curve) -> str:
 def _others(one: Curve, lines: Mapping[str, Line]) -> Panel:
     """Losses that are no tasks', such as the pull between towers."""
     most = max(y for line in lines.values() for _, y in line)
+    power = math.floor(math.log10(most)) if NOUGHT < most < TINY else 0
+    lines = {name: [(x, y / 10.0**power) for x, y in line] for name, line in lines.items()}
+    most /= 10.0**power
     spoken = "; ".join(f"{name} {words.figures(line[-1][1])}" for name, line in lines.items())
     series = [Series(line, "loss") for line in lines.values()]
     plot = _lines(series, one, f"Other losses; at the end {spoken}", (0.0, 1.05 * most if most > NOUGHT else 1.0))
-    return Panel(words.listed(words.human(name).capitalize() for name in lines), plot, "a loss besides the tasks'")
+    note = f"a loss besides the tasks'{f', in 1e{power}' if power else ''}".replace("-", words.MINUS)
+    return Panel(words.listed(words.human(name).capitalize() for name in lines), plot, note)
 
 
 def _panel(
@@ -227,7 +233,7 @@ def cosine_map(cosines: Mapping[tuple[str, str], Line], order: Sequence[str], wi
     longest = max(text_width(name, text) for name in names)
     gutter, slant = min(0.3 * width, 10 + longest), 0.72 * min(longest, 110.0)
     head = slant + 18
-    cell = max(min(54.0, (min(width, 560.0) - gutter - slant * 0.6) / len(names)), 30.0)
+    cell = max(min(54.0, (width - gutter - slant * 0.8) / len(names)), 32.0)
     means = {pair: sum(y for _, y in line) / len(line) for pair, line in cosines.items() if line}
     parts = []
     for i, name in enumerate(names):
@@ -239,7 +245,7 @@ def cosine_map(cosines: Mapping[tuple[str, str], Line], order: Sequence[str], wi
             found = means.get((name, other), means.get((other, name)))
             parts.append(_cell(found, gutter + cell * j, y, cell))
     spoken = "; ".join(f"{a} and {b} {words.figures(mean, 2)}" for (a, b), mean in means.items())
-    across = gutter + cell * len(names) + slant * 0.7
+    across = gutter + cell * len(names) + slant * 0.8 + 6
     return drawing(across, head + cell * len(names) + 2, f"Mean cosines: {spoken}", *parts, class_="chart matrix")
 
 
@@ -251,6 +257,11 @@ def _cell(mean: float | None, x: float, y: float, cell: float) -> Markup:
     tone = "on" if depth > 0.86 else "mid" if depth > 0.57 else "off"
     kind = "right" if mean >= 0 else "wrong"
     figure = label(
-        x + cell / 2, y + cell / 2 + 4, f"{mean:.2f}".replace("-", words.MINUS), class_=tone, anchor="middle", size=11.5
+        x + cell / 2,
+        y + cell / 2 + 4,
+        f"{mean:.2f}".replace("-", words.MINUS),
+        class_=tone,
+        anchor="middle",
+        size=min(11.5, cell / 3.1),
     )
     return tag("g", tag("rect", **box, class_=f"cell {kind}", style=f"--d:{depth:.2f}"), figure)

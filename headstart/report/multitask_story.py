@@ -112,7 +112,15 @@ def _plain(found: Found, arm: Arm) -> str:
     if arm.name == found.baseline:
         if not others:
             return "It was trained on the plain sum of the losses."
-        return f"It was trained on the plain sum of the losses, beside {_some([one.name for one in others])}; see below."
+        ahead = [(one.name, found.against(one.name, plain=True)) for one in others]
+        told = [f"{name} is {_decided(mine)}" for name, gaps in ahead if (mine := [g for g in gaps if g.said == "better"])]
+        if told:
+            return f"It was trained on the plain sum of the losses. Against that, {'; '.join(told)}."
+        if not all(gaps for _, gaps in ahead):
+            return f"It was trained on the plain sum of the losses, beside {_some([one.name for one in others])}."
+        ways = f"{others[0].name} was" if len(others) == 1 else f"none of {_some([one.name for one in others])} was"
+        nowhere = "nowhere decided better" if len(others) == 1 else "anywhere decided better"
+        return f"It was trained on the plain sum of the losses; {ways} {nowhere}."
     gaps = found.against(arm.name, plain=True)
     if not gaps:
         return ""

@@ -52,7 +52,7 @@ def curves(names: Sequence[str], weigh: bool, epochs: int = 6) -> list[dict[str,
         weights = {name: 1 + (0.2 * math.sin(epoch + at) if weigh else 0.0) for at, name in enumerate(names)}
         balance = {f"norm/{name}": (1.5 + at) / epoch for at, name in enumerate(names)}
         for at, a in enumerate(names):
-            balance |= {f"cosine/{a}/{b}": 0.4 - 0.3 * at for b in names[at + 1 :]}
+            balance |= {f"cosine/{a}/{b}": max(0.4 - 0.3 * at, -0.9) for b in names[at + 1 :]}
         losses = {name: 0.2 + math.exp(-epoch / (2 + at)) for at, name in enumerate(names)}
         row = {"epoch": epoch, "losses": losses, "weights": weights, "weight_sum": sum(weights.values())}
         rows.append({**row, "balance": balance} if len(names) > 1 else row)
