@@ -78,5 +78,26 @@ PRETRAINING: dict[str, PretrainMethod] = {
         limits="headstart:vit and timm's plain vision transformers only; slow to start, better fine-tuned than probed",
         needs="transformer",
     ),
+    "simclr": PretrainMethod(
+        "contrastive",
+        "two views of an image are alike, views of different images are not",
+        "Chen et al. 2020",
+        passes=2,
+        limits="needs large batches, whose other images are the negatives; in chunks, batch normalisation sees a chunk",
+    ),
+    "moco": PretrainMethod(
+        "contrastive",
+        "the same with negatives from earlier batches, which a queue keeps and a slow copy of the network made",
+        "He et al. 2020; Chen et al. 2020b",
+        passes=2,
+        limits="the queue needs many more images than it has places, and the slow copy many steps",
+    ),
+    "triplet": PretrainMethod(
+        "contrastive",
+        "an image's other view is nearer than any other image, by a margin",
+        "Schroff et al. 2015; Hermans et al. 2017",
+        passes=2,
+        limits="nothing is learned from images that are far enough apart; the nearest alone (mining=hard) may collapse",
+    ),
 }
 """Name -> what is to be known; the names of `strategies/pretrain`."""

@@ -41,6 +41,12 @@ def sizes_of(z: Tensor) -> list[int]:
     return torch.cat(sizes).tolist()
 
 
+def place_of(z: Tensor) -> tuple[int, int]:
+    """The place of this process's first row among the rows of all, and the number of all."""
+    sizes = sizes_of(z)
+    return sum(sizes[: dist.get_rank()]) if _many() else 0, sum(sizes)
+
+
 class _Gather(torch.autograd.Function):
     """Rows of all processes; `sizes` says how many each has."""
 

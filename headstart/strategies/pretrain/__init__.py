@@ -15,9 +15,12 @@ from headstart.strategies.pretrain.deepcluster import deepcluster
 from headstart.strategies.pretrain.dino import dino
 from headstart.strategies.pretrain.greedy import greedy
 from headstart.strategies.pretrain.mae import mae
+from headstart.strategies.pretrain.moco import moco
+from headstart.strategies.pretrain.simclr import simclr
 from headstart.strategies.pretrain.simsiam import simsiam
 from headstart.strategies.pretrain.supervised import supervised
 from headstart.strategies.pretrain.swav import swav
+from headstart.strategies.pretrain.triplet import triplet
 from headstart.strategies.pretrain.vicreg import vicreg
 
 Pretrain = Callable[..., Iterator[Stage | Solve]]
@@ -33,6 +36,9 @@ PRETRAIN: dict[str, Pretrain] = {
     "deepcluster": deepcluster,
     "swav": swav,
     "mae": mae,
+    "simclr": simclr,
+    "moco": moco,
+    "triplet": triplet,
 }
 """Method by name; the names of `catalog/pretrain_methods.py`."""
 

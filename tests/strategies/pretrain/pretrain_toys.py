@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from headstart.catalog.contrast import MocoConfig, SimclrConfig, TripletConfig
 from headstart.catalog.greedy import GreedyConfig, SupervisedConfig
 from headstart.catalog.pretraining import Schooling
 from headstart.catalog.self_supervision import (
@@ -67,6 +68,9 @@ TOYS: Mapping[str, Toy] = {
     "deepcluster": Toy(DeepClusterConfig(SCHOOL, clusters=5)),
     "swav": Toy(SwavConfig(SCHOOL, pipeline="dino", local=1, prototypes=6, dimensions=8, hidden=16, queue=12)),
     "mae": Toy(MaeConfig(SCHOOL, width=8), transformer),
+    "simclr": Toy(SimclrConfig(SCHOOL, dimensions=8)),
+    "moco": Toy(MocoConfig(SCHOOL, queue=20, groups=2, momentum=0.9, dimensions=8)),
+    "triplet": Toy(TripletConfig(SCHOOL, dimensions=8)),
 }
 """Every method with settings small enough to run many times."""
 

@@ -1,0 +1,33 @@
+"""SimCLR: two views of an image are alike, views of different images are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from headstart.catalog.contrast import SimclrConfig
+from headstart.data.task import Task
+from headstart.nets.net import Net
+from headstart.stage import Stage
+from headstart.strategies.pretrain.common import pretrain_stage
+from headstart.strategies.pretrain.contrasted import batch_of, checked, pair, tell_chunks
+from headstart.terms.chunked import Pooled
+from headstart.terms.projection import projection
+from headstart.terms.two_views import TwoViews, chance_of, contrast
+
+
+def simclr(net: Net, data: Task, cfg: SimclrConfig | None = None) -> Iterator[Stage]:
+    """SimCLR (Chen et al. 2020): NT-Xent between projected features of two views, which pass in one batch.
+
+    Batches may be made large by chunks (Gao et al. 2021). Deviations: SGD with momentum or AdamW and not LARS, a cosine
+    schedule with restarts nowhere, as in the paper; biases and normalisation are free of weight decay.
+    """
+    cfg = cfg or SimclrConfig()
+    checked("simclr", cfg, net, data)
+    tell_chunks("simclr", net, cfg.chunk)
+    term = TwoViews(
+        features := Pooled(net, net.last, cfg.chunk),
+        projection(cfg.projection, features.channels, cfg.dimensions, cfg.school.seed),
+        contrast(cfg.objective, cfg.temperature, cfg.similarity),
+        chance=chance_of(cfg.objective, batch_of(data, cfg.school)),
+    )
+    yield pretrain_stage("simclr", net, data, {"simclr": term}, pair(net, cfg.pipeline), cfg.school)
