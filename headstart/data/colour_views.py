@@ -143,7 +143,7 @@ class ColourJitter:
 
     def __call__(self, x: Tensor, u: Tensor) -> Tensor:
         _channels(x, "jitter")
-        reach = torch.tensor([self.brightness, self.contrast, self.saturation], device=x.device)
+        reach = torch.tensor([self.brightness, self.contrast, self.saturation], dtype=u.dtype, device=x.device)
         factor = torch.lerp((1 - reach).clamp(min=0), 1 + reach, u[:, 1:4])
         turn = (u[:, 4] * 2 - 1) * self.hue
         order = _SLOTS.to(x.device)[(u[:, 5] * len(_SLOTS)).long()]
