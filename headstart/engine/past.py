@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from headstart.catalog.continual import Scenario
+from headstart.catalog.kinds import Kind
 from headstart.data.memory import Memory
 from headstart.data.task import Task
 from headstart.engine.checkpoint import load_state, save_state
@@ -24,6 +25,7 @@ class Learned:
     name     of the task; `head` answers it (in the domain-incremental scenario the one head of all)
     classes  the head's answers in order
     images   number of images it was learned from, of the data called `data` with this `fingerprint`
+    kind     of question it asks; only models that were trained for several questions at once have other than `classes`
     """
 
     name: str
@@ -32,6 +34,12 @@ class Learned:
     data: str = ""
     fingerprint: str = ""
     images: int = 0
+    kind: Kind = "classes"
+
+    @property
+    def one_class(self) -> bool:
+        """Whether its answer is one of its classes."""
+        return self.kind in ("classes", "yes_no")
 
 
 @dataclass
@@ -49,6 +57,7 @@ class Past:
     old       the old tasks' own samples, in order, only where the user gives them; never kept
     spent     passes over the network that were made between stages: what for -> samples passed forward, and backward
     seed      everything random between two stages follows from it, the name of the task and a purpose
+    together  the first tasks are questions about the same image, learned together: all are answered about every image
     """
 
     scenario: Scenario = "task"
@@ -61,6 +70,7 @@ class Past:
     old: Sequence[Task] = ()
     spent: dict[str, tuple[int, int]] = field(default_factory=dict)
     seed: int = 0
+    together: bool = False
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -97,6 +107,7 @@ class Past:
             "owners": self.owners,
             "one_list": self.one_list,
             "seed": self.seed,
+            "together": self.together,
         }
         save_state(folder / PAST, kept)
 
@@ -109,7 +120,7 @@ class Past:
         tasks = [Learned(**{**one, "classes": tuple(one["classes"])}) for one in kept["tasks"]]
         memory = None if kept["memory"] is None else Memory.from_state(kept["memory"])
         how = {name: kept[name] for name in ("scenario", "method", "state", "owners", "one_list", "seed")}
-        return Past(tasks=tasks, memory=memory, **how)
+        return Past(tasks=tasks, memory=memory, together=bool(kept.get("together", False)), **how)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

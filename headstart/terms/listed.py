@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from headstart.catalog.kinds import Kind
 from headstart.errors import ConfigError, problems
 from headstart.losses.classification import cross_entropy
 from headstart.losses.distillation import soft_cross_entropy
 from headstart.losses.incremental import cross_entropy_within
+from headstart.losses.numbers import binary_cross_entropy, squared_error
 from headstart.terms.base import StepLike, Term
 from headstart.terms.distill import setting_faults
 from headstart.terms.teacher import Answers
@@ -33,6 +35,10 @@ class OldAnswers(Term):
     weight       lambda_o
     t_squared    multiply by T^2, which the paper does not
     view         rendering that the net answers on
+    kinds        of question that each old head answers; none: all with one class. Several yes/no questions are held by
+                 sigmoid targets, the sum over questions of CE(sigmoid(before / T), sigmoid(now / T)), as the paper adds up
+                 over the labels of a multi-label task; a number by the squared error of the standardised outputs (the paper
+                 has no numbers; T and T^2 do not touch it)
 
     Raises ConfigError for no heads, a temperature that is not positive, a negative weight, or absent heads without one list;
     and in a step when `answers` are about another number of classes than the heads.
@@ -50,9 +56,15 @@ class OldAnswers(Term):
         weight: float = 1.0,
         t_squared: bool = False,
         view: str = "main",
+        kinds: Sequence[Kind] = (),
     ) -> None:
         super().__init__()
         faults = setting_faults(temperature=temperature, weight=weight)
+        self.kinds: tuple[Kind, ...] = tuple(kinds) or tuple("classes" for _ in heads)
+        if len(self.kinds) != len(heads):
+            faults.append(f"kinds={self.kinds}: {len(heads)} old heads; give the kind of each")
+        if one_list and not set(self.kinds) <= {"classes", "yes_no"}:
+            faults.append(f"kinds={self.kinds}: only heads that answer with one class make one list")
         if not heads:
             faults.append("there are no old heads whose answers could be kept")
         if absent and not one_list:
@@ -74,11 +86,21 @@ class OldAnswers(Term):
         if self.one_list:
             listed = torch.cat(now, 1)
             # A logit of minus infinity is a probability of zero.
-            pairs = [(listed, functional.pad(before, (0, listed.shape[1] - before.shape[1]), value=-torch.inf))]
+            padded = functional.pad(before, (0, listed.shape[1] - before.shape[1]), value=-torch.inf)
+            each = [soft_cross_entropy(listed, padded, self.temperature)]
         else:
-            pairs = list(zip(now, torch.split(before, sizes, 1), strict=True))
-        each = [soft_cross_entropy(new, old, self.temperature) for new, old in pairs]
+            pairs = zip(self.kinds, now, torch.split(before, sizes, 1), strict=True)
+            each = [held_answer(kind, new, old, self.temperature) for kind, new, old in pairs]
         return self.factor * step.mean_all(torch.stack(each).sum(0))
+
+
+def held_answer(kind: Kind, now: Tensor, before: Tensor, temperature: float) -> Tensor:
+    """`[B]` how far outputs of a head `[B, C]` are from those it had before, see `OldAnswers`."""
+    if kind == "number":
+        return squared_error(now[:, 0], before[:, 0])
+    if kind == "several":
+        return binary_cross_entropy(now / temperature, torch.sigmoid(before.float() / temperature)).sum(1)
+    return soft_cross_entropy(now, before, temperature)
 
 
 class SideBySide(Term):

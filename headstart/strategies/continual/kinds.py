@@ -12,9 +12,7 @@ def kind_faults(method: str, past: Past) -> list[str]:
     odd = [one for one in past.tasks if not one.one_class]
     if not odd or METHODS[method].any_kind:
         return []
-    told = " and ".join(
-        f"{one.name} ({'a number' if one.kind == 'number' else 'several yes/no questions'})" for one in odd
-    )
+    told = " and ".join(f"{one.name} ({'a number' if one.kind == 'number' else 'several yes/no questions'})" for one in odd)
     others = ", ".join(name for name, one in METHODS.items() if one.any_kind and past.scenario in one.scenarios)
     return [f"it keeps answers that are one class each, and not {told}. Those that can: {others}"]
 
