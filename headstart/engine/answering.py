@@ -92,7 +92,7 @@ class Answering:
 
         Class-incremental models have one list of classes. Of separate tasks the one whose head is surest of its likeliest
         class is taken to be the sample's; classes of other tasks get no probability. A head is as sure as its softmax says,
-        which for heads learned apart is a guess, not a comparison.
+        which for heads learned apart is a guess, not a comparison. Tasks that are not answered with one class take no part.
         """
         past = self.past
         if past.scenario == "domain":
@@ -120,7 +120,7 @@ class Answering:
         return Answered(found.numpy(), past.classes, tasks)
 
     def _surest(self, samples: Samples, batch_size: int) -> Answered:
-        tasks = self.past.tasks
+        tasks = [one for one in self.past.tasks if one.one_class]
         if self.past.owners:
             each = [self._passes(samples, [one], self._net(n), batch_size)[0] for n, one in enumerate(tasks)]
         else:

@@ -29,7 +29,7 @@ from headstart.errors import ConfigError, problems
 from headstart.export.parity import answers
 from headstart.export.pictures import Pictures, Wanted, drawn, parted, pictures
 from headstart.export.runners import Runner, open_runner
-from headstart.export.table_pictures import is_table, of_multitask_run, table_pictures
+from headstart.export.table_pictures import table_pictures
 from headstart.export.task_bench import judged_tasks, task_lines
 from headstart.export.timing import Timed, measure, waited
 from headstart.metrics.cost import format_bytes, format_count, format_flops, format_seconds
@@ -38,6 +38,7 @@ from headstart.metrics.paired import paired_bootstrap
 from headstart.seeding import seed_for
 from headstart.studies.records import plain
 from headstart.studies.result import JobResult
+from headstart.studies.table_run import is_table, of_multitask_run
 
 BUSY = 0.25
 """Share of the time without work from which on the numbers are called rough; on a quiet machine it is a few per cent."""

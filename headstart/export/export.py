@@ -21,12 +21,13 @@ from headstart.export.parity import Answers, Loss, Parity, answers, loss, parity
 from headstart.export.pictures import Pictures, Wanted, drawn, of_run, pictures
 from headstart.export.quantise import quantise
 from headstart.export.runners import Answer, of_model
-from headstart.export.table_pictures import is_table, of_multitask_run, table_pictures
+from headstart.export.table_pictures import table_pictures
 from headstart.export.task_parity import TaskLoss, TaskParity, task_loss, task_parity
 from headstart.export.torch_export import TorchRunner, write_torch_export
 from headstart.export.trace import traced
 from headstart.files import write_atomic
 from headstart.metrics.cost import format_bytes, format_count, format_flops
+from headstart.studies.table_run import is_table, of_multitask_run
 
 ONNX, INT8, TORCH = "onnx", "onnx-int8", "torch-export"
 NAMES = {ONNX: "model.onnx", INT8: "model-int8.onnx", TORCH: "model.pt2"}

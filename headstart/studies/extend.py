@@ -29,10 +29,12 @@ from headstart.errors import ConfigError
 from headstart.metrics.cost import format_seconds
 from headstart.nets.net import Net
 from headstart.strategies.continual import CONTINUAL
+from headstart.strategies.continual.kinds import kind_faults
 from headstart.studies.arms import base_recipe
 from headstart.studies.checks import check_kind, device_of
 from headstart.studies.elapsed import Elapsed
 from headstart.studies.extend_checks import check_apart, check_out, check_out_of_images, doubtful
+from headstart.studies.extend_multitask import asks_several, in_place, old_sources, unmeasured
 from headstart.studies.extend_records import Found, as_text, card_of, name_of_run, summary_of
 from headstart.studies.extend_runs import Arm, Run, Runs
 from headstart.studies.extend_tasks import Judged, Start, lacking, names_for, network_of, new_tasks, old_tasks, start_from
@@ -87,14 +89,16 @@ def extend(
         given = tuple(name for name, value in objects.items() if value is not None)
         opening = Opening(folder, network_of(config), config.images, _FOLDS, config.seed, tuple(listeners), chooses=False)
         new = [opened(one, config.images) for one in (config.data if data is None else data)]
-        before = [opened(one, config.images) for one in (config.old if old is None else old)]
+        known = list(config.old if old is None else old)
+        table = known.pop(0) if known and asks_several(config, model) else None
+        before = [opened(one, config.images) for one in known]
         check_out_of_images(config, [*new, *before])
-        return _Job(config, opening, new, before, device, given).run(model, builder)
+        return _Job(config, opening, new, before, device, given, table).run(model, builder)
 
 
 @dataclass
 class _Job:
-    """One extension, phase by phase."""
+    """One extension, phase by phase; `table` holds the old labels of a model for several questions."""
 
     config: ExtendConfig
     opening: Opening
@@ -102,6 +106,7 @@ class _Job:
     before: Sequence[Source]
     device: str
     given: tuple[str, ...] = ()
+    table: Any = None
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     clock: Elapsed = field(default_factory=Elapsed)
@@ -146,8 +151,9 @@ class _Job:
         names = names_for(self.config, self.new, [one.name for one in past.tasks])
         read = [self._read(source, net, start) for source in self.new]
         new = new_tasks(self.config, past, names, read, self.opening.folder.work / "data")
-        again = [self._read(source, net, start) for source in self.before]
-        old: list[Judged | None] = [*old_tasks(past, again)] if again else [None] * len(past.tasks)
+        again = [self._read(source, net, start) for source in self._before(start)]
+        one_class = replace(past, tasks=[one for one in past.tasks if one.one_class])
+        old: list[Judged | None] = in_place(past, old_tasks(one_class, again)) if again else [None] * len(past.tasks)
         check_apart(new, old)
         self.warnings += doubtful(past, new)
         normed = any(isinstance(layer, _BatchNorm) for layer in net.modules())
@@ -156,12 +162,20 @@ class _Job:
                 f"{start.name} has weights drawn at random, and --norm frozen keeps the statistics of its batch "
                 "normalisation as they were before it saw an image; give --norm train"
             )
-        if past.tasks and not again:
-            self.warnings.append(
-                "the old tasks' images were not given, so what is kept of them is not measured; with --old FOLDER their "
-                "test images are looked at, and only looked at"
-            )
+        self.warnings += unmeasured(past, given=bool(again))
         return new, old, [data.fingerprint for data, _ in (*read, *again)]
+
+    @property
+    def _old_given(self) -> bool:
+        return bool(self.before) or self.table is not None
+
+    def _before(self, start: Start) -> Sequence[Source]:
+        """The old tasks' data, those of a table of labels question by question."""
+        if self.table is None:
+            return self.before
+        folder = self.opening.folder.work / "data"
+        fit = start.fit or self.opening.images.fit
+        return [*old_sources(start.past, self.table, self.config, start.net, fit=fit, cache=folder), *self.before]
 
     def _read(self, source: Source, net: Net, start: Start) -> tuple[DataSet, Splits]:
         images = self.opening.images
@@ -177,11 +191,15 @@ class _Job:
 
     def _arms(self, start: Start, new: Sequence[Judged]) -> list[Arm]:
         config = self.config
-        known = bool(self.before) or not start.past.tasks
+        known = self._old_given or not start.past.tasks
         names = [name for name in config.methods if name == config.method or not METHODS[name].old_data or known]
         if len(names) < len(config.methods):
             gone = ", ".join(name for name in config.methods if name not in names)
             self.warnings.append(f"{gone} was left out: it learns from all old images, give them with --old")
+        asked = (config.method,) if config.all_methods else replace(config, bounds=False).methods
+        for name in [name for name in names if name not in asked and kind_faults(name, start.past)]:
+            self.warnings.append(f"{name} was left out: {kind_faults(name, start.past)[0]}")
+            names.remove(name)
         for name in names:
             if flags := unused(config, name):
                 self.warnings.append(f"{name}: {' and '.join(flags)} {'is' if len(flags) == 1 else 'are'} of no use to it")
@@ -260,7 +278,8 @@ class _Job:
         """The arms that can run; raises ConfigError, before anything is trained, for one that was asked for by name."""
         found = []
         for arm in arms:
-            if METHODS[arm.name].old_data and None in old:
+            given = [one for one, task in zip(old, runs.start.past.tasks, strict=True) if task.one_class]
+            if METHODS[arm.name].old_data and None in given:
                 raise ConfigError(
                     f"{arm.name} learns from the old tasks' images again, and they were not given; name them with --old, or "
                     f"choose a method that needs none: {', '.join(n for n, m in METHODS.items() if not m.old_data)}"
@@ -279,7 +298,7 @@ class _Job:
     def _warn_of_memory(self, arm: Arm, past: Past) -> None:
         """Say aloud what happens to old tasks that a memory says nothing of, and to a memory that nobody keeps."""
         held, without = len(past.memory or ()), ", ".join(lacking(arm.name, past))
-        if METHODS[arm.name].memory and without and self.before:
+        if METHODS[arm.name].memory and without and self._old_given:
             self.notes.append(
                 f"{arm.name}: the model brings no stored samples of {without}; its memory is filled from the old data "
                 "given, with what it would have kept of them"

@@ -13,6 +13,7 @@ import headstart
 from headstart.catalog.extend import ExtendConfig
 from headstart.data.names import count
 from headstart.engine.model import Ancestor, Card
+from headstart.engine.multi_answers import MULTITASK
 from headstart.engine.past import Past
 from headstart.metrics.continual import DEFINITIONS
 from headstart.metrics.cost import format_bytes, format_flops, format_seconds
@@ -49,7 +50,10 @@ def card_of(config: ExtendConfig, start: Start, new: Sequence[Judged], past: Pas
         )
         for one in new
     ]
-    tasks = tuple({"name": one.name, "head": one.head, "classes": list(one.classes)} for one in past.tasks)
+    tasks = tuple(
+        {"name": one.name, "head": one.head, "classes": list(one.classes), **({"kind": one.kind} if past.together else {})}
+        for one in past.tasks
+    )
     classes = past.classes if past.scenario == "class" else past.tasks[-1].classes
     return Card(
         past.tasks[-1].head,
@@ -57,7 +61,7 @@ def card_of(config: ExtendConfig, start: Start, new: Sequence[Judged], past: Pas
         start.fit or config.images.fit,
         (*start.ancestors, *lines),
         headstart.__version__,
-        scenario=past.scenario,
+        scenario=MULTITASK if past.together else past.scenario,
         tasks=tasks,
     )
 

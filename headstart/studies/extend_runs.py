@@ -31,6 +31,7 @@ from headstart.nets.net import Net
 from headstart.seeding import seed_for
 from headstart.stage import Evaluate, Solve, Stage
 from headstart.strategies.continual import CONTINUAL
+from headstart.strategies.continual.kinds import check_kinds
 from headstart.studies.elapsed import Elapsed
 from headstart.studies.extend_costs import Spent, inference_of, needed_of, stored_of
 from headstart.studies.extend_tasks import Judged, Start, lacking
@@ -108,6 +109,7 @@ class Runs:
         out: what a memory takes and which share of weights is free follow from settings, shapes and numbers of classes.
         """
         net, past = self._begin(Run(arm, self.keep.seed))
+        check_kinds(arm.name, past)
         release(net)
         one_sample = {"samples": 1} if "samples" in names_of(arm.config) else {}  # what importances are does not matter
         config = with_values(arm.config, one_sample)

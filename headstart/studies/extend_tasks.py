@@ -29,6 +29,7 @@ from headstart.nets.build import build
 from headstart.nets.net import Net
 from headstart.nets.saved import is_saved
 from headstart.studies.backbone import untrained
+from headstart.studies.extend_multitask import past_of
 from headstart.studies.splitting import Splits
 
 
@@ -136,6 +137,9 @@ def lacking(method: str, past: Past) -> list[str]:
 
 
 def _learned(config: ExtendConfig, model: Model, name: str) -> Start:
+    if model.card.questions:
+        learned = past_of(config, model, name)
+        return Start(copy.deepcopy(model.net), learned, name, model.card.fit, model.card.ancestors)
     past = None if model.past is None else replace(model.past, tasks=list(model.past.tasks))
     if past is None:
         last = model.card.ancestors[-1] if model.card.ancestors else None
@@ -271,7 +275,7 @@ def _in_order(one: Judged, classes: tuple[str, ...], whose: str) -> Judged:
 
 def _check_new(past: Past, found: Sequence[Judged]) -> None:
     known = {name: one.name for one in past.tasks for name in one.classes}
-    sets = [set(one.classes) for one in past.tasks]
+    sets = [set(one.classes) for one in past.tasks if one.kind == "classes"]  # every yes/no question has the same answers
     for one in found:
         again = [name for name in one.train.classes if name in known]
         same = set(one.train.classes) in sets

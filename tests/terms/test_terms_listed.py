@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from headstart.errors import ConfigError
-from headstart.terms.listed import OldAnswers, SideBySide
+from headstart.terms.listed import OldAnswers, SideBySide, held_answer
 
 NEW = torch.tensor([[1.0, -0.5, 2.0, 0.3], [0.2, 0.1, -1.0, 0.7]])
 OLD = torch.tensor([[0.8, 0.0, 1.5, 0.1], [0.0, 0.5, -0.7, 0.9]])
@@ -154,3 +154,31 @@ def test_side_by_side_is_the_naive_mean(per_head: bool, weights: tuple[float, ..
         total -= log_p * (1.0 if weights is None else weights[label])
     term = SideBySide("t", ("a", "b"), (2, 2), per_head=per_head, class_weights=weights)
     assert float(term(Answered(logits, labels))) == pytest.approx(total / 3, rel=1e-5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_several_answers_are_held_by_sigmoids_and_numbers_by_squared_error(temperature: float) -> None:
+    term = OldAnswers("t", Kept(OLD), ("a", "b"), kinds=("several", "classes"), temperature=temperature, weight=0.7)
+    new, old = NEW.double().numpy(), OLD.double().numpy()
+    p, q = (1 / (1 + np.exp(-z[:, :2] / temperature)) for z in (old, new))
+    several = -(p * np.log(q) + (1 - p) * np.log(1 - q)).sum(1).mean()
+    wanted = 0.7 * (several + naive(NEW, OLD, temperature, [slice(2, 4)]))
+    assert float(term(Answered(NEW))) == pytest.approx(wanted, rel=1e-5)  # type: ignore[arg-type]
+    one, two = torch.tensor([[1.0], [3.0]]), torch.tensor([[0.5], [5.0]])
+    assert held_answer("number", one, two, temperature).tolist() == [0.25, 4.0]
+
+
+def test_old_answers_of_any_kind_have_a_gradient_of_zero_where_nothing_has_changed() -> None:
+    for kind, width in (("classes", 3), ("yes_no", 2), ("several", 4), ("number", 1)):
+        before = torch.linspace(-2, 3, 5 * width).reshape(5, width).double()
+        now = before.clone().requires_grad_()
+        held_answer(kind, now, before, 2.0).sum().backward()  # type: ignore[arg-type]
+        assert now.grad is not None
+        assert float(now.grad.abs().max()) < 1e-6
+
+
+def test_kinds_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ConfigError, match="give the kind of each"):
+        OldAnswers("t", Kept(OLD), ("a", "b"), kinds=("several",))
+    with pytest.raises(ConfigError, match="only heads that answer with one class make one list"):
+        OldAnswers("t", Kept(OLD), ("a", "b"), kinds=("several", "classes"), one_list=True)
