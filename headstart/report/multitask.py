@@ -198,7 +198,7 @@ def _limits(run: RunFolder, found: Found) -> Iterator[str]:
         yield from _of_comparison(found)
     yield (
         "Learning several tasks at once needs the images of all of them at once. A question that comes later is added with "
-        "headstart extend, which does not need the old images."
+        "headstart extend, which can do without the old images."
     )
     data = table_of(run.summary.get("data"))
     if len(table_of(data.get("sources"))) > 1:

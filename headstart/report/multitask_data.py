@@ -77,6 +77,7 @@ def data_shown(run: RunFolder, found: Found) -> Data | None:
         return None
     aside = rows_of(data.get("set_aside")) or rows_of(seen.get("set_aside"))
     together = _together(table_of(data.get("together")) or table_of(seen.get("together")))
+    notes = texts(seen.get("notes")) or texts([row.get("note") for row in inspected.values()])
     return Data(
         lead=_lead(data, seen, aside),
         warnings=[words.sentence(words.grouped(text)) for text in texts(seen.get("warnings"))],
@@ -87,7 +88,7 @@ def data_shown(run: RunFolder, found: Found) -> Data | None:
         set_aside=[(str(row.get("path", "")), str(row.get("reason", ""))) for row in aside[:LISTED]],
         set_aside_more=max(0, len(aside) - LISTED),
         issues=[one for key in ISSUES if (one := _issue(key, seen.get(key)))],
-        understood=[words.sentence(words.grouped(text)) for text in texts(seen.get("notes"))],
+        understood=[words.sentence(words.grouped(text)) for text in notes],
     )
 
 
