@@ -33,10 +33,23 @@ _TORCHVISION = (
 """torchvision's classification networks."""
 
 _OWN = {"cifar_resnet8": 76, "cifar_resnet20": 270, "cifar_resnet32": 464, "cifar_resnet44": 658, "cifar_resnet56": 853}
-_OWN |= {"resnet8": 76, "resnet20": 270, "resnet56": 853, "convnet8": 87, "vit": 461}
+_OWN |= {
+    "resnet8": 76,
+    "resnet20": 270,
+    "resnet56": 853,
+    "convnet8": 87,
+    "vit": 461,
+    "cpc_encoder": 276,
+    "amdim_encoder": 582,
+}
 """headstart's own networks and their parameters in thousands. `resnetN` is short for `cifar_resnetN`."""
 
-_OWN_NAME = re.compile(r"(headstart:)?cifar_resnet\d+|headstart:(resnet\d+|convnet8|vit)")
+_NOTES = {
+    "vit": "; has a distillation token",
+    "cpc_encoder": "; for --method cpc: each place sees one patch, no batch normalisation",
+    "amdim_encoder": "; for --method amdim: maps of 7x7, 5x5 and 1x1 places",
+}
+_OWN_NAME = re.compile(r"(headstart:)?cifar_resnet\d+|headstart:(resnet\d+|convnet8|vit|cpc_encoder|amdim_encoder)")
 """How they are typed: without the prefix only where no library could be meant (timm's resnet26 and resnet50 are others)."""
 
 
@@ -71,7 +84,7 @@ def own_models() -> list[ModelName]:
     """What needs no download."""
     found = [ModelName("embedded", "embedded", 272_000, 32, "trained on CIFAR-10, comes with headstart")]
     for name, thousands in _OWN.items():
-        note = "weights drawn at random" + ("; has a distillation token" if name == "vit" else "")
+        note = "weights drawn at random" + _NOTES.get(name, "")
         found.append(ModelName(f"headstart:{name}", "headstart", thousands * 1000, 32, note))
     return found
 

@@ -16,6 +16,7 @@ from headstart.errors import BackboneError, ConfigError
 from headstart.nets import timm_nets, torchvision_nets
 from headstart.nets.library import Wanted, parse_args
 from headstart.nets.net import Net
+from headstart.nets.patches import amdim_encoder, cpc_encoder
 from headstart.nets.published import adopted
 from headstart.nets.rng import forked
 from headstart.nets.saved import EMBEDDED, is_saved, load_embedded, load_net
@@ -162,8 +163,14 @@ def _own(name: str, options: dict[str, Any], wanted: Wanted, file: WeightFile | 
 
 def _drawn(name: str, options: dict[str, Any]) -> Net:
     """One of headstart's own networks, its weights drawn from the generator as it stands."""
-    if name in ("convnet8", "vit"):
-        return convnet8(**options) if name == "convnet8" else vit(**options)
+    whole: dict[str, Callable[..., Net]] = {
+        "convnet8": convnet8,
+        "vit": vit,
+        "cpc_encoder": cpc_encoder,
+        "amdim_encoder": amdim_encoder,
+    }
+    if name in whole:
+        return whole[name](**options)
     return cifar_resnet(int(name.rpartition("resnet")[2]), **options)
 
 

@@ -18,6 +18,7 @@ from headstart.nets.heads import LinearHead
 from headstart.nets.library import Made, Wanted
 from headstart.nets.net import TOWERS, InputSpec, Net, TowerPlan
 from headstart.nets.parallel import side_by_side
+from headstart.nets.patches import amdim_encoder, cpc_encoder
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet, convnet8, mlp
 from headstart.nets.vit import vit
@@ -111,6 +112,10 @@ def _from_source(source: Mapping[str, Any]) -> Net:
         net = convnet8(**args)
     elif builder == "vit":
         net = vit(**args)
+    elif builder == "cpc_encoder":
+        net = cpc_encoder(**args)
+    elif builder == "amdim_encoder":
+        net = amdim_encoder(**args)
     elif builder == "mlp":
         net = mlp(int(args["features"]), tuple(args["widths"]))
     else:
