@@ -36,8 +36,9 @@ def components(features: NDArray[np.float32], count: int) -> Array:
     x -= x.mean(0)
     values, vectors = np.linalg.eigh(x.T @ x / len(x))
     order = np.argsort(values)[::-1][:count]
-    order = order[values[order] > 1e-7 * max(float(values[-1]), 1e-30)]
-    whitened = x @ vectors[:, order] / np.sqrt(values[order])
+    there = values[order] > 1e-7 * max(float(values[-1]), 1e-30)
+    order = order[: max(1, int(there.sum()))]
+    whitened = x @ vectors[:, order] / np.sqrt(np.maximum(values[order], 1e-30))
     length = np.linalg.norm(whitened, axis=1, keepdims=True)
     found: Array = whitened / np.where(length > 0, length, 1)
     return found
