@@ -104,7 +104,7 @@ def test_old_questions_and_the_new_one_are_answered_together(tmp_path: Path) -> 
     again = extend(
         ExtendConfig("", (), out=tmp_path / "more", method="fine_tune", names=("right",), **FAST),
         model=made,
-        data=[vectors(5)],
+        data=[(vectors(5)[0], np.array(["up", "down"])[vectors(5)[1]])],
     )
     assert [one.name for one in Model.load(again.folder).card.questions][-2:] == ["left", "right"]
 
