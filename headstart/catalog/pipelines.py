@@ -181,7 +181,7 @@ def text_of(steps: list[Step]) -> str:
 def view_faults(text: str) -> list[str]:
     """What is wrong with a pipeline's name or the text of views, in words: for settings' own lists of faults."""
     faults: list[str] = []
-    for part in () if text in PIPELINES else text.split("|"):
+    for part in () if text in PIPELINES else re.split(r"[|;]", text):
         try:
             parse_steps(part)
         except ConfigError as error:
@@ -236,7 +236,7 @@ def views_for(name_or_text: str, size: int, count: int = 2) -> tuple[str, ...]:
 
     A named pipeline blurs nothing below `NO_BLUR_BELOW` pixels, and `simclr` is `simclr_small` there; the last view of
     `dino`, which stands for all further ones too, is cropped to 3/7 of the size. Other text is taken as it is, for all
-    views, or `|` stands between the texts of several.
+    views, or `|` (or `;`) stands between those of several.
     """
     if name_or_text in PIPELINES:
         name = "simclr_small" if name_or_text == "simclr" and size < NO_BLUR_BELOW else name_or_text
@@ -244,7 +244,7 @@ def views_for(name_or_text: str, size: int, count: int = 2) -> tuple[str, ...]:
         if name == "dino":
             texts = (*texts[:2], _sized(PIPELINES[name].views[2], size, crop=max(1, round(size * 3 / 7))))
     else:
-        texts = tuple(part.strip() for part in name_or_text.split("|"))
+        texts = tuple(part.strip() for part in re.split(r"[|;]", name_or_text))
     if len(texts) > count:
         raise ConfigError(f"{name_or_text!r} describes {len(texts)} views, and {count} are drawn")
     return (texts + (texts[-1],) * count)[:count]

@@ -99,5 +99,41 @@ PRETRAINING: dict[str, PretrainMethod] = {
         passes=2,
         limits="nothing is learned from images that are far enough apart; the nearest alone (mining=hard) may collapse",
     ),
+    "rotation": PretrainMethod(
+        "pretext",
+        "tell by which of four right angles an image was turned",
+        "Gidaris et al. 2018",
+        passes=4,
+        limits="needs square images that have an up and a down; its best features are a block before the last",
+    ),
+    "relative_position": PretrainMethod(
+        "pretext",
+        "tell in which of eight directions of a patch another one lies",
+        "Doersch et al. 2015",
+        passes=9 / 16,
+        limits="sees patches of a quarter of the side (nine of them count by their area): the network must take such sizes",
+    ),
+    "jigsaw": PretrainMethod(
+        "pretext",
+        "tell in which order the nine tiles of an image were laid",
+        "Noroozi & Favaro 2016",
+        passes=9 / 16,
+        limits="sees tiles of a quarter of the side (nine of them count by their area): the network must take such sizes",
+    ),
+    "cpc": PretrainMethod(
+        "contrastive",
+        "predict the patches further down an image from those above, among patches of all images",
+        "van den Oord et al. 2018",
+        passes=3.0625,
+        limits="a network without batch normalisation that takes patches, as headstart:cpc_encoder",
+        batchnorm="forbidden",
+    ),
+    "amdim": PretrainMethod(
+        "contrastive",
+        "what one copy of an image is as a whole tells the parts of another copy, at two scales",
+        "Bachman et al. 2019",
+        passes=2,
+        limits="needs a network with maps of 7x7, 5x5 and 1x1 places, as headstart:amdim_encoder at 32 px",
+    ),
 }
 """Name -> what is to be known; the names of `strategies/pretrain`."""

@@ -20,6 +20,11 @@ class StepLike(Protocol):
         """`[B]` store rows of this batch."""
         ...
 
+    @property
+    def epoch(self) -> int:
+        """Which pass over the data this is, from 0."""
+        ...
+
     def logits(self, head: str, view: str = "main") -> Tensor:
         """`[B, C]` answers of a head on a view of the batch, computed once per step."""
         ...

@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from headstart.stage import Solve, Stage
+from headstart.strategies.pretrain.amdim import amdim
 from headstart.strategies.pretrain.barlow import barlow
 from headstart.strategies.pretrain.byol import byol
+from headstart.strategies.pretrain.cpc import cpc
 from headstart.strategies.pretrain.deepcluster import deepcluster
 from headstart.strategies.pretrain.dino import dino
 from headstart.strategies.pretrain.greedy import greedy
+from headstart.strategies.pretrain.jigsaw import jigsaw
 from headstart.strategies.pretrain.mae import mae
 from headstart.strategies.pretrain.moco import moco
+from headstart.strategies.pretrain.relative_position import relative_position
+from headstart.strategies.pretrain.rotation import rotation
 from headstart.strategies.pretrain.simclr import simclr
 from headstart.strategies.pretrain.simsiam import simsiam
 from headstart.strategies.pretrain.supervised import supervised
@@ -39,6 +44,11 @@ PRETRAIN: dict[str, Pretrain] = {
     "simclr": simclr,
     "moco": moco,
     "triplet": triplet,
+    "rotation": rotation,
+    "relative_position": relative_position,
+    "jigsaw": jigsaw,
+    "cpc": cpc,
+    "amdim": amdim,
 }
 """Method by name; the names of `catalog/pretrain_methods.py`."""
 

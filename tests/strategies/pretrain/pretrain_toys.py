@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from headstart.catalog.contrast import MocoConfig, SimclrConfig, TripletConfig
+from headstart.catalog.contrast import AmdimConfig, CpcConfig, MocoConfig, SimclrConfig, TripletConfig
 from headstart.catalog.greedy import GreedyConfig, SupervisedConfig
+from headstart.catalog.pretext import JigsawConfig, RelativePositionConfig, RotationConfig
 from headstart.catalog.pretraining import Schooling
 from headstart.catalog.self_supervision import (
     BarlowConfig,
@@ -27,6 +29,7 @@ from headstart.engine.fit import Machine
 from headstart.engine.log import RunLog
 from headstart.engine.run import Drive
 from headstart.nets.net import Net
+from headstart.nets.patches import amdim_encoder, cpc_encoder
 from headstart.nets.rng import forked
 from headstart.nets.vit import vit
 from headstart.strategies.pretrain import PRETRAIN
@@ -57,6 +60,18 @@ def transformer() -> Net:
         return vit(12, 3, width=8, depth=2, heads=2)
 
 
+def patchwise() -> Net:
+    """An encoder of patches whose weights are always the same."""
+    with forked(1):
+        return cpc_encoder(16, 8, 1)
+
+
+def mapped() -> Net:
+    """An encoder with maps of 7x7, 5x5 and 1x1 places whose weights are always the same."""
+    with forked(1):
+        return amdim_encoder(32, 2)
+
+
 TOYS: Mapping[str, Toy] = {
     "supervised": Toy(SupervisedConfig(SCHOOL)),
     "greedy": Toy(GreedyConfig(Schooling(epochs=1, batch_size=12, lr=0.02), renderings=1, together=1, together_scale=1.0)),
@@ -71,6 +86,11 @@ TOYS: Mapping[str, Toy] = {
     "simclr": Toy(SimclrConfig(SCHOOL, dimensions=8)),
     "moco": Toy(MocoConfig(SCHOOL, queue=20, groups=2, momentum=0.9, dimensions=8)),
     "triplet": Toy(TripletConfig(SCHOOL, dimensions=8)),
+    "rotation": Toy(RotationConfig(SCHOOL)),
+    "relative_position": Toy(RelativePositionConfig(SCHOOL, hidden=16), partial(resnet, 16), 16),
+    "jigsaw": Toy(JigsawConfig(SCHOOL, permutations=6, hidden=16), partial(resnet, 16), 16),
+    "cpc": Toy(CpcConfig(SCHOOL, width=8, layers=1, rows=2), patchwise, size=16),
+    "amdim": Toy(AmdimConfig(SCHOOL, dimensions=8), mapped, size=32),
 }
 """Every method with settings small enough to run many times."""
 

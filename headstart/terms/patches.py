@@ -1,0 +1,93 @@
+"""Nine patches of an image, guarded against what would tell their place without being seen in them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from headstart.catalog.pretext import Colour
+from headstart.data.views import uniform
+
+PLACES = 9
+"""Patches of an image, row by row; the fifth is in the middle."""
+NUMBERS = 2 + 2 * PLACES
+"""Random numbers per image that say where its patches lie."""
+NOISE = 0.01
+"""Standard deviation of what stands where a channel was dropped; a patch's is 1 (Doersch et al. 2015, section 3.1)."""
+_LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where patches lie, in pixels: `side` of each, `step` from one to the next, `reach` that each moves at most to either
+    side. The grid itself lies anywhere where all of that is within the image."""
+
+    side: int
+    step: int
+    reach: int
+
+    @property
+    def span(self) -> int:
+        """Pixels that the grid needs."""
+        return 2 * self.step + self.side + 2 * self.reach
+
+    def places(self, height: int, width: int, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Upper and left edge of each patch, `[B, 9]` int64, from `[B, NUMBERS]` in [0, 1)."""
+        number = torch.arange(PLACES, device=u.device)
+        rows = self._edges(height, number // 3, u[:, :1], u[:, 2 : 2 + PLACES])
+        return rows, self._edges(width, number % 3, u[:, 1:2], u[:, 2 + PLACES :])
+
+    def _edges(self, side: int, place: Tensor, start: Tensor, moved: Tensor) -> Tensor:
+        first = (start * (side - self.span + 1)).floor()
+        move = (moved * (2 * self.reach + 1)).floor()
+        return (first + move).long() + place * self.step
+
+
+def cut(x: Tensor, grid: Grid, u: Tensor) -> Tensor:
+    """The nine patches of images `[B, H, W, C]`, `[B, 9, side, side, C]`, where `u` `[B, NUMBERS]` places them."""
+    count, height, width, channels = x.shape
+    top, left = grid.places(height, width, u)
+    along = torch.arange(grid.side, device=x.device)
+    rows = (top + torch.arange(count, device=x.device)[:, None] * height)[..., None] + along
+    pixels = rows[..., :, None] * width + (left[..., None] + along)[..., None, :]
+    found = x.reshape(-1, channels).index_select(0, pixels.reshape(-1))
+    return found.view(count, PLACES, grid.side, grid.side, channels)
+
+
+def standardised(patches: Tensor) -> Tensor:
+    """Mean 0 and standard deviation 1 over each patch's pixels and channels, `[..., S, S, C]` float32.
+
+    One grey level is the smallest deviation divided by, so that flat patches are not blown up to noise.
+    """
+    x = patches.float()
+    x = x - x.mean((-3, -2, -1), keepdim=True)
+    return x / x.square().mean((-3, -2, -1), keepdim=True).sqrt().clamp(min=1.0)
+
+
+def guarded(patches: Tensor, colour: Colour, seed: int, draw: int, ids: Tensor) -> Tensor:
+    """Standardised patches `[B, 9, S, S, C]` float32, in which colours tell no place (`colour`: see `catalog.pretext`).
+
+    `drop` shows one channel of each patch and noise in the others, from a stream of (seed, draw, sample id).
+    """
+    channels = patches.shape[-1]
+    if channels == 1 or colour == "keep":
+        return standardised(patches)
+    if colour == "grey":
+        grey = (patches.float() * torch.tensor(_LUMA, device=patches.device)).sum(-1, keepdim=True)
+        return standardised(grey).expand(*grey.shape[:-1], channels)
+    count, places, side = patches.shape[:3]
+    kept = (uniform(seed, draw, ids, places) * channels).long()[:, :, None, None, None]
+    shape = (*patches.shape[:-1], 1)
+    one = standardised(patches.gather(-1, kept.expand(shape)))
+    noise = _normal(seed + 1, draw, ids, places * side * side * channels).view(count, places, side, side, channels)
+    return torch.where(torch.arange(channels, device=patches.device) == kept, one, NOISE * noise)
+
+
+def _normal(seed: int, draw: int, ids: Tensor, count: int) -> Tensor:
+    """`[B, count]` normal numbers by Box and Muller, a function of the arguments alone."""
+    u = uniform(seed, draw, ids, count + count % 2)
+    radius, angle = (-2 * (1 - u[:, ::2]).log()).sqrt(), 2 * math.pi * u[:, 1::2]
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :count]
