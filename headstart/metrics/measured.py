@@ -5,6 +5,7 @@ A measure that takes counts is computed on images drawn anew without copying any
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,12 +32,14 @@ class Measure:
     words   what it is called in a sentence
     answers what it compares labels with: `classes` (numbers of classes, or 0 and 1), `scores` (higher for yes) or `numbers`
     of      makes the statistic from labels `[N]` and answers `[N]`, all known
+    range   values it can have
     """
 
     higher: bool
     words: str
     answers: str
     of: Callable[[ArrayLike, ArrayLike], Statistic]
+    range: tuple[float, float] = (0.0, 1.0)
 
 
 def measure(name: str, labels: ArrayLike, answers: ArrayLike) -> float:
@@ -113,9 +116,11 @@ MEASURES: dict[str, Measure] = {
     "balanced_accuracy": Measure(True, "balanced accuracy", "classes", _balanced_accuracy),
     "average_precision": Measure(True, "average precision", "scores", _average_precision),
     "auc": Measure(True, "area under the ROC curve", "scores", _auc),
-    "mean_absolute_error": Measure(False, "mean absolute error", "numbers", _mean_absolute_error),
-    "root_mean_squared_error": Measure(False, "root mean squared error", "numbers", _root_mean_squared_error),
-    "r2": Measure(True, "R\u00b2", "numbers", _r2),
+    "mean_absolute_error": Measure(False, "mean absolute error", "numbers", _mean_absolute_error, (0.0, math.inf)),
+    "root_mean_squared_error": Measure(
+        False, "root mean squared error", "numbers", _root_mean_squared_error, (0.0, math.inf)
+    ),
+    "r2": Measure(True, "R\u00b2", "numbers", _r2, (-math.inf, 1.0)),
 }
 """Name -> measure."""
 

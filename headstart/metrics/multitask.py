@@ -75,7 +75,8 @@ def interval(
     if name == "accuracy" and truth.ndim == 1 and len(networks) == 1:
         return wilson(int((truth == np.asarray(networks[0])).sum()), len(truth), level)
     found = _Drawn.of(name, truth, [networks], seed, draws)
-    low, high = found.ends(level)
+    least, most = MEASURES[name].range  # a few seeds widen an interval beyond what can be
+    low, high = (min(max(end, least), most) for end in found.ends(level))
     return Interval(found.mean, low, high, level, "percentile" if len(networks) == 1 else "hierarchical")
 
 

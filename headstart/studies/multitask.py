@@ -20,13 +20,14 @@ from headstart.data.labelled import LabelledSet, LabelParts, prepare_labelled
 from headstart.data.labelled_sources import LabelledSource, open_labelled
 from headstart.data.mix import Mix, mix_of
 from headstart.data.names import count
+from headstart.data.sources import open_source
 from headstart.data.task import Task
 from headstart.engine import distributed, interrupt
 from headstart.engine.fit import Machine
 from headstart.engine.log import Listener
 from headstart.engine.run_folder import open_run
 from headstart.engine.sampler import plan_for
-from headstart.errors import ConfigError, TrainingError
+from headstart.errors import ConfigError, DataError, TrainingError, problems
 from headstart.metrics.cost import format_seconds
 from headstart.nets.net import Net
 from headstart.stage import Budget, Stage
@@ -90,18 +91,33 @@ def _source(config: MultitaskConfig, data: Any) -> LabelledSource:
         return open_labelled(data, parse_tasks(config.tasks), **columns)
     if len(config.data) == 1:
         return open_labelled(config.data[0], parse_tasks(config.tasks), **columns)
-    names = config.tasks or tuple(_named(Path(one)) for one in config.data)
+    return _several(config, columns)
+
+
+def _several(config: MultitaskConfig, columns: Mapping[str, Any]) -> LabelledSource:
+    """One data set per task, in the order of the tasks; NAME=COLUMN says which column of a table holds the labels."""
+    asked = parse_tasks(config.tasks) if config.tasks else [parse_tasks([Path(one).stem])[0] for one in config.data]
+    names = [one.name for one in asked]
     if len(names) != len(config.data):
         raise ConfigError(f"--tasks {' '.join(names)}: {len(names)} for {len(config.data)} data sets; name one for each")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigError(f"two data sets are called {', '.join(twice)}; name the tasks apart with --tasks, in their order")
-    return open_labelled(dict(zip(names, config.data, strict=True)), **columns)
-
-
-def _named(path: Path) -> str:
-    asked = parse_tasks([path.stem])
-    return asked[0].name
+    wrong, opened = [], {}
+    for task, place in zip(asked, config.data, strict=True):
+        table = Path(place).suffix.lower() in (".csv", ".tsv")
+        column = task.columns[0] if task.columns != (task.name,) else None
+        if task.kind not in (None, "classes") or len(task.columns) > 1:
+            wrong.append(f"task {task.name!r}: of one data set per task every task is about classes")
+        elif column is not None and not table:
+            wrong.append(f"task {task.name!r}: {place} has no columns to choose {column!r} from")
+        else:
+            try:
+                opened[task.name] = open_source(place, **(columns if table else {}), label_column=column)
+            except DataError as error:
+                wrong.append(f"task {task.name!r}: {error}")
+    problems(DataError, "the data sets cannot be used:", wrong)
+    return open_labelled(opened)
 
 
 def _check_apart(config: MultitaskConfig) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 
 from headstart.catalog.sharing import Sharing, SharingConfig
+from headstart.catalog.weightings import weighting
 from headstart.data.mix import Mix
 from headstart.data.task import Task
 from headstart.engine import distributed, interrupt
@@ -121,6 +122,7 @@ class Runs:
         def counted() -> Iterator[Stage]:
             for stage in multitask(net, mix, run.arm.config):
                 costs.update(stage_parts(net, stage, self.machine, block_flops(net)))
+                costs.update(_more_backward(costs, run.arm))
                 yield stage
 
         drive = Drive(net, seed_for(run.seed, "multitask", *run.arm.tasks), self.machine, place, None, log)
@@ -191,6 +193,13 @@ class Runs:
 def single_name(task: str) -> str:
     """What the arm of a network for one task is called."""
     return f"only {task}"
+
+
+def _more_backward(costs: Mapping[str, float], arm: Arm) -> dict[str, float]:
+    """What weightings by whole gradients add: a backward pass for every task but one, two thirds of a step each."""
+    if weighting(arm.config.weighting).family != "by gradients":
+        return {}
+    return {"task gradients": (len(arm.tasks) - 1) * 2 / 3 * costs.get("samples", 0.0)}
 
 
 def size_of(net: Net) -> dict[str, int]:

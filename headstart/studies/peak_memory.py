@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from types import TracebackType
 
 import torch
+
+from headstart.engine.allocator import give_freed_memory_back
 
 _RESET, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
@@ -27,6 +30,8 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(self.device)
             self._before = torch.cuda.memory_allocated(self.device)
             return self
+        gc.collect()
+        give_freed_memory_back()  # what others freed would hide what is asked for inside
         try:
             _RESET.write_text("5", encoding="ascii")  # sets the peak to what is in use now
         except OSError:
@@ -34,9 +39,7 @@ class PeakMemory:
         self._before = _resident("VmRSS")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         if self._before is None:
             return
         cuda = self.device.type == "cuda"

@@ -305,3 +305,30 @@ def test_a_way_that_ends_in_no_number_is_left_out_and_the_others_go_on(tmp_path:
     assert any("dwa was left out" in text for text in found.summary["warnings"])
     with pytest.raises(TrainingError, match="dwa: "):
         run(tmp_path / "alone", weighting=("dwa",), alone=False)
+
+
+def test_a_table_per_task_with_the_column_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    one, other = table(tmp_path / "one", 40), table(tmp_path / "other", 30)
+    words = [
+        "--tasks",
+        "parity=odd",
+        "small=low",
+        "--epochs",
+        "1",
+        "--no-alone",
+        "--backbone",
+        "embedded",
+        "--device",
+        "cpu",
+    ]
+    assert main(["multitask", str(one), str(other), *words, "--out", str(tmp_path / "run"), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [(task["name"], task["classes"]) for task in summary["tasks"]] == [
+        ("parity", ["no", "yes"]),
+        ("small", ["no", "yes"]),
+    ]
+    wrong = ["--tasks", "parity=odd:number", "small=nothing"]
+    assert main(["multitask", str(one), str(other), *wrong, "--out", str(tmp_path / "wrong")]) == 2
+    said = capsys.readouterr().err
+    assert "every task is about classes" in said
+    assert "'nothing'" in said
