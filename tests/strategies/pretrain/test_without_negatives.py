@@ -1,0 +1,200 @@
+"""Methods without negatives: two processes as one, no collapse, and what they refuse."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from headstart.catalog.pretraining import Schooling
+from headstart.catalog.self_supervision import (
+    BarlowConfig,
+    ByolConfig,
+    DeepClusterConfig,
+    DinoConfig,
+    MaeConfig,
+    SimSiamConfig,
+    SwavConfig,
+    VicregConfig,
+)
+from headstart.data.task import Task
+from headstart.engine.features import FeatureBank
+from headstart.engine.log import RunLog
+from headstart.engine.run import Drive
+from headstart.errors import ConfigError
+from headstart.losses.agreement import negative_cosine
+from headstart.nets.net import Net
+from headstart.strategies.pretrain import PRETRAIN
+from headstart.strategies.pretrain.common import pretrain_stage
+from headstart.strategies.pretrain.seen import many_views, pair_of_views
+from headstart.terms.base import StepLike
+from headstart.terms.bootstrap import PAIR, Siamese
+from tests.conftest import make_image_task
+from tests.engine.engine_toys import differing, perceptron, resnet, state
+from tests.strategies.pretrain import without_negatives as methods
+from tests.strategies.pretrain.pretrain_toys import TOYS, transformer
+
+Found = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, Found]:
+    folder = tmp_path_factory.mktemp("without")
+    context = multiprocessing.get_context("forkserver")
+    processes = [context.Process(target=methods.process, args=(rank, folder)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(240)
+    assert [process.exitcode for process in processes] == [0, 0]
+    return load_file(folder / "0.safetensors"), load_file(folder / "1.safetensors")
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_two_processes_learn_what_one_does(name: str, both: tuple[Found, Found]) -> None:
+    """Statistics over a batch (correlation, covariance, codes, centre, batch normalisation) are over both parts of it."""
+    first, second = ({k.partition("/")[2]: v for k, v in one.items() if k.startswith(f"{name}/")} for one in both)
+    assert not differing(first, second)
+    alone, start = methods.learned(name), dict(TOYS[name].net().named_parameters())
+    apart = moved = 0.0
+    for key, value in alone.items():
+        if not value.is_floating_point():
+            assert torch.equal(first[key], value), key
+            continue
+        apart += float((first[key] - value).double().square().sum())
+        if (weight := start.get(key.removeprefix("net."))) is not None:
+            moved += float((value - weight).detach().double().square().sum())
+    assert moved > 0
+    assert apart**0.5 < 1e-3 * moved**0.5
+
+
+SHORT = Schooling(epochs=20, batch_size=32, lr=0.05)
+
+
+def spread_and_rank(net: Net, data: Task) -> tuple[float, float]:
+    """Of embeddings of length 1: mean deviation per dimension times sqrt(D), 1 on the sphere; and the effective rank."""
+    z = FeatureBank().get(net, data.store, data.rows, (net.last,))[net.last].astype(np.float64)
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    shares = np.linalg.svd(z - z.mean(0), compute_uv=False) ** 2
+    shares = shares[shares > 0] / shares.sum()
+    return float(z.std(0).mean() * z.shape[1] ** 0.5), float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("byol", ByolConfig(SHORT, dimensions=32, hidden=64, momentum=0.9)),
+        ("simsiam", SimSiamConfig(SHORT, dimensions=32, hidden=8)),
+    ],
+)
+def test_embeddings_stay_apart(name: str, config: Any) -> None:
+    """An untrained network's deviate by a tenth; collapsed ones would not at all."""
+    net, data = resnet(), make_image_task(64, classes=4, size=12)
+    Drive(net).run(PRETRAIN[name](net, data, config))
+    spread, rank = spread_and_rank(net, data)
+    assert spread > 0.2
+    assert rank > 3
+
+
+class Flowing(Siamese):
+    """SimSiam with a gradient through what is predicted."""
+
+    def forward(self, step: StepLike) -> Tensor:
+        z = [self.projection(self.features(step, view)) for view in PAIR]
+        p = [self.predictor(one) for one in z]
+        return step.mean_all(0.5 * (negative_cosine(p[0], z[1]) + negative_cosine(p[1], z[0])))
+
+
+def test_the_stopped_gradient_is_what_keeps_them_apart() -> None:
+    """Chen & He 2021, figure 2: without it the loss falls to its least, -1, and few dimensions are left."""
+    found = []
+    for kind in (Siamese, Flowing):
+        net, data, lines = resnet(), make_image_task(64, classes=4, size=12), list[dict[str, Any]]()
+        term = kind(net, dimensions=32, hidden=8, seed=0)
+        stage = pretrain_stage("siamese", net, data, {"siamese": term}, pair_of_views(net, "simclr"), SHORT)
+        Drive(net, log=RunLog(None, (lines.append,))).run(iter([stage]))
+        losses = [line["loss"] for line in lines if line["event"] == "epoch"]
+        found.append((losses[-1], spread_and_rank(net, data)[1]))
+    (loss, rank), (flowing_loss, flowing_rank) = found
+    assert flowing_loss < loss - 0.2
+    assert rank > 1.5 * flowing_rank
+
+
+BAD: list[tuple[str, Any, Callable[[], Net], str]] = [
+    ("byol", ByolConfig(momentum=1.5), resnet, r"momentum=1.5: from 0 to 1"),
+    ("byol", ByolConfig(), perceptron, "this network takes vectors"),
+    ("byol", ByolConfig(pipeline="crop(0.2, 1.0) twist(3)"), resnet, "no step is called 'twist'"),
+    ("byol", ByolConfig(pipeline="flip(0.5) ; flip(0.1) ; flip(0.2)"), resnet, "3 views, and 2 are drawn"),
+    ("simsiam", SimSiamConfig(hidden=0), resnet, "hidden=0: one at least"),
+    ("barlow", BarlowConfig(weight=-1, scale=0), resnet, r"weight=-1: 0 or more\n.*scale=0: above 0"),
+    ("vicreg", VicregConfig(spread=-2), resnet, "spread=-2: 0 or more"),
+    ("dino", DinoConfig(teacher_start=0), resnet, "teacher_start=0: above 0"),
+    ("dino", DinoConfig(local=2), transformer, r"small views of 5 px cannot pass this network.*use local=0"),
+    ("dino", DinoConfig(pipeline="flip(0.5)", local=-1), resnet, "local=-1: 0 or more"),
+    (
+        "swav",
+        SwavConfig(pipeline="flip(0.5) ; flip(0.5) ; crop(0.1, 0.3, size=6) ; crop(0.1, 0.3, size=8)", local=2),
+        resnet,
+        r"small views of \[6, 8\] px",
+    ),
+    ("swav", SwavConfig(prototypes=1, eps=0), resnet, r"prototypes=1: two at least\n.*eps=0: above 0"),
+    ("deepcluster", DeepClusterConfig(clusters=30), resnet, "clusters=30 of 24 images"),
+    ("mae", MaeConfig(), resnet, "transformer whose layers take any number of tokens"),
+    ("mae", MaeConfig(share=1.0), transformer, "share=1.0: above 0, below 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "config", "net", "said"), BAD)
+def test_what_cannot_be_is_refused_before_anything_is_learned(
+    name: str, config: Any, net: Callable[[], Net], said: str
+) -> None:
+    made = net()
+    before = state(made)
+    with pytest.raises(ConfigError, match=said):
+        next(PRETRAIN[name](made, make_image_task(24, size=12), config))
+    assert not differing(before, state(made))
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_usual_settings_have_no_faults_and_every_fault_is_named(name: str) -> None:
+    kind = type(TOYS[name].config)
+    assert kind().faults() == []
+    faults = kind(school=Schooling(epochs=0, lr=-1), pipeline="crop(2)").faults()
+    assert len(faults) == 3
+
+
+def test_one_image_is_too_few() -> None:
+    with pytest.raises(ConfigError, match="1 images are too few"):
+        next(PRETRAIN["byol"](resnet(), make_image_task(1, size=12), None))
+
+
+def test_small_views_are_small_and_the_pipeline_may_have_a_text_for_them() -> None:
+    net = resnet()
+    views = many_views(net, "dino", 3)
+    assert [*views] == ["one", "two", "small1", "small2", "small3"]
+    x = torch.zeros(2, 12, 12, 3, dtype=torch.uint8)
+    shapes = [tuple(view.render(x, torch.arange(2), seed=0, draw=0).shape) for view in views.values()]
+    assert shapes == [(2, 12, 12, 3)] * 2 + [(2, 5, 5, 3)] * 3
+    assert [*many_views(net, "dino", 0)] == ["one", "two"]
+
+
+def test_deepcluster_clusters_again_before_every_epoch_and_counts_on_the_network_alone() -> None:
+    """The optimiser's memory of the classifier does not outlive it; that of the network does."""
+    net, data = resnet(), make_image_task(24, size=12)
+    config = replace(TOYS["deepcluster"].config, school=replace(TOYS["deepcluster"].config.school, epochs=4, lr=0.1))
+    stages = list(PRETRAIN["deepcluster"](net, data, config))
+    assert [stage.name for stage in stages] == [f"clusters{k}" for k in (1, 2, 3, 4)]
+    assert len({name for stage in stages for name in stage.terms}) == 4
+    assert [stage.carry for stage in stages] == [False, True, True, True]
+    rates = [stage.optimizer.lr for stage in stages]
+    assert rates == pytest.approx([0.1] * 4)
+    falling = [s.optimizer.lr for s in PRETRAIN["deepcluster"](net, data, replace(config, schedule="cosine"))]
+    assert falling == sorted(falling, reverse=True)
+    assert falling[-1] < 0.05

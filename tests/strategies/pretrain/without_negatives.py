@@ -1,0 +1,62 @@
+"""Methods without negatives, carried out by one process or two, with a rule that makes weights tell gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch import distributed as dist
+
+from headstart.engine.run import Drive
+from headstart.stage import Budget, Solve, Stage
+from headstart.strategies.pretrain import PRETRAIN
+from tests.conftest import make_image_task
+from tests.engine.engine_toys import state
+from tests.engine.together import PLAIN_SGD
+from tests.strategies.pretrain.pretrain_toys import TOYS
+
+METHODS = ("byol", "simsiam", "barlow", "vicreg", "dino", "deepcluster", "swav", "mae")
+STEPS = 4
+"""29 images in batches of 8: the last has 5, and parts of 2 and 3."""
+
+
+def plainly(stages: Iterable[Stage | Solve]) -> Iterator[Stage | Solve]:
+    """The first stage for four steps, by the plainest rule."""
+    for stage in stages:
+        assert isinstance(stage, Stage)
+        yield replace(stage, optimizer=replace(PLAIN_SGD, lr=0.02), budget=Budget(steps=STEPS), carry=False)
+        return
+
+
+def learned(name: str) -> dict[str, Tensor]:
+    """The net, and what its term remembers, after four steps."""
+    toy = TOYS[name]
+    net = toy.net()
+    kept: list[Stage] = []
+
+    def watched(stages: Iterable[Stage | Solve]) -> Iterator[Stage | Solve]:
+        for stage in stages:
+            assert isinstance(stage, Stage)
+            kept.append(stage)
+            yield stage
+
+    Drive(net).run(watched(plainly(PRETRAIN[name](net, make_image_task(29, size=toy.size), toy.config))))
+    (term,) = kept[0].terms.values()
+    return {f"net.{k}": v for k, v in state(net).items()} | {
+        f"term.{k}": v.detach().clone() for k, v in term.state_dict().items() if isinstance(v, Tensor)
+    }
+
+
+def process(rank: int, folder: Path) -> None:
+    """Every method, in one of two processes."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    try:
+        found = {f"{name}/{key}": value.contiguous() for name in METHODS for key, value in learned(name).items()}
+    finally:
+        dist.destroy_process_group()
+    save_file(found, folder / f"{rank}.safetensors")
