@@ -60,15 +60,18 @@ class Pooled:
 
 @contextmanager
 def _unmoved(norms: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Running statistics stay as they are: what is computed a second time was counted the first time."""
-    kept = [norm.track_running_stats for norm in norms]
+    """Running statistics stay as they are: what is computed a second time was counted the first time.
+
+    Copies take their place meanwhile. They cannot be put back by value: autograd notices that a buffer was written to.
+    """
+    kept = [dict(norm._buffers) for norm in norms]
     try:
         for norm in norms:
-            norm.track_running_stats = norm.track_running_stats and not norm.training
+            norm._buffers.update({name: None if x is None else x.clone() for name, x in norm._buffers.items()})
         yield
     finally:
-        for norm, was in zip(norms, kept, strict=True):
-            norm.track_running_stats = was
+        for norm, buffers in zip(norms, kept, strict=True):
+            norm._buffers.update(buffers)
 
 
 def normalises_batches(net: Net) -> list[str]:
