@@ -138,7 +138,7 @@ def _cells(
 def _more(arm: Arm) -> bool:
     """Whether the weighting looks at every task's gradient."""
     known = WEIGHTINGS.get(arm.weighting)
-    return known is not None and known.family in ("by gradient norm", "by gradients")
+    return known is not None and known.family == "by gradient norm"
 
 
 def _note(found: Found, memory: bool) -> str:
@@ -151,10 +151,10 @@ def _note(found: Found, memory: bool) -> str:
     more = [arm.name for arm in found.together if _more(arm)]
     if more:
         verb = "takes" if len(more) == 1 else "take"
-        text += f"; what {words.listed(more)} {verb} besides, up to a backward pass per task, is in the seconds only"
+        text += f"; what {words.listed(more)} {verb} besides, a pass per task back to the last shared block, is in the seconds only"
     if memory:
         return f"{text}. Peak memory: by how much its peak while training lay above what was in use before."
     return (
-        f"{text}. Peak memory is not shown: on a processor every training uses again what the one before left, so that the "
-        "figures in summary.json depend on the order."
+        f"{text}. Peak memory is not shown: on a processor it is the whole process's, and that of the first training holds "
+        "what libraries ask for once; the figures are in summary.json."
     )
