@@ -151,7 +151,7 @@ def _note(found: Found, memory: bool) -> str:
     more = [arm.name for arm in found.together if _more(arm)]
     if more:
         verb = "takes" if len(more) == 1 else "take"
-        text += f"; what {words.listed(more)} {verb} besides, a pass per task to the last shared block, is in the seconds only"
+        text += f"; what {words.listed(more)} {verb} besides, a pass per task to the last block, is in the seconds only"
     if memory:
         return f"{text}. Peak memory: by how much its peak while training lay above what was in use before."
     return (
