@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_the_average_moves_first_then_the_queue_which_is_a_ring(monkeypatch: pyt
             expected = 0.8 * weights[f"copy.{name}"] + 0.2 * parameter
             torch.testing.assert_close(term.keys.copy.state_dict()[name], expected)
         old.append(term.queue.clone())
-    assert all(not torch.equal(one, other) for one, other in zip(old, old[1:], strict=False))
+    assert all(not torch.equal(one, other) for one, other in pairwise(old))
 
 
 @pytest.mark.parametrize(("groups", "used"), [(1, 1), (2, 2), (3, 3), (8, 3)])
