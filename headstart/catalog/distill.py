@@ -23,11 +23,14 @@ class DistillJobConfig:
     """Train a small network on what big ones answer, and measure what it gained against the same network trained alone."""
 
     data: str
-    """image folder with one sub-folder per class (train/ val/ test/ respected), a CSV manifest, or an .npz file"""
+    """image folder with one sub-folder per class (train/ val/ test/ respected), a CSV manifest, or an .npz file; for a
+    multi-task teacher a table of labels"""
     teacher: tuple[str, ...] = ()
     """networks to learn from: saved models, run folders, or NAME@WEIGHTFILE (see above); may be repeated"""
     student: str = ""
     """network that learns, its weights drawn anew: headstart:NAME, timm:NAME, torchvision:NAME or a saved model's folder"""
+    task: str | None = None
+    """of a multi-task teacher: learn this task alone; none: all of them, from a table of labels"""
     out: Path = Path("runs/distill")
     """run folder to write"""
     images: DataConfig = DataConfig()

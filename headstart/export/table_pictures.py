@@ -13,12 +13,11 @@ from headstart.catalog.device import ColumnsConfig
 from headstart.data.labelled import LabelledSet, prepare_labelled
 from headstart.data.labelled_sources import open_labelled
 from headstart.data.names import some
-from headstart.data.task import UNKNOWN, Task
 from headstart.engine.multi_answers import Question
 from headstart.errors import DataError
 from headstart.export.pictures import Pictures, Wanted, first_of
 from headstart.studies.checks import check_kind
-from headstart.studies.table_run import TableRun, asked_of
+from headstart.studies.table_run import TableRun, asked_of, labels_as
 
 
 def table_pictures(
@@ -48,7 +47,8 @@ def table_pictures(
     rows = _rows(found, wanted, run, only)
     array, where = found.store.array, found.findings.where
     check, rest = (np.asarray(array[rows[name]]) for name in ("check", "calibrate"))
-    answers = {one.name: _truth(one, found.tasks.get(one.name), rows["check"]) for one in questions}
+    every = {one.name: labels_as(one, found.tasks.get(one.name)) for one in questions}
+    answers = {name: None if labels is None else labels[rows["check"]] for name, labels in every.items()}
     bad = [one.path for one in found.findings.set_aside]
     notes = tuple(f"{name}: no answer is known to its question here" for name, one in answers.items() if one is None)
     notes += (f"{len(bad)} images cannot be read: {some(bad)}",) if bad else ()
@@ -71,18 +71,3 @@ def _rows(data: LabelledSet, wanted: Wanted, run: TableRun, only: Pictures | Non
         name: rows[first_of(len(rows), most, wanted.seed)]
         for name, rows, most in (("check", parts.test, wanted.check), ("calibrate", rest, wanted.calibrate))
     }
-
-
-def _truth(question: Question, task: Task | None, rows: NDArray[np.int64]) -> NDArray[Any] | None:
-    """Labels in the order of the model's classes; None where the data do not ask the question."""
-    if task is None or task.kind != question.kind:
-        return None
-    labels = task.labels[rows]
-    if question.kind == "number":
-        return labels
-    if question.kind == "several":
-        absent = np.full(len(labels), UNKNOWN, np.int64)
-        return np.stack([labels[:, task.classes.index(c)] if c in task.classes else absent for c in question.classes], 1)
-    known = {name: place for place, name in enumerate(question.classes)}
-    place = np.array([*(known.get(name, UNKNOWN) for name in task.classes), UNKNOWN], np.int64)
-    return np.asarray(place[labels])

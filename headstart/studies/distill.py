@@ -27,8 +27,10 @@ from headstart.engine.source_statistics import evenly
 from headstart.errors import ConfigError
 from headstart.metrics.cost import format_seconds
 from headstart.nets.net import Net
+from headstart.studies import distill_multitask
 from headstart.studies.checks import check_kind, device_of
 from headstart.studies.distill_audit import Audit, answers_of, audit, seen, together
+from headstart.studies.distill_multitask_outcome import as_text as as_text_of_several
 from headstart.studies.distill_outcome import KINDS, Tested, tested
 from headstart.studies.distill_records import Found, as_text, model_of, summary_of, write_pictures
 from headstart.studies.distill_runs import Kind, Run, Runs, Watched, mean_answers
@@ -50,7 +52,8 @@ class DistillResult(JobResult):
     """What `headstart distill` found. Prints as text."""
 
     def __str__(self) -> str:
-        return as_text(self.summary)
+        several = self.summary["command"] == distill_multitask.COMMAND
+        return as_text_of_several(self.summary) if several else as_text(self.summary)
 
 
 def distill(
@@ -66,13 +69,18 @@ def distill(
     data, teachers, student  given from Python instead of by name: arrays, a Dataset; `Model`s, `Net`s
     listeners                called with every event, for showing progress
 
+    A multi-task teacher teaches all its questions from a table of labels, or with `config.task` one of them.
+
     Raises InputError for what the user can mend, RunError about the folder, TrainingError, Interrupted after saving.
     """
     check_settings(config, len(config.teacher if teachers is None else teachers))
     _check_apart(config, named=data is None)
+    several = distill_multitask.teaches_several(config, teachers)
+    if several:
+        distill_multitask.check(config, teachers, data)
     device = device_of(config.device)
     distributed.start(device)
-    settings = {"command": "distill", **asdict(config)}
+    settings = {"command": distill_multitask.COMMAND if several else "distill", **asdict(config)}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
         done = folder.finished()
         if done is not None:
@@ -80,6 +88,9 @@ def distill(
         objects = {"data": data, "teacher": teachers, "student": student}
         given = tuple(name for name, value in objects.items() if value is not None)
         opening = Opening(folder, BackboneConfig(), config.images, _FOLDS, config.seed, tuple(listeners), chooses=False)
+        if several:
+            job = distill_multitask.Job(config, opening, config.data if data is None else data, device, given)
+            return DistillResult(folder.path, job.run(teachers, student))
         source = opened(config.data if data is None else data, config.images)
         return _Job(config, opening, source, device, given).run(teachers, student)
 
@@ -118,7 +129,7 @@ class _Job:
     def run(self, given_teachers: Sequence[Any] | None, given_student: Any) -> DistillResult:
         began, opening = time.monotonic(), self.opening
         with opening.phase("network", "loading teachers and student"):
-            found = find_teachers(self.config.teacher, given_teachers, seed=self.config.seed)
+            found = find_teachers(self.config.teacher, given_teachers, seed=self.config.seed, task=self.config.task)
             student = student_of(self.config, self.source, given_student)
             for net in (student, *(teacher.net for teacher in found)):
                 check_kind(self.source, net.input)

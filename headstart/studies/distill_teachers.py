@@ -17,7 +17,8 @@ from headstart.catalog.adapt import BackboneConfig
 from headstart.catalog.distill import BY_NAME, DistillJobConfig
 from headstart.catalog.select import Candidate
 from headstart.data.names import some
-from headstart.engine.model import Ancestor, Model, model_folder, read_card
+from headstart.engine.model import Ancestor, Card, Model, model_folder, read_card
+from headstart.engine.multi_answers import asked
 from headstart.errors import BackboneError, ConfigError
 from headstart.nets.net import Net
 from headstart.nets.saved import load_net
@@ -64,13 +65,17 @@ class Teacher:
         return loose.index(_loose(name)) if loose.count(_loose(name)) == 1 else None
 
 
-def find_teachers(texts: Sequence[str], given: Sequence[Any] | None = None, *, seed: int = 0) -> list[Teacher]:
+def find_teachers(
+    texts: Sequence[str], given: Sequence[Any] | None = None, *, seed: int = 0, task: str | None = None
+) -> list[Teacher]:
     """The teachers named as on the command line, or given from Python: `Model`s, `Net`s, `Candidate`s, names, folders.
+
+    task  the one that teachers for several questions are to teach
 
     Raises InputError for what cannot be had, or has no classifier; two of one name are told apart by a number.
     """
     items: Sequence[Any] = texts if given is None else given
-    found = [_found(item, seed) for item in items]
+    found = [_found(item, seed, task) for item in items]
     names = [one.name for one in found]
     return [
         one if names.count(one.name) == 1 else Teacher(f"{one.name} #{n + 1}", one.net, one.head, one.own, one.ancestors)
@@ -78,11 +83,11 @@ def find_teachers(texts: Sequence[str], given: Sequence[Any] | None = None, *, s
     ]
 
 
-def _found(item: Any, seed: int) -> Teacher:
+def _found(item: Any, seed: int, task: str | None) -> Teacher:
     if isinstance(item, Model):
-        return Teacher(
-            _of_run(item.card.ancestors), item.net, item.card.head, _own(item.net, item.card), item.card.ancestors
-        )
+        return _with_card(_of_run(item.card.ancestors), item.net, item.card, task)
+    if task is not None and isinstance(item, Net):
+        raise ConfigError(f"--task {task}: a Net does not tell what its heads answer; give a Model")
     if isinstance(item, Net):
         return _of_net(type(item).__name__ if item.source is None else str(item.source.get("name") or "net"), item, item)
     if isinstance(item, nn.Module):
@@ -95,17 +100,22 @@ def _found(item: Any, seed: int) -> Teacher:
     one = item if isinstance(item, Candidate) else named(str(item), "--teacher")
     place = model_folder(str(one.backbone)) if one.weights is None and isinstance(one.backbone, (str, Path)) else None
     if place is not None:
-        return _saved(str(one), place)
+        return _with_card(str(one), load_net(place), read_card(place), task)
+    if task is not None:
+        raise ConfigError(f"--task {task}: teacher {one} answers one question; leave --task out")
     return _named(one, seed)
 
 
-def _saved(name: str, place: Path) -> Teacher:
-    card, net = read_card(place), load_net(place)
-    return Teacher(name, net, card.head, _own(net, card), card.ancestors)
-
-
-def _own(net: Net, card: Any) -> OwnHead:
-    return OwnHead(net.head(card.head), tuple(card.classes))
+def _with_card(name: str, net: Net, card: Card, task: str | None) -> Teacher:
+    """A saved model; of one for several questions the head of `task`, which must be answered with one class."""
+    if task is None:
+        return Teacher(name, net, card.head, OwnHead(net.head(card.head), tuple(card.classes)), card.ancestors)
+    if not card.questions:
+        raise ConfigError(f"--task {task}: teacher {name} answers one question; leave --task out")
+    (one,) = asked(card.questions, [task])
+    if one.kind not in ("classes", "yes_no"):
+        raise ConfigError(f"--task {task} is answered with {one}; only one that is answered with one class is taught alone")
+    return Teacher(name, net, one.head, OwnHead(net.head(one.head), one.classes), card.ancestors)
 
 
 def _of_run(ancestors: Sequence[Ancestor]) -> str:

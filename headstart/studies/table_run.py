@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart.catalog.asked import Asked, parse_tasks
 from headstart.catalog.device import ColumnsConfig
 from headstart.catalog.multitask import TableConfig
 from headstart.data.labelled_sources import LabelledSource
+from headstart.data.task import UNKNOWN, Task
 from headstart.engine.multi_answers import Question
 
 
@@ -71,3 +75,21 @@ def asked_of(data: Any, run: TableRun, questions: Sequence[Question]) -> tuple[A
     if isinstance(data, Mapping) and not all(isinstance(value, tuple) for value in data.values()):
         return ()
     return parse_tasks(run.words) if run.words else tuple(Asked(one.name, (one.name,), one.kind) for one in questions)
+
+
+def labels_as(question: Question, task: Task | None) -> NDArray[Any] | None:
+    """All labels of a task in the order of a model's classes; None where the data do not ask the question.
+
+    Classes that the model does not have are unknown.
+    """
+    if task is None or task.kind != question.kind:
+        return None
+    if question.kind == "number":
+        return task.labels
+    if question.kind == "several":
+        absent = np.full(len(task.labels), UNKNOWN, np.int64)
+        columns = [task.labels[:, task.classes.index(c)] if c in task.classes else absent for c in question.classes]
+        return np.stack(columns, 1)
+    known = {name: place for place, name in enumerate(question.classes)}
+    place = np.array([*(known.get(name, UNKNOWN) for name in task.classes), UNKNOWN], np.int64)
+    return np.asarray(place[task.labels])
