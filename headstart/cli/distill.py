@@ -34,6 +34,8 @@ COMMAND = Command(
         "headstart distill cifar10 --teacher embedded --student headstart:resnet8 --temperature auto --seeds 5",
         "headstart distill photos --teacher runs/a --teacher runs/b --student headstart:resnet20 --unlabelled more-photos",
         "headstart distill photos --teacher runs/photos --student headstart:vit --token --kind hard",
+        "headstart distill labels.csv --teacher runs/multitask --student headstart:resnet8",
+        "headstart distill photos --teacher runs/multitask --task kind --student headstart:resnet8",
     ),
     details=(
         "teachers:\n"

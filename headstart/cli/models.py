@@ -84,7 +84,9 @@ def _facts(folder: Path) -> tuple[int | None, int | None, str]:
         net = json.loads((folder / "net.json").read_text(encoding="utf-8"))
         last = card["ancestors"][-1]
         accuracy = "" if last["accuracy"] is None else f", accuracy {last['accuracy']:.3f}"
-        note = f"{len(card['classes'])} classes of {last['data']} by {last['strategy']}{accuracy}"
+        tasks = card["tasks"] if card.get("scenario") == "multitask" else ()
+        what = f"{len(tasks)} tasks" if tasks else f"{len(card['classes'])} classes"
+        note = f"{what} of {last['data']} by {last['strategy']}{accuracy}"
         return _parameters(folder / net["weights"]["file"]), net["input"].get("size"), note
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         return None, None, f"damaged: {type(error).__name__}: {error}"
