@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         figure,
         fit,
         multitask,
+        pretrain,
         read,
         select,
         study_data_size,
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from headstart.catalog.distill import DistillJobConfig
     from headstart.catalog.extend import ExtendConfig
     from headstart.catalog.multitask import MultitaskConfig, TableConfig
+    from headstart.catalog.pretrain import PretrainConfig
+    from headstart.catalog.pretraining import PretrainMethod, Schooling
     from headstart.catalog.select import Candidate, SelectConfig
     from headstart.catalog.strategies import (
         EarlyProbeConfig,
@@ -91,6 +94,7 @@ if TYPE_CHECKING:
     from headstart.stage import Adapt, Budget, Evaluate, Optimizer, Solve, Stage, Train
     from headstart.strategies import STRATEGIES
     from headstart.strategies.continual import CONTINUAL
+    from headstart.strategies.pretrain import PRETRAIN
     from headstart.studies.adapt import AdaptResult
     from headstart.studies.advise import AdviseResult
     from headstart.studies.compare import CompareResult
@@ -99,6 +103,7 @@ if TYPE_CHECKING:
     from headstart.studies.extend import ExtendResult
     from headstart.studies.layers import LayersResult
     from headstart.studies.multitask import MultitaskResult
+    from headstart.studies.pretrain import PretrainResult
     from headstart.studies.select import SelectResult
     from headstart.terms.base import Term
     from headstart.terms.supervised import Supervised
@@ -116,6 +121,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "figure",
         "fit",
         "multitask",
+        "pretrain",
         "read",
         "select",
         "study_data_size",
@@ -131,6 +137,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.catalog.distill": ("DistillJobConfig",),
     "headstart.catalog.extend": ("ExtendConfig",),
     "headstart.catalog.multitask": ("MultitaskConfig", "TableConfig"),
+    "headstart.catalog.pretrain": ("PretrainConfig",),
+    "headstart.catalog.pretraining": ("PretrainMethod", "Schooling"),
     "headstart.catalog.select": ("Candidate", "SelectConfig"),
     "headstart.catalog.strategies": (
         "EarlyProbeConfig",
@@ -181,6 +189,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.stage": ("Adapt", "Budget", "Evaluate", "Optimizer", "Solve", "Stage", "Train"),
     "headstart.strategies": ("STRATEGIES",),
     "headstart.strategies.continual": ("CONTINUAL",),
+    "headstart.strategies.pretrain": ("PRETRAIN",),
     "headstart.studies.adapt": ("AdaptResult",),
     "headstart.studies.advise": ("AdviseResult",),
     "headstart.studies.compare": ("CompareResult",),
@@ -188,6 +197,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.studies.distill": ("DistillResult",),
     "headstart.studies.extend": ("ExtendResult",),
     "headstart.studies.multitask": ("MultitaskResult",),
+    "headstart.studies.pretrain": ("PretrainResult",),
     "headstart.studies.layers": ("LayersResult",),
     "headstart.studies.select": ("SelectResult",),
     "headstart.terms.base": ("Term",),
@@ -203,6 +213,7 @@ _WHERE = {**{name: (home, name) for home, names in _HOMES.items() for name in na
 __all__ = [
     "CONTINUAL",
     "PLAIN",
+    "PRETRAIN",
     "STRATEGIES",
     "Adapt",
     "AdaptConfig",
@@ -265,6 +276,9 @@ __all__ = [
     "Past",
     "Prediction",
     "Predictions",
+    "PretrainConfig",
+    "PretrainMethod",
+    "PretrainResult",
     "ProbeConfig",
     "ReadingConfig",
     "Recipe",
@@ -272,6 +286,7 @@ __all__ = [
     "RunError",
     "RunFolderInUse",
     "RunFolderMismatch",
+    "Schooling",
     "SelectConfig",
     "SelectResult",
     "Solve",
@@ -302,6 +317,7 @@ __all__ = [
     "multitask",
     "open_source",
     "prepare",
+    "pretrain",
     "read",
     "seed_for",
     "select",

@@ -19,6 +19,8 @@ from headstart.catalog.distill import DistillJobConfig
 from headstart.catalog.extend import ExtendConfig
 from headstart.catalog.given import configured
 from headstart.catalog.multitask import MultitaskConfig
+from headstart.catalog.pretrain import PretrainConfig
+from headstart.catalog.pretraining import PretrainMethod
 from headstart.catalog.select import SelectConfig
 from headstart.catalog.study import LayersConfig
 from headstart.data.prepare import DataSet, prepare
@@ -37,6 +39,7 @@ from headstart.jobs import (
     run_distill,
     run_extend,
     run_multitask,
+    run_pretrain,
     run_select,
     run_study_data_size,
     run_study_layers,
@@ -45,6 +48,7 @@ from headstart.nets.net import Net
 from headstart.report.figures import figure_of
 from headstart.report.folder import read_run
 from headstart.stage import Solve, Stage
+from headstart.strategies.pretrain import Pretrain
 from headstart.studies.adapt import AdaptResult
 from headstart.studies.advise import AdviseResult
 from headstart.studies.compare import CompareResult
@@ -53,6 +57,7 @@ from headstart.studies.distill import DistillResult
 from headstart.studies.extend import ExtendResult
 from headstart.studies.layers import LayersResult
 from headstart.studies.multitask import MultitaskResult
+from headstart.studies.pretrain import PretrainResult
 from headstart.studies.result import JobResult
 from headstart.studies.select import SelectResult
 
@@ -265,6 +270,43 @@ def multitask(
         config,
         data=None if named else data,
         backbone=None if isinstance(backbone, (str, Path)) else backbone,
+    )
+
+
+def pretrain(
+    data: Any,
+    method: str | Pretrain = "simclr",
+    backbone: str | nn.Module | Net | None = None,
+    *,
+    about: PretrainMethod | None = None,
+    out: str | Path = "runs/pretrain",
+    **settings: Any,
+) -> PretrainResult:
+    """Learn from images without labels (or layer by layer), judge it meanwhile, and give a verdict on what was learned.
+
+    data      a folder of images at any depth, a CSV manifest, an array of images, `(images, labels)`, or a Dataset; labels
+              serve to judge only, unless the method learns from them
+    method    a name, or a generator of stages of your own, see `headstart.strategies.pretrain`; then `about` describes it
+    backbone  a name, a saved model's folder, or any nn.Module (give `size`, `mean` and `std` with it)
+    out       the run folder; `backbone=out` of other calls uses what was learned
+    settings  any field of `PretrainConfig`, `BackboneConfig` or `DataConfig`, e.g. `epochs=100`, `against="embedded"`
+
+    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
+    """
+    named = data if isinstance(data, (str, Path)) else None
+    config = PretrainConfig(str(named) if named is not None else type(data).__name__, out=Path(out))
+    name = method if isinstance(method, str) else getattr(method, "__name__", "own")
+    config = configured(config, {**settings, "method": name})
+    if isinstance(backbone, (str, Path)):
+        config = configured(config, {"backbone": str(backbone)})
+    own = None
+    if not isinstance(method, str):
+        own = (method, about or PretrainMethod("pretext", "a method given from Python", "", 1.0, ""))
+    return run_pretrain(
+        config,
+        data=None if named is not None else data,
+        backbone=None if isinstance(backbone, (str, Path)) else backbone,
+        method=own,
     )
 
 

@@ -17,6 +17,8 @@ from headstart.catalog.device import BenchConfig
 from headstart.catalog.distill import DistillJobConfig
 from headstart.catalog.extend import ExtendConfig
 from headstart.catalog.multitask import MultitaskConfig
+from headstart.catalog.pretrain import PretrainConfig
+from headstart.catalog.pretraining import PretrainMethod
 from headstart.catalog.select import SelectConfig
 from headstart.catalog.study import LayersConfig
 from headstart.engine import distributed, interrupt
@@ -25,6 +27,7 @@ from headstart.export.bench import BenchResult
 from headstart.export.bench import bench as bench_models
 from headstart.nets.net import Net
 from headstart.report import render
+from headstart.strategies.pretrain import Pretrain
 from headstart.studies.adapt import AdaptResult
 from headstart.studies.adapt import adapt as adapt_study
 from headstart.studies.advise import AdviseResult
@@ -41,6 +44,8 @@ from headstart.studies.layers import LayersResult
 from headstart.studies.layers import layers as layers_study
 from headstart.studies.multitask import MultitaskResult
 from headstart.studies.multitask import multitask as multitask_study
+from headstart.studies.pretrain import PretrainResult
+from headstart.studies.pretrain import pretrain as pretrain_study
 from headstart.studies.result import JobResult
 from headstart.studies.select import SelectResult
 from headstart.studies.select import select as select_study
@@ -124,6 +129,18 @@ def run_multitask(
 ) -> MultitaskResult:
     """`headstart multitask`: train one network for all tasks and one for each, then render the report."""
     return _with_report(lambda: multitask_study(config, data=data, backbone=backbone, listeners=listeners))
+
+
+def run_pretrain(
+    config: PretrainConfig,
+    *,
+    data: Any = None,
+    backbone: nn.Module | Net | None = None,
+    method: tuple[Pretrain, PretrainMethod] | None = None,
+    listeners: Sequence[Listener] = (),
+) -> PretrainResult:
+    """`headstart pretrain`: learn from images without labels, judge what was learned, then render the report."""
+    return _with_report(lambda: pretrain_study(config, data=data, backbone=backbone, method=method, listeners=listeners))
 
 
 def run_bench(config: BenchConfig, *, images: Any = None, listeners: Sequence[Listener] = ()) -> BenchResult:

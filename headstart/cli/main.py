@@ -30,6 +30,7 @@ from headstart.cli import (
     models,
     multitask,
     predict,
+    pretrain,
     report,
     speak,
     study,
@@ -49,6 +50,7 @@ COMMANDS: dict[str, Command[Any]] = {
         distill.COMMAND,
         extend.COMMAND,
         multitask.COMMAND,
+        pretrain.COMMAND,
         study.LAYERS,
         data_size.COMMAND,
         demo.COMMAND,
@@ -149,7 +151,8 @@ def named(words: Sequence[str]) -> str:
 def find(name: str) -> Command[Any]:
     """The command called `name`. Raises InputError naming the nearest ones."""
     if name not in COMMANDS:
-        near = difflib.get_close_matches(name.lower().lstrip("-"), COMMANDS, n=2, cutoff=0.5)
+        word = name.lower().lstrip("-")
+        near = [word] if word in COMMANDS else difflib.get_close_matches(word, COMMANDS, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}."
         raise InputError(f"{name!r} is not a command of headstart: {hint} See headstart --help")
     return COMMANDS[name]

@@ -45,7 +45,7 @@ class Ancestor:
 class Card:
     """What belongs to a model besides its weights.
 
-    head       the head that answers; `classes` are its answers in order
+    head       the head that answers; `classes` are its answers in order; "": it is a backbone that answers nothing yet
     fit        how images are brought to the input's square
     ancestors  oldest first; the last one made this model
     statistics what is known of its features on the images it learned from: file, number of images, block; None: nothing
@@ -190,7 +190,18 @@ class Model:
             lines.append(f"{number}. **{one.name}** by *{one.strategy}* on {one.data} (`{one.fingerprint}`){result}{spread}")
         return "\n".join([*lines, "", f"Made by headstart {self.card.version}.", ""])
 
+    def check_answers(self) -> None:
+        """Raise ModelFileError for a backbone that was pretrained and has no head yet, so that it answers nothing."""
+        if not self.card.head:
+            name = self.card.ancestors[-1].name if self.card.ancestors else "RUN"
+            raise ModelFileError(
+                f"this model ({name}) is a pretrained backbone without a head: it has not learned to answer anything yet. "
+                "Give it one: headstart adapt LABELLED_IMAGES --backbone RUN, and use the model that comes out"
+            )
+
     def _answers_about(self) -> list[str]:
+        if not self.card.head:
+            return ["A pretrained backbone without a head: it answers nothing yet; `headstart adapt --backbone` gives it one."]
         if len(self.card.tasks) < 2:
             return [f"Answers `{self.card.head}` with {len(self.classes)} classes: {', '.join(self.classes)}."]
         if questions := self.card.questions:
@@ -205,6 +216,7 @@ class Model:
         task  the samples are known to belong to; None: unknown, see `Answering.unknown`. Raises ConfigError for no such
               task. Of a model for several questions at once the question, one whose answers are classes
         """
+        self.check_answers()
         if self.card.questions:
             return self._answered_one(samples, task, batch_size)
         if self.past is not None and len(self.past.tasks) > 1:
@@ -232,6 +244,7 @@ class Model:
 
     def probabilities(self, samples: NDArray[Any], *, batch_size: int = 128) -> NDArray[np.float32]:
         """`[N, C]` for samples at the network's size: uint8 `[N, S, S, 3]`, or float vectors `[N, D]`."""
+        self.check_answers()
         head = self.net.head(self.card.head)
         parts = []
         with looking(self.net):
@@ -276,6 +289,7 @@ class Model:
 
     def _ask(self, tasks: Sequence[str], top_k: int) -> Callable[[Sequence[str], NDArray[Any]], list[Prediction]]:
         """What answers about samples with their names. Raises ConfigError for tasks that cannot be asked for."""
+        self.check_answers()
         questions = self.card.questions
         if questions:
             some = asked(questions, tasks)

@@ -38,7 +38,7 @@ def opened(data: Any, images: DataConfig) -> Source:
     )
 
 
-def _shrunk(data: DataSet, net: Net) -> list[str]:
+def shrunk(data: DataSet, net: Net) -> list[str]:
     """A word of warning when the network sees a small part of the pictures' detail."""
     sizes = data.inspection.sizes
     side = max(sizes.width[1], sizes.height[1]) if sizes is not None else 0.0
@@ -118,7 +118,7 @@ class Opening:
             )
 
         data = distributed.first(once)  # the others map the file that the first one has decoded to
-        for warning in (*data.inspection.warnings, *_shrunk(data, net)):
+        for warning in (*data.inspection.warnings, *shrunk(data, net)):
             self.log.event("warning", text=warning)
         fraction = self.images.test_fraction
         return data, split(

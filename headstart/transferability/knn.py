@@ -65,7 +65,7 @@ def knn(
     neighbours = neighbours_for(len(f), num_classes) if k is None else k
     if not (1 <= neighbours < len(f)) or temperature <= 0:
         raise ConfigError(f"k = {neighbours} must be between 1 and {len(f) - 1}, temperature = {temperature} positive")
-    unit = f / np.maximum(np.linalg.norm(f, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    unit = _unit(f)
     said = np.empty(len(f), np.int64)
     step = max(1, _HELD // len(f))
     for begin in range(0, len(f), step):
@@ -74,6 +74,39 @@ def knn(
         similarity[own[rows, None] == own[None]] = -np.inf
         said[rows] = _vote(similarity, truth, num_classes, neighbours, temperature)
     return Knn(wilson(int((said == truth).sum()), len(f)), said, neighbours)
+
+
+def nearest_answers(
+    bank: ArrayLike,
+    labels: ArrayLike,
+    queries: ArrayLike,
+    num_classes: int,
+    *,
+    k: int | None = None,
+    temperature: float = TEMPERATURE,
+) -> NDArray[np.int64]:
+    """The same vote for other images: answers `[M]` to `queries` `[M, D]` by labelled features `bank` `[N, D]`.
+
+    labels  `[N]`; k None: `neighbours_for` the bank, at most all of it
+    """
+    known, asked, truth = np.asarray(bank, np.float32), np.asarray(queries, np.float32), np.asarray(labels)
+    if known.ndim != 2 or asked.ndim != 2 or known.shape[1] != asked.shape[1] or truth.shape != known.shape[:1]:
+        raise DataError(f"features {known.shape}, labels {truth.shape} and queries {asked.shape} do not belong together")
+    neighbours = min(neighbours_for(len(known), num_classes) if k is None else k, len(known))
+    if neighbours < 1 or temperature <= 0:
+        raise ConfigError(f"k = {neighbours} must be at least 1, temperature = {temperature} positive")
+    first, second = _unit(known), _unit(asked)
+    step = max(1, _HELD // len(known))
+    parts = [
+        _vote(second[begin : begin + step] @ first.T, truth, num_classes, neighbours, temperature)
+        for begin in range(0, len(asked), step)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def _unit(features: NDArray[np.float32]) -> NDArray[np.float32]:
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return np.asarray(features / np.maximum(length, np.finfo(np.float32).tiny), np.float32)
 
 
 def _vote(

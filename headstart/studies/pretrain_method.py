@@ -1,0 +1,136 @@
+"""One way to pretrain, its settings as the user asked for them, and what can be said against it before any training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from headstart.catalog.pipelines import views_for
+from headstart.catalog.pretrain import PretrainConfig
+from headstart.catalog.pretrain_methods import PRETRAINING
+from headstart.catalog.pretraining import PretrainMethod, Schooling
+from headstart.catalog.settings import names_of, with_settings
+from headstart.data.pipelines import parse_pipeline
+from headstart.data.views import View
+from headstart.errors import ConfigError, DataError, problems
+from headstart.nets.net import Net
+from headstart.stage import Solve, Stage
+from headstart.strategies.pretrain import PRETRAIN, Pretrain
+from headstart.strategies.pretrain.greedy import settings_of
+from headstart.studies.pretrain_data import Parts
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to pretrain.
+
+    config  its settings
+    views   renderings in place of its own, for a method that has no setting for them; none: its own
+    """
+
+    name: str
+    run: Pretrain
+    about: PretrainMethod
+    config: Any
+    views: tuple[View, ...] = ()
+
+    @property
+    def school(self) -> Schooling:
+        """How long and how fast it learns."""
+        found: Schooling = self.config.school
+        return found
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether it learns from labels, which for greedy pretraining depends on what its blocks learn."""
+        inner = getattr(self.config, "objective", None)
+        if inner is None or not self.about.labels:
+            return self.about.labels
+        return bool(inner == "supervised" or (inner in PRETRAINING and PRETRAINING[inner].labels))
+
+    def stages(self, net: Net, parts: Parts) -> Iterator[Stage | Solve]:
+        """Its stages on the images of the pool; labels are seen only by a method that learns from them."""
+        data = parts.pool if self.needs_labels else parts.unlabelled
+        for stage in self.run(net, data, self.config):
+            yield self._shown(stage) if isinstance(stage, Stage) and self.views else stage
+
+    def _shown(self, stage: Stage) -> Stage:
+        changing = [name for name, view in stage.views.items() if not view.is_plain]
+        views = {name: self.views[min(place, len(self.views) - 1)] for place, name in enumerate(changing)}
+        kept = {name: replace(one, draws=stage.views[name].draws) for name, one in views.items() if one.draws is None}
+        return replace(stage, views={**stage.views, **views, **kept})
+
+
+def method_of(config: PretrainConfig, given: tuple[Pretrain, PretrainMethod] | None, size: int) -> Method:
+    """The method that the settings name, or the one `given`, with its settings.
+
+    size  side of the images in pixels
+
+    Raises ConfigError listing what cannot be.
+    """
+    run, about = given or (PRETRAIN[config.method], PRETRAINING[config.method])
+    settings = settings_of(run)()
+    common = {"epochs": config.epochs, "batch_size": config.batch_size, "lr": config.lr, "seed": config.seed}
+    changed = {name: value for name, value in common.items() if value is not None}
+    settings = replace(settings, school=replace(settings.school, **changed))
+    pairs, views = list(config.settings), tuple[View, ...]()
+    if config.views is not None:
+        if "pipeline" in names_of(settings):
+            settings = replace(settings, pipeline=config.views)
+        else:
+            views = tuple(parse_pipeline(text) for text in views_for(config.views, size, 2))
+    settings = with_settings(settings, pairs)
+    problems(ConfigError, f"{config.method} cannot be done as asked:", settings.faults())
+    return Method(config.method, run, about, settings, views)
+
+
+def check_method(method: Method, net: Net, parts: Parts, sides: Sequence[float], fit: str) -> None:
+    """Raise what keeps this method from learning from these images with this network, before any training.
+
+    sides  width and height of the images, medians in pixels; empty where there are none
+    fit    how they are brought to a square
+    """
+    count, batch, about = len(parts.pool), method.school.batch_size, method.about
+    said = []
+    if count < 2 * batch:
+        said.append(
+            f"{count} images are too few for batches of {batch}, of which an epoch should have two at least; give "
+            f"--batch-size {max(2, count // 4)} or more images (thousands, to learn something)"
+        )
+    problems(DataError, f"{method.name} cannot learn from these images:", said)
+    wrong = []
+    if method.needs_labels and (parts.pool.num_classes < 2 or not parts.pool.known.any()):
+        wrong.append(
+            "it learns from labels, and these images have none; lay them out in one folder per class, or choose a method "
+            "that needs none: " + ", ".join(name for name, one in PRETRAINING.items() if not one.labels)
+        )
+    if about.batchnorm == "forbidden" and (found := with_batchnorm(net)):
+        wrong.append(
+            f"{_blocks(found)} of this network hold batch normalisation, by which parts of one image can tell each other "
+            "apart; use a network without it, e.g. --backbone headstart:vit"
+        )
+    if about.needs == "transformer" and not any(info.layout == "nlc" for info in net.info.values()):
+        wrong.append("it needs a transformer, e.g. --backbone headstart:vit")
+    if method.name == "rotation" and len(sides) == 2 and sides[0] != sides[1] and fit == "pad":
+        wrong.append(
+            f"images of {sides[0]:.0f} x {sides[1]:.0f} px are padded to squares, whose borders tell which way is up; use "
+            "--fit crop or --fit squash"
+        )
+    problems(ConfigError, f"{method.name} cannot be done as asked:", wrong)
+
+
+def with_batchnorm(net: Net) -> list[str]:
+    """The blocks that hold batch normalisation."""
+    return [name for name, block in net.blocks.items() if any(isinstance(one, _BatchNorm) for one in _all(block))]
+
+
+def _all(block: nn.Module) -> Iterator[nn.Module]:
+    return block.modules()
+
+
+def _blocks(names: Sequence[str]) -> str:
+    return f"{len(names)} blocks ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"

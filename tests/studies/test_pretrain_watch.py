@@ -1,0 +1,112 @@
+"""What is said while a backbone learns: only what the looks tell, once, and the same after a kill."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstart.engine.log import RunLog, read_lines
+from headstart.studies.pretrain_watch import Look, Watch, best_probe, left, looks_of, progress, remarks, slope
+
+LN4 = math.log(4)
+
+
+def look(epoch: int, loss: float = 1.0, epochs: int = 50, **numbers: float) -> Look:
+    chance = numbers.pop("chance", LN4)
+    return Look("rotation", epoch, epochs, numbers.pop("seconds", 6.0 * epoch), loss, chance, numbers)
+
+
+def keys(*looks: Look) -> list[str]:
+    return [one.key for one in remarks(looks)]
+
+
+def test_nothing_is_wrong_with_a_training_that_goes_well():
+    good = [look(n, 1.3 - n / 100, knn=0.3 + n / 200, spread=0.8, rank=20.0) for n in range(5, 51, 5)]
+    assert not any(remarks(good[: n + 1]) for n in range(len(good)))
+
+
+@pytest.mark.parametrize(("numbers", "words"), [({"spread": 0.001, "rank": 30.0}, "same"), ({"rank": 1.1}, "direction")])
+def test_collapse_is_said(numbers: dict[str, float], words: str):
+    found = remarks([look(3, **{"spread": 0.9, **numbers})])
+    assert [one.key for one in found] == ["collapse"]
+    assert words in found[0].text
+    assert found[0].text.startswith("collapsed")
+
+
+def test_a_loss_at_chance_is_said_after_a_fifth_of_the_training():
+    assert keys(look(9, LN4)) == []
+    assert keys(look(10, LN4)) == ["chance"]
+    assert keys(look(10, 0.9 * LN4)) == []
+    assert keys(Look("x", 10, 50, 1.0, LN4, None, {})) == []
+
+
+def test_a_plateau_is_said_when_neither_loss_nor_neighbours_gain():
+    early = [look(n, 1.2 - n / 50, knn=0.3 + n / 100) for n in range(2, 21, 2)]
+    flat = [look(n, 0.81, knn=0.5) for n in range(22, 33, 2)]
+    assert keys(*early, *flat) == ["plateau"]
+    better = [look(n, 0.81, knn=0.4 + n / 200) for n in range(22, 33, 2)]
+    assert keys(*early, *better) == []
+    assert keys(*early, *(look(n, 1.2 - n / 50, knn=0.5) for n in range(22, 33, 2))) == []
+    without = [Look(one.stage, one.epoch, 50, one.seconds, one.loss, None, {}) for one in (*early, *flat)]
+    assert "the loss has not" in remarks(without)[0].text
+
+
+def test_the_slope_is_of_accuracy_per_minute():
+    rising = [look(n, knn=0.2 + 0.01 * n, seconds=30.0 * n) for n in range(1, 9)]
+    assert slope(rising) == pytest.approx(0.02)
+    assert slope(rising[:2]) is None
+    assert slope([look(n) for n in range(1, 9)]) is None
+
+
+def test_time_left_is_that_of_the_stage():
+    looks = [look(n, seconds=100.0 + 10.0 * n) for n in (5, 10)]
+    assert left(looks, 100.0) == pytest.approx(400.0)
+
+
+def test_whether_going_on_pays_is_said():
+    rising = [look(n, knn=0.2 + 0.01 * n, seconds=30.0 * n) for n in range(1, 9)]
+    assert "+2.00 points a minute: going on pays" in progress(rising).text
+    flat = [look(n, knn=0.3, seconds=30.0 * n) for n in range(1, 9)]
+    assert "going on brings little" in progress(flat).text
+    done = [look(n, epochs=8, knn=0.2 + 0.01 * n, seconds=30.0 * n) for n in range(1, 9)]
+    assert "half as long again would probably pay" in progress(done).text
+    assert "left" not in progress(done).text
+
+
+def test_the_best_probe_is_the_deepest_of_equals():
+    assert best_probe({"probe a": 0.4, "probe b": 0.5, "probe c": 0.5, "knn": 0.9}) == ("c", 0.5)
+    assert best_probe({"knn": 0.9}) is None
+
+
+def told(path: Path, epochs: range) -> None:
+    log = RunLog(path)
+    watch = Watch(lambda: RunLog(path))
+    for epoch in epochs:
+        line: dict[str, Any] = {"stage": "s", "epoch": epoch, "of": 20, "at": 1.0 * epoch, "loss": LN4, "chance": LN4}
+        watch.heard({"event": "epoch", **line, "spread": 0.001, "rank": 3.0, "probe stem": 0.5})
+        log.event("epoch", **line, spread=0.001, rank=3.0)
+
+
+def test_each_warning_is_said_once_and_a_run_that_goes_on_says_no_more(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    told(path, range(1, 11))
+    told(path, range(11, 21))
+    warned = [line["key"] for line in read_lines(path) if line["event"] == "warning"]
+    assert sorted(warned) == ["chance", "collapse", "plateau"]
+    assert sum(line["event"] == "note" for line in read_lines(path)) == 20
+
+
+def test_epochs_without_a_look_and_numbers_of_others_are_left_alone(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    Watch(lambda: RunLog(path)).heard({"event": "epoch", "stage": "s", "epoch": 1, "loss": 1.0})
+    assert not path.exists()
+    lines = [{"event": "epoch", "stage": "s", "epoch": 1, "of": 2, "at": 0.5, "loss": 1.0, "lr": 0.1, "knn": 0.25}]
+    (found,) = looks_of(json.loads(json.dumps(lines)))
+    assert found.numbers == {"knn": 0.25}
+    assert found.chance is None
+    assert np.isclose(found.share, 0.5)
