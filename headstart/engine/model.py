@@ -201,7 +201,7 @@ class Model:
 
     def _answers_about(self) -> list[str]:
         if not self.card.head:
-            return ["A pretrained backbone without a head: it answers nothing yet; `headstart adapt --backbone` gives it one."]
+            return ["A pretrained backbone without a head, which answers nothing yet; `headstart adapt` gives it one."]
         if len(self.card.tasks) < 2:
             return [f"Answers `{self.card.head}` with {len(self.classes)} classes: {', '.join(self.classes)}."]
         if questions := self.card.questions:
