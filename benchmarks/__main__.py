@@ -30,6 +30,7 @@ NAMES = (
     "extend",
     "importance",
     "shared",
+    "views",
 )
 
 
