@@ -121,6 +121,7 @@ class Facts:
 
 def facts_of(model: Model, kind: str) -> Facts:
     """What is to be said about a model written as `kind`."""
+    model.check_answers()
     net, head = model.net, model.card.head
     heads = dict.fromkeys(one.head for one in model.card.questions) or {head: None}
     macs = sum(block_flops(net).values()) + sum(head_macs(net, name) for name in heads)

@@ -108,6 +108,11 @@ def _found(item: Any, seed: int, task: str | None) -> Teacher:
 
 def _with_card(name: str, net: Net, card: Card, task: str | None) -> Teacher:
     """A saved model; of one for several questions the head of `task`, which must be answered with one class."""
+    if not card.head:
+        raise ConfigError(
+            f"teacher {name} is a pretrained backbone that answers nothing yet; give it a head first: "
+            f"headstart adapt DATA --backbone {name}"
+        )
     if task is None:
         return Teacher(name, net, card.head, OwnHead(net.head(card.head), tuple(card.classes)), card.ancestors)
     if not card.questions:

@@ -81,6 +81,8 @@ def start_from(config: ExtendConfig, given: Any = None, *, builder: Any = None) 
         raise ConfigError(
             f"--size {config.size}: a model that is there already sees images at {side} px, and goes on so; leave it out"
         )
+    if isinstance(given, Model) and not given.card.head:
+        given = given.net  # a pretrained backbone has learned no task yet
     if isinstance(given, Model):
         return _learned(config, given, config.model if folder is not None else given.card.head)
     net = (

@@ -66,6 +66,8 @@ def own_head(net: Net, network: BackboneConfig, given: Any = None, *, seed: int 
     """
     card = saved_card(network.backbone) if given is None else None
     if card is not None:
+        if not card.head:
+            return "the network is a pretrained backbone that has learned no task yet"
         place = model_folder(str(network.backbone))
         assert place is not None  # it has the card
         return OwnHead(load_net(place).head(card.head), card.classes)
