@@ -28,8 +28,10 @@ if TYPE_CHECKING:
         pretrain,
         read,
         select,
+        study_augmentations,
         study_data_size,
         study_layers,
+        study_scaling,
     )
     from headstart.balance.base import Balance
     from headstart.balance.fixed import Fixed
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from headstart.catalog.pretrain import PretrainConfig
     from headstart.catalog.pretraining import PretrainMethod, Schooling
     from headstart.catalog.select import Candidate, SelectConfig
+    from headstart.catalog.short_runs import AugmentationsConfig, ScalingConfig
     from headstart.catalog.strategies import (
         EarlyProbeConfig,
         FullConfig,
@@ -105,6 +108,7 @@ if TYPE_CHECKING:
     from headstart.studies.multitask import MultitaskResult
     from headstart.studies.pretrain import PretrainResult
     from headstart.studies.select import SelectResult
+    from headstart.studies.short_studies import ShortRunsResult
     from headstart.terms.base import Term
     from headstart.terms.supervised import Supervised
 
@@ -124,8 +128,10 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "pretrain",
         "read",
         "select",
+        "study_augmentations",
         "study_data_size",
         "study_layers",
+        "study_scaling",
     ),
     "headstart.balance.base": ("Balance",),
     "headstart.balance.fixed": ("Fixed",),
@@ -139,6 +145,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.catalog.multitask": ("MultitaskConfig", "TableConfig"),
     "headstart.catalog.pretrain": ("PretrainConfig",),
     "headstart.catalog.pretraining": ("PretrainMethod", "Schooling"),
+    "headstart.catalog.short_runs": ("AugmentationsConfig", "ScalingConfig"),
     "headstart.catalog.select": ("Candidate", "SelectConfig"),
     "headstart.catalog.strategies": (
         "EarlyProbeConfig",
@@ -199,6 +206,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "headstart.studies.multitask": ("MultitaskResult",),
     "headstart.studies.pretrain": ("PretrainResult",),
     "headstart.studies.layers": ("LayersResult",),
+    "headstart.studies.short_studies": ("ShortRunsResult",),
     "headstart.studies.select": ("SelectResult",),
     "headstart.terms.base": ("Term",),
     "headstart.terms.supervised": ("Supervised",),
@@ -222,6 +230,7 @@ __all__ = [
     "AdviseResult",
     "Ancestor",
     "ArchitectureConfig",
+    "AugmentationsConfig",
     "BackboneConfig",
     "BackboneError",
     "Balance",
@@ -286,9 +295,11 @@ __all__ = [
     "RunError",
     "RunFolderInUse",
     "RunFolderMismatch",
+    "ScalingConfig",
     "Schooling",
     "SelectConfig",
     "SelectResult",
+    "ShortRunsResult",
     "Solve",
     "SolveResult",
     "Source",
@@ -323,8 +334,10 @@ __all__ = [
     "select",
     "solve",
     "standard_view",
+    "study_augmentations",
     "study_data_size",
     "study_layers",
+    "study_scaling",
     "task_of",
 ]
 

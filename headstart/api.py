@@ -22,6 +22,7 @@ from headstart.catalog.multitask import MultitaskConfig
 from headstart.catalog.pretrain import PretrainConfig
 from headstart.catalog.pretraining import PretrainMethod
 from headstart.catalog.select import SelectConfig
+from headstart.catalog.short_runs import AugmentationsConfig, ScalingConfig
 from headstart.catalog.study import LayersConfig
 from headstart.data.prepare import DataSet, prepare
 from headstart.data.sources import open_source
@@ -41,8 +42,10 @@ from headstart.jobs import (
     run_multitask,
     run_pretrain,
     run_select,
+    run_study_augmentations,
     run_study_data_size,
     run_study_layers,
+    run_study_scaling,
 )
 from headstart.nets.net import Net
 from headstart.report.figures import figure_of
@@ -60,6 +63,7 @@ from headstart.studies.multitask import MultitaskResult
 from headstart.studies.pretrain import PretrainResult
 from headstart.studies.result import JobResult
 from headstart.studies.select import SelectResult
+from headstart.studies.short_studies import ShortRunsResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -343,6 +347,34 @@ def study_layers(
     """
     config, objects = _given(LayersConfig, data, backbone, out, settings)
     return run_study_layers(config, **objects)
+
+
+def study_augmentations(data: Any, *, out: str | Path = "runs/augmentations", **settings: Any) -> ShortRunsResult:
+    """Which two augmentations together teach a backbone most, without labels? SimCLR's heat map on the data.
+
+    data      labelled images as of `adapt`; labels only judge
+    out       the run folder
+    settings  any field of `AugmentationsConfig`, `BackboneConfig` or `DataConfig`, e.g. `steps=("crop", "jitter", "grey")`
+
+    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
+    """
+    named = data if isinstance(data, (str, Path)) else None
+    config = AugmentationsConfig(str(named) if named is not None else type(data).__name__, Path(out))
+    return run_study_augmentations(configured(config, settings), data=data if named is None else None)
+
+
+def study_scaling(data: Any, *, out: str | Path = "runs/scaling", **settings: Any) -> ShortRunsResult:
+    """What do projection head, batch size, network size and length bring to learning without labels? On the data.
+
+    data      labelled images as of `adapt`; labels only judge
+    out       the run folder
+    settings  any field of `ScalingConfig`, `BackboneConfig` or `DataConfig`, e.g. `batches=(64, 256)`
+
+    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
+    """
+    named = data if isinstance(data, (str, Path)) else None
+    config = ScalingConfig(str(named) if named is not None else type(data).__name__, Path(out))
+    return run_study_scaling(configured(config, settings), data=data if named is None else None)
 
 
 def bench(

@@ -20,6 +20,7 @@ from headstart.catalog.multitask import MultitaskConfig
 from headstart.catalog.pretrain import PretrainConfig
 from headstart.catalog.pretraining import PretrainMethod
 from headstart.catalog.select import SelectConfig
+from headstart.catalog.short_runs import AugmentationsConfig, ScalingConfig
 from headstart.catalog.study import LayersConfig
 from headstart.engine import distributed, interrupt
 from headstart.engine.log import Listener
@@ -49,6 +50,9 @@ from headstart.studies.pretrain import pretrain as pretrain_study
 from headstart.studies.result import JobResult
 from headstart.studies.select import SelectResult
 from headstart.studies.select import select as select_study
+from headstart.studies.short_studies import ShortRunsResult
+from headstart.studies.short_studies import augmentations as augmentations_study
+from headstart.studies.short_studies import scaling as scaling_study
 
 Found = TypeVar("Found", bound=JobResult)
 
@@ -129,6 +133,18 @@ def run_multitask(
 ) -> MultitaskResult:
     """`headstart multitask`: train one network for all tasks and one for each, then render the report."""
     return _with_report(lambda: multitask_study(config, data=data, backbone=backbone, listeners=listeners))
+
+
+def run_study_augmentations(
+    config: AugmentationsConfig, *, data: Any = None, listeners: Sequence[Listener] = ()
+) -> ShortRunsResult:
+    """`headstart study augmentations`: pairs of augmentations, then render the report. Ctrl-C saves first."""
+    return _with_report(lambda: augmentations_study(config, data=data, listeners=listeners))
+
+
+def run_study_scaling(config: ScalingConfig, *, data: Any = None, listeners: Sequence[Listener] = ()) -> ShortRunsResult:
+    """`headstart study scaling`: projection, batch, network and length, then render the report. Ctrl-C saves first."""
+    return _with_report(lambda: scaling_study(config, data=data, listeners=listeners))
 
 
 def run_pretrain(

@@ -32,6 +32,7 @@ from headstart.cli import (
     predict,
     pretrain,
     report,
+    short_studies,
     speak,
     study,
 )
@@ -53,6 +54,8 @@ COMMANDS: dict[str, Command[Any]] = {
         pretrain.COMMAND,
         study.LAYERS,
         data_size.COMMAND,
+        short_studies.AUGMENTATIONS,
+        short_studies.SCALING,
         demo.COMMAND,
         inspect.COMMAND,
         predict.COMMAND,
