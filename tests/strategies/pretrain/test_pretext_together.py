@@ -1,0 +1,35 @@
+"""Two processes ask what one asks: the same patches, orders and gradients, by batch statistics of the whole batch."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import Any
+
+import pytest
+import torch
+
+from headstart.engine.checkpoint import load_state
+from tests.engine.engine_toys import differing
+from tests.strategies.pretrain import pretext_together
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    server = multiprocessing.get_context("forkserver")
+    folder = tmp_path_factory.mktemp("together")
+    processes = [server.Process(target=pretext_together.process, args=(rank, folder)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0, 0]
+    return [load_state(folder / f"{rank}.safetensors") for rank in (0, 1)]
+
+
+@pytest.mark.parametrize("name", pretext_together.METHODS)
+def test_two_processes_equal_one(name: str, both: list[dict[str, Any]]) -> None:
+    alone = pretext_together.gradients(name)
+    for part in ("net", "term"):
+        assert not differing(both[0][name][part], both[1][name][part])
+        for key, value in alone[part].items():
+            torch.testing.assert_close(both[0][name][part][key], value, rtol=2e-4, atol=2e-5, msg=f"{name} {key}")
