@@ -119,6 +119,8 @@ class DinoConfig:
     """units in the head (paper: 2048)"""
     bottleneck: int = 128
     """of the head (paper: 256)"""
+    norm: bool | None = None
+    """batch normalisation in the head; None: where the network has it"""
     momentum: float = 0.99
     """share of its own that the slow copy keeps at every step, at the start; rises to 1 (paper: 0.996)"""
     temperature: float = 0.1
@@ -159,20 +161,26 @@ class DeepClusterConfig:
     """principal components that are kept of the features before clustering, at most"""
     iterations: int = 20
     """of k-means at most"""
+    every: int = 1
+    """epochs between clusterings; with few images an epoch is too short to learn what the clusters are"""
     schedule: Literal["constant", "cosine"] = "constant"
     """course of the rate over the epochs; the paper's is constant"""
 
     def faults(self) -> list[str]:
         """What cannot be, in words."""
         rules = [(self.clusters is None or self.clusters >= 2, f"clusters={self.clusters}: two at least")]
-        return _broken(self.school, self.pipeline, _sizes(components=self.components, iterations=self.iterations) + rules)
+        return _broken(
+            self.school,
+            self.pipeline,
+            _sizes(components=self.components, iterations=self.iterations, every=self.every) + rules,
+        )
 
 
 @dataclass(frozen=True)
 class SwavConfig:
     """Swapped prediction of cluster codes (Caron et al. 2020)."""
 
-    school: Schooling = Schooling()
+    school: Schooling = Schooling(lr=0.2)
     pipeline: str = "simclr"
     """augmentations: a name, or a list of them; a ; stands between those of the first, the second and all small views"""
     local: int = 0

@@ -22,12 +22,18 @@ from headstart.terms.momentum import MomentumCopy
 
 class Words(nn.Module):
     """Features `[N, width]` to logits `[N, words]`: three layers with GELU, a vector of length 1, and its cosines with one
-    direction per word (Caron et al. 2021, appendix C: the last layer's weights are normalised, their length fixed at 1)."""
+    direction per word (Caron et al. 2021, appendix C: the last layer's weights are normalised, their length fixed at 1).
 
-    def __init__(self, width: int, hidden: int, bottleneck: int, words: int, seed: int) -> None:
+    norm  batch normalisation before every GELU, as their code has it for networks that use it themselves. Without it, pooled
+          rectified features, nearly the same for all images at first, stay so: on digits the loss did not leave ln(words)
+    """
+
+    def __init__(self, width: int, hidden: int, bottleneck: int, words: int, seed: int, *, norm: bool = False) -> None:
         super().__init__()
         with forked(seed):
-            layers = [nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()]
+            layers: list[nn.Module] = []
+            for before in (width, hidden):
+                layers += [nn.Linear(before, hidden), *([nn.BatchNorm1d(hidden)] if norm else []), nn.GELU()]
             self.body = nn.Sequential(*layers, nn.Linear(hidden, bottleneck))
             for layer in self.body:
                 if isinstance(layer, nn.Linear):
@@ -46,7 +52,7 @@ class SelfDistilled(Cropped):
     The copy's logits are centred by a running mean over batches and sharpened by a lower temperature, which keep it from
     always saying one word and from saying all equally (section 3.1). The copy sees global views only.
 
-    words, hidden, bottleneck  of the head, see `Words`
+    words, hidden, bottleneck, norm  of the head, see `Words`
     momentum     decay of the copy at the start; rises along a cosine to 1
     temperature  of the network; `teacher` (start, end) of the copy, in a line over the share `warmup` of the steps
     centre_decay share of the old in the centre
@@ -63,6 +69,7 @@ class SelfDistilled(Cropped):
         words: int,
         hidden: int,
         bottleneck: int,
+        norm: bool = False,
         momentum: float,
         temperature: float = 0.1,
         teacher: tuple[float, float] = (0.04, 0.07),
@@ -79,7 +86,8 @@ class SelfDistilled(Cropped):
         object.__setattr__(self, "net", net)
         self.momentum, self.temperature, self.teacher, self.warmup = momentum, temperature, teacher, warmup
         self.centre_decay, self.frozen = centre_decay, frozen
-        self.head = Words(self.width, hidden, bottleneck, words, seed_for(seed, "self-distilled", "head"))
+        drawn = seed_for(seed, "self-distilled", "head")
+        self.head = Words(self.width, hidden, bottleneck, words, drawn, norm=norm)
         self.slow, self.slow_head = MomentumCopy(net, momentum), MomentumCopy(self.head, momentum)
         self.register_buffer("centre", torch.zeros(words))
         self._heard: Tensor | None = None

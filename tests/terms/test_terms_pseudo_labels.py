@@ -17,7 +17,7 @@ def test_an_image_counts_inversely_to_the_size_of_its_cluster() -> None:
     """Caron et al. 2018, section 3.3: as if clusters were drawn evenly."""
     net = resnet().eval()
     labels = np.array([0, 0, 0, 0, 2, 2])  # cluster 1 has none
-    term = PseudoLabels(net, labels, np.arange(6), 3, seed=0)
+    term = PseudoLabels(net, labels, np.arange(6), 3, seed=0).eval()
     step = Viewed(net, {"main": noise()})
     logits = term.classifier(embedded(net, step, "main")).detach().double().numpy()
     losses = np.array([-np.log(softmax(row))[label] for row, label in zip(logits, labels, strict=True)])

@@ -27,22 +27,24 @@ from headstart.terms.pseudo_labels import PseudoLabels
 def deepcluster(net: Net, data: Task, cfg: DeepClusterConfig | None = None) -> Iterator[Stage]:
     """Deep clustering (Caron et al. 2018): before every epoch the features of all images, plain and in eval mode, are
     clustered by k-means on whitened principal components; the epoch learns to tell each image's cluster, by a classifier
-    that is drawn anew. One stage per epoch; the optimiser's memory of the network is carried on, the classifier's is not.
+    that is drawn anew. One stage per clustering; the optimiser keeps its memory of the network, not of the classifier.
 
     Clusters count equally whatever their size, and empty ones are refilled, as in the paper. Deviations: the network is not
-    shown Sobel-filtered images in place of colours; the classifier reads the pooled last block, and no layer of the network
-    is drawn anew with it; fewer clusters by default.
+    shown Sobel-filtered images in place of colours; the classifier reads the pooled last block, standardised over the
+    batch, and no layer of the network is drawn anew with it; fewer clusters by default. `every` makes it an epoch's work or
+    several.
     """
     cfg = cfg or DeepClusterConfig()
     checked("deepcluster", cfg, net, data)
     count = clusters_for(cfg, len(data))
     views = one_view(net, cfg.pipeline)
-    for epoch in range(cfg.school.epochs):
+    for epoch in range(0, cfg.school.epochs, cfg.every):
         labels = _labels(net, data, cfg, count, epoch)
         term = PseudoLabels(net, labels, data.rows, count, seed=seed_for(cfg.school.seed, "deepcluster", epoch))
         # A name of its own, so that the optimiser remembers nothing of the classifier before.
         name = f"clusters{epoch + 1}"
-        made = pretrain_stage(name, net, data, {name: term}, views, cfg.school, epochs=1, carry=epoch > 0)
+        epochs = min(cfg.every, cfg.school.epochs - epoch)
+        made = pretrain_stage(name, net, data, {name: term}, views, cfg.school, epochs=epochs, carry=epoch > 0)
         yield replace(made, optimizer=replace(made.optimizer, lr=_rate(cfg, epoch), schedule="constant", warmup=0.0))
 
 

@@ -9,7 +9,7 @@ from headstart.data.task import Task
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.pretrain.common import pretrain_stage
-from headstart.strategies.pretrain.seen import checked, many_views, steps_of
+from headstart.strategies.pretrain.seen import checked, has_norm, many_views, steps_of
 from headstart.terms.self_distillation import SelfDistilled
 
 
@@ -30,6 +30,7 @@ def dino(net: Net, data: Task, cfg: DinoConfig | None = None) -> Iterator[Stage]
         words=cfg.words,
         hidden=cfg.hidden,
         bottleneck=cfg.bottleneck,
+        norm=has_norm(net) if cfg.norm is None else cfg.norm,
         momentum=cfg.momentum,
         temperature=cfg.temperature,
         teacher=(cfg.teacher_start, cfg.teacher_end),

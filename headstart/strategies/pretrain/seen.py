@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from headstart.catalog.pretraining import Schooling
 from headstart.data.crops import CropTo
@@ -37,6 +38,11 @@ def checked(name: str, cfg: _Config, net: Net, data: Task) -> None:
 def steps_of(data: Task, school: Schooling) -> int:
     """Optimiser steps of the whole training."""
     return school.epochs * -(-len(data) // min(school.batch_size, len(data)))
+
+
+def has_norm(net: Net) -> bool:
+    """Whether the network has batch normalisation."""
+    return any(isinstance(part, _BatchNorm) for part in net.modules())
 
 
 def one_view(net: Net, pipeline: str) -> dict[str, View]:
