@@ -12,7 +12,20 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from headstart.files import write_text
-from headstart.report import adapt, advise, bench, compared, data_size, distill, extend, generic, layers, multitask, select
+from headstart.report import (
+    adapt,
+    advise,
+    bench,
+    compared,
+    data_size,
+    distill,
+    extend,
+    generic,
+    layers,
+    multitask,
+    pretrain,
+    select,
+)
 from headstart.report.folder import RunFolder, read_run
 
 PAGES: dict[str, tuple[str, Callable[[RunFolder], dict[str, Any]]]] = {
@@ -24,6 +37,7 @@ PAGES: dict[str, tuple[str, Callable[[RunFolder], dict[str, Any]]]] = {
     "distill": (distill.TEMPLATE, distill.context),
     "extend": (extend.TEMPLATE, extend.context),
     "multitask": (multitask.TEMPLATE, multitask.context),
+    "pretrain": (pretrain.TEMPLATE, pretrain.context),
     "select": (select.TEMPLATE, select.context),
     "study data-size": (data_size.TEMPLATE, data_size.context),
     "study layers": (layers.TEMPLATE, layers.context),

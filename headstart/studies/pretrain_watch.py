@@ -160,11 +160,11 @@ def _plateau(looks: Sequence[Look]) -> Iterator[Remark]:
 
 
 def slope(looks: Sequence[Look]) -> float | None:
-    """k-NN accuracy gained per minute, by least squares over the later half of the looks, three at least; None where there
+    """k-NN accuracy gained per minute, by least squares over the later half of the looks, five at least; None where there
     are not so many."""
     seen = [(look.seconds / 60, look.numbers["knn"]) for look in looks if "knn" in look.numbers]
-    late = seen[-max(3, len(seen) // 2) :]
-    if len(late) < 3 or late[-1][0] <= late[0][0]:
+    late = seen[-max(5, len(seen) // 2) :]
+    if len(late) < 5 or late[-1][0] <= late[0][0]:
         return None
     minutes, right = (np.array(one) for one in zip(*late, strict=True))
     return float(np.polyfit(minutes, right, 1)[0])
