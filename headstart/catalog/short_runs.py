@@ -59,8 +59,14 @@ class AugmentationsConfig(ShortRunsConfig):
 
     out: Path = Path("runs/augmentations")
     """run folder to write"""
-    steps: tuple[str, ...] = ("crop(0.2, 1.0)", "jitter(p=1)", "grey(0.5)", "erase(p=1)", "blur(p=1)", "flip")
-    """augmentations to be paired, as `headstart pretrain --views` has them; every one is tried alone too"""
+    steps: tuple[str, ...] = ()
+    """augmentations to be paired, as `headstart pretrain --views` has them, each tried alone too; none: crop, colour jitter,
+    grey, erase, blur and flip"""
+
+    @property
+    def paired(self) -> tuple[str, ...]:
+        """The augmentations asked for, or the usual ones."""
+        return self.steps or ("crop(0.2, 1.0)", "jitter(p=1)", "grey(0.5)", "erase(p=1)", "blur(p=1)", "flip")
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ def check_short_runs(config: ShortRunsConfig, *, given: bool = False) -> None:
 
 def _augmentations(config: ShortRunsConfig) -> Iterator[str]:
     assert isinstance(config, AugmentationsConfig)
-    if len(config.steps) < 2:
+    if len(config.paired) < 2:
         yield f"--steps {' '.join(config.steps)}: two augmentations at least, to be paired"
     if len(set(config.steps)) < len(config.steps):
         yield f"--steps {' '.join(config.steps)}: one stands there twice"

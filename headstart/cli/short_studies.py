@@ -45,9 +45,10 @@ AUGMENTATIONS = Command(
         'headstart study augmentations photos --steps "crop(0.2, 1.0)" jitter grey blur --epochs 20 --seeds 3',
     ),
     details=(
-        "every pair of --steps, and each alone, is what SimCLR shows of the images: a short training from random weights\n"
-        "with each, then a linear probe on the best block. Both views are changed alike, where the paper leaves one as it\n"
-        "is. Short trainings may order pairs otherwise than long ones."
+        "trainings:\n"
+        "  every pair of --steps, and each alone, is what SimCLR shows of the images: a short training from random\n"
+        "  weights with each, then a linear probe on the best block. Both views are changed alike, where the paper\n"
+        "  leaves one as it is. Short trainings may order pairs otherwise than long ones"
     ),
     resumable=True,
 )
@@ -61,6 +62,9 @@ SCALING = Command(
         "headstart study scaling photos --budget 1h",
         "headstart study scaling photos --batches 64 256 --lengths 10 50 --networks headstart:resnet8 headstart:resnet20",
     ),
-    details="One thing is changed at a time; the rest is the last projection and network, --batch-size and --epochs.",
+    details=(
+        "trainings:\n"
+        "  one thing is changed at a time; the rest is the last projection and network, --batch-size and --epochs"
+    ),
     resumable=True,
 )

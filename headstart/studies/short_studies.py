@@ -130,7 +130,7 @@ class _Study:
                 "cells": rows,
                 "left_out": [{"name": name, "reason": reason} for name, reason in left_out.items()],
                 "differences": list(_differences(self.config, runs, done, seeds)),
-                "steps": list(getattr(self.config, "steps", ())),
+                "steps": list(getattr(self.config, "paired", ())),
                 "epochs": self.config.epochs,
                 "images": len(train),
                 "seeds": list(seeds),
@@ -153,7 +153,7 @@ def cells_of(config: ShortRunsConfig, images: int) -> Iterator[Cell]:
 
 def _pairs(config: AugmentationsConfig) -> Iterator[Cell]:
     """Two augmentations one after the other for both views, and each alone."""
-    pairs = [*combinations(config.steps, 2), *((step, step) for step in config.steps)]
+    pairs = [*combinations(config.paired, 2), *((step, step) for step in config.paired)]
     for one, other in pairs:
         pipeline = one if one == other else f"{one} {other}"
         yield Cell(pipeline, (one, other), simclr_with(config, pipeline=pipeline))
