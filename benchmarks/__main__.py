@@ -31,6 +31,7 @@ NAMES = (
     "importance",
     "shared",
     "views",
+    "simclr",
 )
 
 

@@ -97,10 +97,9 @@ class Moco(Term):
         """`[B, D]` keys of samples, part by part. Every process passes every part, of which it may have nothing."""
         first, total = place_of(samples)
         groups = max(1, min(self.groups, total // 2))
-        part = (torch.arange(len(samples), device=samples.device) + first) % groups
         found: Tensor | None = None
         for number in range(groups):
-            mine = (part == number).nonzero()[:, 0]
+            mine = slice((number - first) % groups, None, groups)
             features = self.keys.features(samples[mine], self.features.block)
             key = laid(self.key_projection(features), self.similarity)
             found = key.new_empty(len(samples), key.shape[1]) if found is None else found

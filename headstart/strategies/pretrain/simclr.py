@@ -18,8 +18,9 @@ from headstart.terms.two_views import TwoViews, chance_of, contrast
 def simclr(net: Net, data: Task, cfg: SimclrConfig | None = None) -> Iterator[Stage]:
     """SimCLR (Chen et al. 2020): NT-Xent between projected features of two views, which pass in one batch.
 
-    Batches may be made large by chunks (Gao et al. 2021). Deviations: SGD with momentum or AdamW and not LARS, a cosine
-    schedule with restarts nowhere, as in the paper; biases and normalisation are free of weight decay.
+    The projection is thrown away: features are those before it. Batches may be made large by chunks (Gao et al. 2021).
+    Deviations: SGD with momentum or AdamW and not LARS; smaller batches and higher temperature by default, as the authors
+    have for CIFAR-10.
     """
     cfg = cfg or SimclrConfig()
     checked("simclr", cfg, net, data)

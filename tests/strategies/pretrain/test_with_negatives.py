@@ -14,20 +14,21 @@ from torch import Tensor
 
 from headstart.catalog.contrast import AmdimConfig, CpcConfig, MocoConfig, SimclrConfig, TripletConfig
 from headstart.catalog.pretraining import Schooling
+from headstart.engine.fit import Machine, fit
 from headstart.engine.log import RunLog
 from headstart.engine.run import Drive
 from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.nets.patches import cpc_encoder
 from headstart.nets.rng import forked
-from headstart.stage import Stage
+from headstart.stage import Budget, Stage
 from headstart.strategies.pretrain import PRETRAIN
 from headstart.strategies.pretrain.amdim import maps_of
 from headstart.terms.chunked import Pooled
 from tests.conftest import make_image_task, make_vector_task
 from tests.engine.engine_toys import differing, perceptron, resnet, state
 from tests.strategies.pretrain import with_negatives as methods
-from tests.strategies.pretrain.pretrain_toys import SCHOOL, mapped, patchwise
+from tests.strategies.pretrain.pretrain_toys import SCHOOL, TOYS, mapped, patchwise
 
 Found = dict[str, Tensor]
 
@@ -85,6 +86,31 @@ def test_losses_fall_below_chance() -> None:
         (term,) = stage.terms.values()
         last = [line["loss"] for line in lines if line["event"] == "epoch"][-1]
         assert last < 0.95 * term.chance, (name, last, term.chance)
+
+
+@pytest.mark.parametrize("name", ["simclr", "moco", "cpc", "amdim", "triplet"])
+def test_losses_are_in_full_precision_where_the_rest_is_in_half(name: str) -> None:
+    toy = TOYS[name]
+    lines: list[dict[str, Any]] = []
+    losses: list[torch.dtype] = []
+    net = toy.net()
+    stage = replace(stage_of(name, net, toy.config), budget=Budget(steps=2))
+    (term,) = stage.terms.values()
+    term.register_forward_hook(lambda module, given, loss: losses.append(loss.dtype))
+    fit(net, stage, machine=Machine(precision="bf16"), log=RunLog(None, (lines.append,)))
+    assert losses == [torch.float32] * 2
+    assert all(np.isfinite(line["loss"]) for line in lines if line["event"] == "epoch")
+
+
+def test_chunks_of_queries_change_nothing_without_batch_normalisation() -> None:
+    found = []
+    for chunk in (None, 3):
+        net = patchwise()
+        stage = replace(stage_of("moco", net, MocoConfig(SCHOOL, queue=20, chunk=chunk)), optimizer=methods.PLAIN_SGD)
+        fit(net, replace(stage, budget=Budget(steps=2)))
+        found.append(state(net))
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_chunks_with_batch_normalisation_are_told() -> None:
