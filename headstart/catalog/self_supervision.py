@@ -108,7 +108,7 @@ class VicregConfig:
 class DinoConfig:
     """Self-distillation without labels (Caron et al. 2021)."""
 
-    school: Schooling = Schooling(lr=1e-3, optimizer="adamw", weight_decay=0.04, clip=3.0)
+    school: Schooling = Schooling(lr=3e-3, optimizer="adamw", weight_decay=0.04, clip=3.0)
     pipeline: str = "dino"
     """augmentations: a name, or a list of them; a ; stands between those of the first, the second and all small views"""
     local: int = 0
@@ -121,14 +121,14 @@ class DinoConfig:
     """of the head (paper: 256)"""
     norm: bool | None = None
     """batch normalisation in the head; None: where the network has it"""
-    momentum: float = 0.99
-    """share of its own that the slow copy keeps at every step, at the start; rises to 1 (paper: 0.996)"""
+    momentum: float = 0.996
+    """share of its own that the slow copy keeps at every step, at the start; rises to 1"""
     temperature: float = 0.1
     """of the network; larger is less sure"""
     teacher_start: float = 0.04
     """temperature of the copy at the start"""
-    teacher_end: float = 0.07
-    """and after its warm-up"""
+    teacher_end: float = 0.04
+    """and after its warm-up (paper: 0.07); short trainings with it stay where every word is as likely as another"""
     teacher_warmup: float = 0.3
     """share of the training that this takes"""
     centre: float = 0.9

@@ -72,7 +72,7 @@ class SelfDistilled(Cropped):
         norm: bool = False,
         momentum: float,
         temperature: float = 0.1,
-        teacher: tuple[float, float] = (0.04, 0.07),
+        teacher: tuple[float, float] = (0.04, 0.04),
         warmup: float = 0.3,
         centre_decay: float = 0.9,
         frozen: float = 0.0,

@@ -19,8 +19,8 @@ def dino(net: Net, data: Task, cfg: DinoConfig | None = None) -> Iterator[Stage]
     `local` small views beside the two global ones are its multi-crop; by default there are none, because a transformer of
     fixed places takes one input size only.
 
-    Deviations: weight decay does not rise during training; batches and the head are smaller by default, and the first decay
-    is for short trainings; the copy's temperature rises with every step, not every epoch.
+    Deviations: weight decay does not rise during training; batches and the head are smaller by default; the copy's
+    temperature rises with every step, not every epoch; the head has batch normalisation where the network has it.
     """
     cfg = cfg or DinoConfig()
     checked("dino", cfg, net, data)

@@ -26,6 +26,7 @@ from headstart.catalog.self_supervision import (
 )
 from headstart.data.task import Task
 from headstart.engine.features import FeatureBank
+from headstart.engine.fit import Machine
 from headstart.engine.log import RunLog
 from headstart.engine.run import Drive
 from headstart.errors import ConfigError
@@ -198,3 +199,31 @@ def test_deepcluster_clusters_again_before_every_epoch_and_counts_on_the_network
     falling = [s.optimizer.lr for s in PRETRAIN["deepcluster"](net, data, replace(config, schedule="cosine"))]
     assert falling == sorted(falling, reverse=True)
     assert falling[-1] < 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("dino", DinoConfig(SHORT, words=16, hidden=16, bottleneck=8)),
+        ("byol", ByolConfig(SHORT, dimensions=8, hidden=16)),
+        ("swav", SwavConfig(SHORT, prototypes=4, dimensions=8, hidden=16, queue=8)),
+    ],
+)
+def test_transformers_learn_too(name: str, config: Any) -> None:
+    net, data = transformer(), make_image_task(16, size=12)
+    before = state(net)
+    Drive(net).run(PRETRAIN[name](net, data, replace(config, school=replace(SHORT, epochs=2, batch_size=8))))
+    assert set(differing(before, state(net))) == set(before)
+
+
+@pytest.mark.parametrize("name", methods.METHODS)
+def test_half_precision(name: str) -> None:
+    """bfloat16 as on an accelerator: what is finite in full precision stays so, and about the same is learned."""
+    toy, lines = TOYS[name], list[dict[str, Any]]()
+    for precision in ("float32", "bf16"):
+        net, log = toy.net(), RunLog(None, (lines.append,))
+        data = make_image_task(24, size=toy.size)
+        Drive(net, machine=Machine(precision=precision), log=log).run(PRETRAIN[name](net, data, toy.config))  # type: ignore[arg-type]
+    losses = [line["loss"] for line in lines if line["event"] == "epoch"]
+    half = len(losses) // 2
+    assert losses[half:] == pytest.approx(losses[:half], rel=0.1, abs=0.1)
