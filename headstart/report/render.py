@@ -25,6 +25,7 @@ from headstart.report import (
     multitask,
     pretrain,
     select,
+    short_runs,
 )
 from headstart.report.folder import RunFolder, read_run
 
@@ -39,8 +40,10 @@ PAGES: dict[str, tuple[str, Callable[[RunFolder], dict[str, Any]]]] = {
     "multitask": (multitask.TEMPLATE, multitask.context),
     "pretrain": (pretrain.TEMPLATE, pretrain.context),
     "select": (select.TEMPLATE, select.context),
+    "study augmentations": (short_runs.TEMPLATE, short_runs.context),
     "study data-size": (data_size.TEMPLATE, data_size.context),
     "study layers": (layers.TEMPLATE, layers.context),
+    "study scaling": (short_runs.TEMPLATE, short_runs.context),
 }
 """Template and context of each command that has its own page; others get the generic one."""
 

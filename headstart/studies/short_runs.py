@@ -143,9 +143,9 @@ class ShortRuns:
             )
             taken = time.monotonic() - began
             found = self._judge(net.cpu(), place, seed)
-        # Of a resumed training the whole is not known; the first one that was not sets the rate.
-        if self._rate is None:
-            self._rate = (time.monotonic() - began) / (flops * cell.passes(len(self.train)))
+        # The quickest sets the rate: of one that was resumed a part is not known, and the first waits for libraries.
+        rate = (time.monotonic() - began) / (flops * cell.passes(len(self.train)))
+        self._rate = rate if self._rate is None else min(rate, self._rate)
         lines = [one for one in read_lines(self.log.path) if one.get("run") == f"{cell.key}-{seed}"]
         losses = [one["loss"] for one in lines if one["event"] == "epoch"]
         state = {**found, "loss": losses[-1] if losses else None, "seconds": round(taken, 3)}

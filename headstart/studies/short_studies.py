@@ -126,7 +126,11 @@ class _Study:
             {
                 "command": self.command,
                 "data": data_record(found, train, test),
-                "backbone": {"name": name_of(base, net), "blocks": net.block_names, "input_size": net.input.size},
+                "backbone": {
+                    "name": base.backbone or name_of(base, net),
+                    "blocks": net.block_names,
+                    "input_size": net.input.size,
+                },
                 "cells": rows,
                 "left_out": [{"name": name, "reason": reason} for name, reason in left_out.items()],
                 "differences": list(_differences(self.config, runs, done, seeds)),
