@@ -44,6 +44,11 @@ class Bootstrap(Embedded):
         self.slow_projection = MomentumCopy(self.projection, momentum)
 
     @property
+    def chance(self) -> float:
+        """The loss where what is predicted is at right angles to the prediction, both ways."""
+        return 4.0
+
+    @property
     def decay(self) -> float:
         """The copy's decay now."""
         return cosine_course(self.momentum, 1.0, self.progress)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -45,7 +47,8 @@ class PseudoLabels(Embedded):
         super().__init__(net, block=block)
         self.view = view
         counts = np.bincount(labels[rows], minlength=clusters)
-        even = len(rows) / np.maximum(counts, 1) / max((counts > 0).sum(), 1)
+        self.filled = int((counts > 0).sum())
+        even = len(rows) / np.maximum(counts, 1) / max(self.filled, 1)
         self.register_buffer("weights", torch.from_numpy(even.astype(np.float32)), persistent=False)
         self.register_buffer("labels", torch.from_numpy(labels), persistent=False)
         with forked(seed):
@@ -53,6 +56,11 @@ class PseudoLabels(Embedded):
             nn.init.normal_(linear.weight, std=0.01)
             nn.init.zeros_(linear.bias)
         self.classifier = nn.Sequential(nn.BatchNorm1d(self.width, affine=False), linear)
+
+    @property
+    def chance(self) -> float:
+        """The loss where every cluster that has images is as likely as another; they count the same."""
+        return math.log(self.filled)
 
     def forward(self, step: StepLike) -> Tensor:
         targets = self.labels[step.ids.to(self.labels.device)]

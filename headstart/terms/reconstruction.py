@@ -88,6 +88,12 @@ class Reconstruction(Timed):
         self.seen = min(max(round((1 - share) * self.plan.grid**2), 1), self.plan.grid**2 - 1)
         self.decoder = Decoder(self.plan, width, depth, heads, seed_for(seed, "reconstruction", "decoder"))
 
+    @property
+    def chance(self) -> float:
+        """The loss where every pixel is told to be its patch's mean; standardised by the unbiased variance."""
+        numbers = 3 * self.plan.patch**2
+        return (numbers - 1) / numbers
+
     def forward(self, step: StepLike) -> Tensor:
         samples = step.samples(self.view)
         images = normalise(samples, self.net.input.mean, self.net.input.std)

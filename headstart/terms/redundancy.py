@@ -51,7 +51,12 @@ class Decorrelated(Expanded):
         self, net: Net, *, dimensions: int, weight: float, scale: float, seed: int, block: str | None = None
     ) -> None:
         super().__init__(net, dimensions=dimensions, seed=seed, block=block)
-        self.weight, self.scale = weight, scale
+        self.weight, self.scale, self.dimensions = weight, scale, dimensions
+
+    @property
+    def chance(self) -> float:
+        """The loss where nothing correlates with anything."""
+        return self.scale * self.dimensions
 
     def forward(self, step: StepLike) -> Tensor:
         one, other = self.embedded(step)

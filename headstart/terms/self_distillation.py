@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -91,6 +92,11 @@ class SelfDistilled(Cropped):
         self.slow, self.slow_head = MomentumCopy(net, momentum), MomentumCopy(self.head, momentum)
         self.register_buffer("centre", torch.zeros(words))
         self._heard: Tensor | None = None
+
+    @property
+    def chance(self) -> float:
+        """The loss where every word is as likely as another."""
+        return math.log(len(self.centre))
 
     @property
     def decay(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,6 +66,11 @@ class Swapped(Cropped):
         self.register_buffer("queue", torch.zeros(len(PAIR), queue, dimensions))
         self._fresh: Tensor | None = None
         self._unit_length()
+
+    @property
+    def chance(self) -> float:
+        """The loss where every prototype is as likely as another."""
+        return math.log(len(self.prototypes.weight))
 
     def forward(self, step: StepLike) -> Tensor:
         z = [F.normalize(full(self.projection(features)), dim=1) for features in self.every(step)]

@@ -26,6 +26,14 @@ def test_an_image_counts_inversely_to_the_size_of_its_cluster() -> None:
     assert float(term.weights[torch.from_numpy(labels)].mean()) == pytest.approx(1.0)
 
 
+def test_chance_is_the_loss_of_who_knows_no_image() -> None:
+    net, labels = resnet().eval(), np.array([0, 0, 0, 0, 2, 2])
+    term = PseudoLabels(net, labels, np.arange(6), 3, seed=0).eval()
+    torch.nn.init.zeros_(term.classifier[1].weight)
+    term.classifier[1].bias.data.copy_(torch.tensor([0.0, -1e4, 0.0]))  # knows that one has none
+    assert term(Viewed(net, {"main": noise()})).item() == pytest.approx(term.chance, rel=1e-5)
+
+
 def test_rows_of_others_do_not_count() -> None:
     labels = np.array([0, 1, 1, 0, 0, 0])
     term = PseudoLabels(resnet(), labels, np.array([0, 1, 2]), 2, seed=0)

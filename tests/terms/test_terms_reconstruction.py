@@ -72,6 +72,13 @@ def test_loss_by_hand() -> None:
     assert not missing
 
 
+def test_chance_is_the_loss_of_who_tells_means() -> None:
+    net = transformer()
+    term = Reconstruction(net, width=8, seed=0)
+    torch.nn.init.zeros_(term.decoder.pixels.weight)
+    assert term(step_of(net)).item() == pytest.approx(term.chance, rel=1e-4)
+
+
 def test_all_seen_everything_goes_back_to_its_place() -> None:
     """The decoder puts tokens where their patches were, whatever the order in which they came."""
     net = transformer()

@@ -57,3 +57,10 @@ def test_every_weight_gets_a_gradient() -> None:
         for name, parameter in [*net.named_parameters(), *term.named_parameters()]:
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_chance_is_the_loss_of_embeddings_that_never_change() -> None:
+    net = resnet().train()
+    term = Decorrelated(net, dimensions=5, weight=0.01, scale=0.5, seed=0)
+    torch.nn.init.zeros_(term.projection[-1].weight)
+    assert term(two_views(net)).item() == pytest.approx(term.chance) == 2.5

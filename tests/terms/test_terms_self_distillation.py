@@ -104,3 +104,10 @@ def test_state_comes_back() -> None:
     assert other.done == 1
     assert not differing(state(term.slow), state(other.slow))
     assert torch.equal(other.centre, term.centre)
+
+
+def test_chance_is_the_loss_of_who_has_no_opinion() -> None:
+    net = resnet().train()
+    term = distilled(net)
+    torch.nn.init.zeros_(term.head.body[-1].weight)  # the same word for all
+    assert term(two_views(net)).item() == pytest.approx(term.chance, rel=1e-5)

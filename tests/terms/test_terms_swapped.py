@@ -108,3 +108,11 @@ def test_state_comes_back_with_the_queue() -> None:
     other.load_state_dict(term.state_dict())
     assert (other.done, other.filled) == (1, 6)
     assert torch.equal(other.queue, term.queue)
+
+
+def test_chance_is_the_loss_of_who_finds_all_prototypes_alike() -> None:
+    net = resnet().train()
+    term = swapped(net)
+    with torch.no_grad():
+        term.prototypes.weight.copy_(term.prototypes.weight[:1].expand(3, -1))
+    assert term(two_views(net)).item() == pytest.approx(term.chance, rel=1e-5)
