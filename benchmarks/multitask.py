@@ -12,7 +12,7 @@ images. Finished runs are kept in the work folder, so that the same command goes
     few         1 000 images whose digit is known, 100 of them labelled for the other two questions
     missing     the same 1 000 images: all labels, and half of them left out at random
     composites  MultiMNIST (two digits on top of each other), 1 000 images: towers and cross-stitch units too
-    weightings  MultiMNIST, 2 000 images: the plain sum against DWA, uncertainty, GradNorm, PCGrad, MGDA, CAGrad
+    weightings  MultiMNIST, 1 000 images: the plain sum against DWA, uncertainty, GradNorm, PCGrad, MGDA
     cifar100    class and superclass, 4 000 images: the embedded backbone, fine-tuned
     bccd        blood cells, 292 images and 72 to test on: platelets there? how many red cells? Its size decides nothing
 """
@@ -52,7 +52,7 @@ from headstart.studies.multitask_runs import Arm, Run, Runs, single_name
 
 COLUMNS = ("experiment", "what", "arm", "against", "task", "measure", "value", "mean", "low", "high", "decided", "seeds")
 RECIPE = Recipe(epochs=20, batch_size=32, lr=0.1, mirror=False)
-COMPARED = ("dwa", "uncertainty", "gradnorm", "pcgrad", "mgda", "cagrad")
+COMPARED = ("dwa", "uncertainty", "gradnorm", "pcgrad", "mgda")
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def settings(folder: Path) -> dict[str, Callable[[], list[Setting]]]:
         "few": lambda: [questions(folder, 1000, "few labels")],
         "missing": lambda: [questions(folder, 1000), questions(folder, 1000, "half the labels", alone=False)],
         "composites": lambda: [digits(folder, 1000, arms=towers)],
-        "weightings": lambda: [digits(folder, 2000, arms=weighed, alone=False)],
+        "weightings": lambda: [digits(folder, 1000, arms=weighed, alone=False)],
         "cifar100": lambda: [cifar100(folder)],
         "bccd": lambda: [bccd(folder)],
     }
