@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from headstart.catalog.self_supervision import DeepClusterConfig
 from headstart.data.task import Task
+from headstart.engine.checkpoint import bytes_of
 from headstart.engine.features import FeatureBank
 from headstart.engine.run import memo, under_way
 from headstart.errors import ConfigError
@@ -80,5 +82,14 @@ def _labels(net: Net, data: Task, cfg: DeepClusterConfig, count: int, epoch: int
         return {"labels": torch.from_numpy(found.labels)}
 
     labels = np.zeros(len(data.store), np.int64)
-    labels[data.rows] = memo(f"clusters-{epoch + 1}", compute)["labels"].numpy()
+    labels[data.rows] = memo(f"clusters-{epoch + 1}-{_mark(net)}", compute)["labels"].numpy()
     return labels
+
+
+def _mark(net: Net) -> str:
+    """A hash of the network: a run may cluster several times in an epoch of the same number (greedy pretraining does)."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, tensor in net.blocks.state_dict().items():
+        digest.update(name.encode())
+        digest.update(bytes_of(tensor))
+    return digest.hexdigest()

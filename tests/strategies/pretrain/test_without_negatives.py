@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from headstart.catalog.greedy import GreedyConfig
 from headstart.catalog.pretraining import Schooling
 from headstart.catalog.self_supervision import (
     BarlowConfig,
@@ -34,6 +36,7 @@ from headstart.losses.agreement import negative_cosine
 from headstart.nets.net import Net
 from headstart.strategies.pretrain import PRETRAIN
 from headstart.strategies.pretrain.common import pretrain_stage
+from headstart.strategies.pretrain.greedy import greedy
 from headstart.strategies.pretrain.seen import many_views, pair_of_views
 from headstart.terms.base import StepLike
 from headstart.terms.bootstrap import PAIR, Siamese
@@ -227,3 +230,16 @@ def test_half_precision(name: str) -> None:
     losses = [line["loss"] for line in lines if line["event"] == "epoch"]
     half = len(losses) // 2
     assert losses[half:] == pytest.approx(losses[:half], rel=0.1, abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["byol", "barlow", "deepcluster", "swav"])
+def test_layer_by_layer(name: str, tmp_path: Path) -> None:
+    """As the objective of greedy pretraining, on a network that ends with the block that learns."""
+    net, config = resnet(), TOYS[name].config
+    school = replace(config.school, epochs=1)
+    data, before = make_image_task(16, size=12), state(net)
+    stages = greedy(net, data, GreedyConfig(school, together=1), objective=PRETRAIN[name], settings=config)
+    Drive(net, folder=tmp_path).run(stages)
+    assert set(differing(before, state(net))) == set(before)
+    if name == "deepcluster":
+        assert len(list(tmp_path.glob("memo-clusters-1-*"))) == 5, "four blocks and all together, each clustered anew"
