@@ -29,6 +29,7 @@ from headstart.engine.log import Listener, RunLog
 from headstart.engine.model import Card, Model
 from headstart.engine.run import Drive, stored
 from headstart.engine.run_folder import open_run
+from headstart.engine.trained import release
 from headstart.errors import CheckpointError, NonFiniteLoss
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
@@ -119,17 +120,19 @@ class _Job:
             parts = parts_of(data, test_fraction=config.images.test_fraction, seed=config.seed, log=opening.log)
         check_method(method, net, parts, _sides(data), config.images.fit)
         other = Other("") if why_none(config, parts) else other_network(config, self.source, copy.deepcopy(net))
-        opening.begin(net, data)
-        self.clock.keep_in(opening.folder.work / "seconds.json")
-        machine = Machine(device=device_of(config.device), cache=opening.folder.work / "cache")
         found = Found(config, self.network, data, parts, method, net, self.given)
         start, card = copy.deepcopy(net), card_of(found)
+        device = device_of(config.device)
+        stages = _begun(method.stages(net.to(device), parts), net)
+        opening.begin(start, data)
+        self.clock.keep_in(opening.folder.work / "seconds.json")
+        machine = Machine(device=device, cache=opening.folder.work / "cache")
         looker = Looker(parts, seed_for(config.seed, "look"))
-        first = self._first_look(net.to(machine.device), looker)
-        stages = self._pretrain(net, found, looker, machine, card)
+        first = self._first_look(copy.deepcopy(start).to(device), looker)
+        done = self._pretrain(net, stages, found, looker, machine, card)
         net.to("cpu")
         distributed.first(lambda: Model(net, card).save(opening.folder.path / "model"))
-        found = replace(found, first=first, stages=stages, views=self.views, seconds=self.clock.seconds)
+        found = replace(found, first=first, stages=done, views=self.views, seconds=self.clock.seconds)
         with opening.phase("verdict", why_none(config, parts) or "comparing with other starts"):
             verdict = verdict_of(config, opening, self.source, data, parts, net, start, other, machine)
         with opening.phase("outcome", "writing down what was found"):
@@ -175,7 +178,9 @@ class _Job:
             found = stored(self.opening.folder.work / "start.safetensors", look, self.opening.log)
         return {str(name): float(value) for name, value in found.items()}
 
-    def _pretrain(self, net: Net, found: Found, looker: Looker, machine: Machine, card: Card) -> list[dict[str, Any]]:
+    def _pretrain(
+        self, net: Net, stages: Iterator[Stage | Solve], found: Found, looker: Looker, machine: Machine, card: Card
+    ) -> list[dict[str, Any]]:
         """Carry out the method; returns its stages in short."""
         opening, seen = self.opening, list[dict[str, Any]]()
         watch = Watch(lambda: opening.log)
@@ -184,7 +189,7 @@ class _Job:
         drive = Drive(net, seed_for(self.config.seed, "pretrain"), machine, place, None, log)
         text = f"{found.method.name} on {len(found.parts.pool)} images"
         with opening.phase("pretraining", text), self.clock.during(_PRETRAINING):
-            watched = self._watched(found.method.stages(net, found.parts), looker, seen)
+            watched = self._watched(stages, looker, seen)
             try:
                 with closing(watched):  # a method that has taken the network apart puts it together again
                     results = drive.run(watched)
@@ -229,6 +234,18 @@ class _Job:
         last.load_state_dict({name: value for name, value in state.items() if name in last.state_dict()}, strict=False)
         target = Model(last, card).save(self.opening.folder.work / "last_good")
         return f"; it can be gone on from: --start trained --backbone {target} with a smaller --lr and another --out"
+
+
+def _begun(stages: Iterator[Stage | Solve], net: Net) -> Iterator[Stage | Solve]:
+    """The same stages, the first of them made: a method that cannot do as asked says so then, before anything is written."""
+    release(net)
+    first = next(stages)
+
+    def every() -> Iterator[Stage | Solve]:
+        yield first
+        yield from stages
+
+    return every()
 
 
 def _sound(place: Path) -> Mapping[str, torch.Tensor] | None:

@@ -162,12 +162,20 @@ def _plateau(looks: Sequence[Look]) -> Iterator[Remark]:
 def slope(looks: Sequence[Look]) -> float | None:
     """k-NN accuracy gained per minute, by least squares over the later half of the looks, five at least; None where there
     are not so many."""
+    found = _trend(looks)
+    return None if found is None else found[0]
+
+
+def _trend(looks: Sequence[Look]) -> tuple[float, float] | None:
+    """That slope and its standard error, from how far the looks lie beside the line."""
     seen = [(look.seconds / 60, look.numbers["knn"]) for look in looks if "knn" in look.numbers]
     late = seen[-max(5, len(seen) // 2) :]
     if len(late) < 5 or late[-1][0] <= late[0][0]:
         return None
     minutes, right = (np.array(one) for one in zip(*late, strict=True))
-    return float(np.polyfit(minutes, right, 1)[0])
+    gain, at = np.polyfit(minutes, right, 1)
+    beside = float(np.square(right - gain * minutes - at).sum() / (len(late) - 2))
+    return float(gain), float(np.sqrt(beside / np.square(minutes - minutes.mean()).sum()))
 
 
 def left(looks: Sequence[Look], begun: float) -> float:
@@ -190,13 +198,15 @@ def progress(looks: Sequence[Look], begun: float = 0.0) -> Remark:
         parts.append(f"rank {now.numbers['rank']:.1f}")
     rest = left(looks, begun)
     parts += [f"about {format_seconds(max(1, round(rest)))} left"] if now.epoch < now.epochs else []
-    gain = slope(looks)
-    if gain is not None:
-        parts.append(f"k-NN {gain * 100:+.2f} points a minute{_pays(now, gain, rest)}")
+    trend = _trend(looks)
+    if trend is not None:
+        parts.append(f"k-NN {trend[0] * 100:+.2f} points a minute{_pays(now, *trend, rest)}")
     return Remark("note", "progress", f"  {now.stage}, epoch {now.epoch} of {now.epochs}: {', '.join(parts)}")
 
 
-def _pays(now: Look, gain: float, rest: float) -> str:
+def _pays(now: Look, gain: float, error: float, rest: float) -> str:
+    if abs(gain) < 2 * error:
+        return ", which is within the noise"
     if now.epoch == now.epochs:
         return ": half as long again would probably pay" if gain * now.seconds / 120 >= _PAYS else ""
     return ": going on pays" if gain * rest / 60 >= _PAYS else ": going on brings little"

@@ -244,3 +244,26 @@ def test_methods_by_name_on_the_command_line(method: str, tmp_path: Path, capsys
     net = build(tmp_path / "pre" / "model")
     assert net.block_names == ["stem", "layer1_0", "layer2_0", "layer3_0", "pool"]
     assert (tmp_path / "pre" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "words"),
+    [
+        ("cpc", {}, "batch normalisation"),
+        ("mae", {}, "transformer"),
+        ("rotation", {"fit": "pad", "data": "wide"}, "padded to squares"),
+        ("relative_position", {}, "px"),
+        ("swav", {"settings": ("prototypes=0",)}, "prototypes=0"),
+        ("byol", {"batch_size": 16, "settings": ("momentum=2",)}, "momentum=2"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_methods_that_cannot_do_as_asked_say_so_and_leave_nothing(
+    method: str, settings: dict[str, Any], words: str, tmp_path: Path
+):
+    used: dict[str, Any] = {"batch_size": 16, **settings}
+    if used.pop("data", None):
+        used["data"] = (np.random.default_rng(0).integers(0, 255, (80, 12, 20, 3)).astype(np.uint8), np.arange(80) % 2)
+    with pytest.raises((ConfigError, DataError), match=words):
+        run(tmp_path / "run", used.pop("data", None), method, **used)
+    assert not (tmp_path / "run").exists()

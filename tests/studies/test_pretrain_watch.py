@@ -71,11 +71,17 @@ def test_time_left_is_that_of_the_stage():
 def test_whether_going_on_pays_is_said():
     rising = [look(n, knn=0.2 + 0.01 * n, seconds=30.0 * n) for n in range(1, 9)]
     assert "+2.00 points a minute: going on pays" in progress(rising).text
-    flat = [look(n, knn=0.3, seconds=30.0 * n) for n in range(1, 9)]
+    flat = [look(n, knn=0.3 + 1e-5 * n, seconds=30.0 * n) for n in range(1, 9)]
     assert "going on brings little" in progress(flat).text
     done = [look(n, epochs=8, knn=0.2 + 0.01 * n, seconds=30.0 * n) for n in range(1, 9)]
     assert "half as long again would probably pay" in progress(done).text
     assert "left" not in progress(done).text
+
+
+def test_a_slope_within_the_noise_is_called_that():
+    noisy = [look(n, knn=0.3 + 0.02 * (n % 2), seconds=30.0 * n) for n in range(1, 12)]
+    assert "which is within the noise" in progress(noisy).text
+    assert "pays" not in progress(noisy).text
 
 
 def test_the_best_probe_is_the_deepest_of_equals():
