@@ -28,11 +28,8 @@ if TYPE_CHECKING:
         pretrain,
         read,
         select,
-        study_augmentations,
-        study_data_size,
-        study_layers,
-        study_scaling,
     )
+    from headstart.api_studies import study_augmentations, study_data_size, study_layers, study_scaling
     from headstart.balance.base import Balance
     from headstart.balance.fixed import Fixed
     from headstart.catalog.adapt import AdaptConfig, BackboneConfig, DataConfig, ReadingConfig
@@ -128,11 +125,8 @@ _HOMES: dict[str, tuple[str, ...]] = {
         "pretrain",
         "read",
         "select",
-        "study_augmentations",
-        "study_data_size",
-        "study_layers",
-        "study_scaling",
     ),
+    "headstart.api_studies": ("study_augmentations", "study_data_size", "study_layers", "study_scaling"),
     "headstart.balance.base": ("Balance",),
     "headstart.balance.fixed": ("Fixed",),
     "headstart.catalog.adapt": ("AdaptConfig", "BackboneConfig", "DataConfig", "ReadingConfig"),

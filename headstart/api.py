@@ -22,7 +22,6 @@ from headstart.catalog.multitask import MultitaskConfig
 from headstart.catalog.pretrain import PretrainConfig
 from headstart.catalog.pretraining import PretrainMethod
 from headstart.catalog.select import SelectConfig
-from headstart.catalog.short_runs import AugmentationsConfig, ScalingConfig
 from headstart.catalog.study import LayersConfig
 from headstart.data.prepare import DataSet, prepare
 from headstart.data.sources import open_source
@@ -42,10 +41,6 @@ from headstart.jobs import (
     run_multitask,
     run_pretrain,
     run_select,
-    run_study_augmentations,
-    run_study_data_size,
-    run_study_layers,
-    run_study_scaling,
 )
 from headstart.nets.net import Net
 from headstart.report.figures import figure_of
@@ -55,15 +50,12 @@ from headstart.strategies.pretrain import Pretrain
 from headstart.studies.adapt import AdaptResult
 from headstart.studies.advise import AdviseResult
 from headstart.studies.compare import CompareResult
-from headstart.studies.data_size import DataSizeResult
 from headstart.studies.distill import DistillResult
 from headstart.studies.extend import ExtendResult
-from headstart.studies.layers import LayersResult
 from headstart.studies.multitask import MultitaskResult
 from headstart.studies.pretrain import PretrainResult
 from headstart.studies.result import JobResult
 from headstart.studies.select import SelectResult
-from headstart.studies.short_studies import ShortRunsResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -128,7 +120,7 @@ def adapt(
 
     Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
     """
-    config, objects = _given(AdaptConfig, data, backbone, out, settings)
+    config, objects = given_of(AdaptConfig, data, backbone, out, settings)
     return run_adapt(config, **objects)
 
 
@@ -142,7 +134,7 @@ def advise(
 
     Returns the result that the command line writes; it prints as text. Raises InputError for what can be mended.
     """
-    config, objects = _given(AdviseConfig, data, backbone, out, settings)
+    config, objects = given_of(AdviseConfig, data, backbone, out, settings)
     return run_advise(config, **objects)
 
 
@@ -165,22 +157,8 @@ def compare(
     """
     if strategies is not None:
         settings["strategies"] = (strategies,) if isinstance(strategies, str) else tuple(strategies)
-    config, objects = _given(CompareConfig, data, backbone, out, settings)
+    config, objects = given_of(CompareConfig, data, backbone, out, settings)
     return run_compare(config, **objects)
-
-
-def study_data_size(
-    data: Any, backbone: str | nn.Module | Net | None = None, *, out: str | Path = "runs/study-data-size", **settings: Any
-) -> DataSizeResult:
-    """Learn from growing parts of the images in three ways - pipeline, end-to-end, transfer - and see where they cross.
-
-    data, backbone, out  as of `adapt`
-    settings             any field of `DataSizeConfig`, `BackboneConfig` or `DataConfig`, e.g. `draws=5`, `ways=("probe",)`
-
-    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
-    """
-    config, objects = _given(DataSizeConfig, data, backbone, out, settings)
-    return run_study_data_size(config, **objects)
 
 
 def distill(data: Any, teacher: Any, student: Any, *, out: str | Path = "runs/distill", **settings: Any) -> DistillResult:
@@ -196,14 +174,13 @@ def distill(data: Any, teacher: Any, student: Any, *, out: str | Path = "runs/di
     """
     teachers = list(teacher) if isinstance(teacher, (list, tuple)) else [teacher]
     words = all(isinstance(one, (str, Path)) for one in teachers)
-    named = data if isinstance(data, (str, Path)) else None
-    config = DistillJobConfig(data=str(named) if named is not None else type(data).__name__, out=Path(out))
+    config = DistillJobConfig(told(data), out=Path(out))
     if isinstance(student, (str, Path)):
         settings = {**settings, "student": str(student)}
     config = configured(config, {**settings, **({"teacher": tuple(map(str, teachers))} if words else {})})
     return run_distill(
         replace(config, temperature=str(config.temperature)),
-        data=data if named is None else None,
+        data=object_of(data),
         teachers=None if words else teachers,
         student=None if isinstance(student, (str, Path)) else student,
     )
@@ -297,8 +274,7 @@ def pretrain(
 
     Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
     """
-    named = data if isinstance(data, (str, Path)) else None
-    config = PretrainConfig(str(named) if named is not None else type(data).__name__, out=Path(out))
+    config = PretrainConfig(told(data), out=Path(out))
     name = method if isinstance(method, str) else getattr(method, "__name__", "own")
     config = configured(config, {**settings, "method": name})
     if isinstance(backbone, (str, Path)):
@@ -308,7 +284,7 @@ def pretrain(
         own = (method, about or PretrainMethod("pretext", "a method given from Python", "", 1.0, ""))
     return run_pretrain(
         config,
-        data=None if named is not None else data,
+        data=object_of(data),
         backbone=None if isinstance(backbone, (str, Path)) else backbone,
         method=own,
     )
@@ -327,54 +303,10 @@ def select(
     Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
     """
     texts = (candidates,) if isinstance(candidates, (str, nn.Module)) else tuple(candidates)
-    named = data if isinstance(data, (str, Path)) else None
     words = all(isinstance(one, str) for one in texts)
-    config = SelectConfig(data=str(named) if named is not None else type(data).__name__, out=Path(out))
+    config = SelectConfig(told(data), out=Path(out))
     config = configured(config, {**settings, **({"candidates": texts} if words else {"candidates": ()})})
-    return run_select(config, data=data if named is None else None, candidates=None if words else texts)
-
-
-def study_layers(
-    data: Any, backbone: str | nn.Module | Net | None = None, *, out: str | Path = "runs/study-layers", **settings: Any
-) -> LayersResult:
-    """Measure how transferable each layer of a network is, as Yosinski et al. 2014 did.
-
-    data, backbone  as of `adapt`; of the network only the architecture is used, all weights are drawn at random
-    out             the run folder
-    settings        any field of `LayersConfig`, `ArchitectureConfig` or `DataConfig`, e.g. `seeds=3`, `cuts=(1, 4)`
-
-    Returns the result that the command line writes; it prints as text. Raises InputError for what can be mended.
-    """
-    config, objects = _given(LayersConfig, data, backbone, out, settings)
-    return run_study_layers(config, **objects)
-
-
-def study_augmentations(data: Any, *, out: str | Path = "runs/augmentations", **settings: Any) -> ShortRunsResult:
-    """Which two augmentations together teach a backbone most, without labels? SimCLR's heat map on the data.
-
-    data      labelled images as of `adapt`; labels only judge
-    out       the run folder
-    settings  any field of `AugmentationsConfig`, `BackboneConfig` or `DataConfig`, e.g. `steps=("crop", "jitter", "grey")`
-
-    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
-    """
-    named = data if isinstance(data, (str, Path)) else None
-    config = AugmentationsConfig(str(named) if named is not None else type(data).__name__, Path(out))
-    return run_study_augmentations(configured(config, settings), data=data if named is None else None)
-
-
-def study_scaling(data: Any, *, out: str | Path = "runs/scaling", **settings: Any) -> ShortRunsResult:
-    """What do projection head, batch size, network size and length bring to learning without labels? On the data.
-
-    data      labelled images as of `adapt`; labels only judge
-    out       the run folder
-    settings  any field of `ScalingConfig`, `BackboneConfig` or `DataConfig`, e.g. `batches=(64, 256)`
-
-    Returns the result that the command line writes; it prints as a table. Raises InputError for what can be mended.
-    """
-    named = data if isinstance(data, (str, Path)) else None
-    config = ScalingConfig(str(named) if named is not None else type(data).__name__, Path(out))
-    return run_study_scaling(configured(config, settings), data=data if named is None else None)
+    return run_select(config, data=object_of(data), candidates=None if words else texts)
 
 
 def bench(
@@ -395,13 +327,22 @@ def bench(
     return run_bench(with_settings(config, settings), images=images if named is None else None)
 
 
-def _given(
+def given_of(
     kind: type[Given], data: Any, backbone: Any, out: str | Path, settings: dict[str, Any]
 ) -> tuple[Given, dict[str, Any]]:
     """The settings, and what came as an object that no setting can name."""
-    named = data if isinstance(data, (str, Path)) else None
     name = backbone if isinstance(backbone, (str, Path)) else None
-    config = kind(data=str(named) if named is not None else type(data).__name__, out=Path(out))
+    config = kind(data=told(data), out=Path(out))
     config = configured(config, {**settings, **({"backbone": str(name)} if name is not None else {})})
     module = backbone if isinstance(backbone, nn.Module) else None
-    return config, {"data": data if named is None else None, "backbone": module}
+    return config, {"data": object_of(data), "backbone": module}
+
+
+def told(data: Any) -> str:
+    """What the data are called: by their name, or by the kind of object that they are."""
+    return str(data) if isinstance(data, (str, Path)) else type(data).__name__
+
+
+def object_of(data: Any) -> Any:
+    """The data, where no name can stand for them."""
+    return None if isinstance(data, (str, Path)) else data

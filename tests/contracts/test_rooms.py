@@ -33,6 +33,7 @@ ROOMS = (
     "report",
     "jobs",
     "api",
+    "api_studies",
     "cli",
 )
 """From the ground up. `__init__` and `__main__` are the doors and may open on every room; assets hold no code."""
