@@ -31,13 +31,13 @@ class ByolConfig:
     """of the projection (paper: 256)"""
     hidden: int = 512
     """units in projection and predictor (paper: 4096)"""
-    momentum: float = 0.99
+    momentum: float | None = None
     """share of its own that the slow copy keeps at every step, at the start; rises to 1 (paper: 0.996 for 1000 epochs, 0.99
-    for 100 to 300)"""
+    for 100 to 300). None: 1 - 20 / steps, from 0.9 to 0.996: a copy that is slow beside the training teaches nothing new"""
 
     def faults(self) -> list[str]:
         """What cannot be, in words."""
-        rules = [(0 <= self.momentum <= 1, f"momentum={self.momentum}: from 0 to 1")]
+        rules = [(self.momentum is None or 0 <= self.momentum <= 1, f"momentum={self.momentum}: from 0 to 1")]
         return _broken(self.school, self.pipeline, _sizes(dimensions=self.dimensions, hidden=self.hidden) + rules)
 
 

@@ -34,12 +34,14 @@ from headstart.engine.run import Drive
 from headstart.errors import ConfigError
 from headstart.losses.agreement import negative_cosine
 from headstart.nets.net import Net
+from headstart.stage import Stage
 from headstart.strategies.pretrain import PRETRAIN
+from headstart.strategies.pretrain.byol import first_decay
 from headstart.strategies.pretrain.common import pretrain_stage
 from headstart.strategies.pretrain.greedy import greedy
 from headstart.strategies.pretrain.seen import many_views, pair_of_views
 from headstart.terms.base import StepLike
-from headstart.terms.bootstrap import PAIR, Siamese
+from headstart.terms.bootstrap import PAIR, Bootstrap, Siamese
 from tests.conftest import make_image_task
 from tests.engine.engine_toys import differing, perceptron, resnet, state
 from tests.strategies.pretrain import without_negatives as methods
@@ -230,6 +232,15 @@ def test_half_precision(name: str) -> None:
     losses = [line["loss"] for line in lines if line["event"] == "epoch"]
     half = len(losses) // 2
     assert losses[half:] == pytest.approx(losses[:half], rel=0.1, abs=0.1)
+
+
+def test_byols_copy_is_as_slow_as_the_training_is_long() -> None:
+    assert [first_decay(steps) for steps in (1, 100, 1000, 5000, 10**6)] == pytest.approx([0.9, 0.9, 0.98, 0.996, 0.996])
+    stage = next(iter(PRETRAIN["byol"](resnet(), make_image_task(24, size=12), ByolConfig(SHORT))))
+    assert isinstance(stage, Stage)
+    (term,) = stage.terms.values()
+    assert isinstance(term, Bootstrap)
+    assert (term.momentum, term.steps) == (0.9, 20)
 
 
 @pytest.mark.parametrize("name", ["byol", "barlow", "deepcluster", "swav"])
