@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from headstart.metrics.intervals import Interval, hierarchical, wilson
 from headstart.metrics.paired import Difference, holm_differences, paired_bootstrap
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
+from headstart.strategies.early_probe import depths_of
 from headstart.studies.backbone import choose
 from headstart.studies.checks import check_kind
 from headstart.studies.learners import Answered, Failed, Learners, Point
@@ -76,6 +78,16 @@ class Side:
         """The run of a unit with this network; of random weights fine-tuning is training from scratch."""
         tuned = SCRATCH if self.name == RANDOM else TUNE
         return Point(PROBE if unit.kind == "probe" else tuned, unit.images, unit.draw)
+
+    def warm(self, units: Sequence[Unit]) -> None:
+        """Compute what its runs share: features of the images that it learns from, and of the test images."""
+        points = [self.point(unit) for unit in units]
+        self.runs.warm(points)
+        if not all(self.runs.kept(point) for point in points):
+            distributed.first(self._see_test)
+
+    def _see_test(self) -> None:
+        self.runs.bank.get(self.runs.net, self.runs.test.store, self.runs.test.rows, depths_of(self.runs.net))
 
 
 @dataclass(frozen=True)
@@ -251,8 +263,10 @@ class _Jury:
 
     def warm(self, units: Sequence[Unit]) -> None:
         """What all runs of a network share, and how long training may be so that the first draw fits."""
+        began = time.monotonic()
         for side in self.sides:
-            side.runs.warm([side.point(unit) for unit in units])
+            side.warm(units)
+        self.spent = distributed.share(time.monotonic() - began)
         place = self.opening.folder.work / "verdict" / "plan.safetensors"
         self.factor = float(distributed.share(stored(place, lambda: {"factor": self._factor(units)}))["factor"])
         for side in self.sides:
