@@ -1,7 +1,7 @@
 """The direction of the papers on small real data: images against themselves alone teach features that classes need.
 
-scikit-learn's digits at 16 px without labels. Judged is the same network before and after: a linear probe with ten labels per
-class on its best block, chosen by cross-validation of those labels, on images that nobody learned from.
+scikit-learn's digits at 16 px without labels. Judged is the same network before and after: a linear probe with ten labels
+per class on its best block, chosen by cross-validation of those labels, on images that nobody learned from.
 """
 
 from __future__ import annotations
