@@ -125,6 +125,7 @@ def test_runs_that_were_finished_are_not_done_again(done: PretrainResult, tmp_pa
     assert accuracies[0] == accuracies[1]
 
 
+@pytest.mark.slow
 def test_small_images_are_compared_with_the_embedded_network(tmp_path: Path):
     result = run_images(tmp_path / "run", budget="0.001s", epochs=1, looks=0)
     verdict = result.summary["verdict"]
