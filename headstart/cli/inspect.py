@@ -41,7 +41,7 @@ def run(config: InspectConfig) -> int:
 
 COMMAND = Command(
     name="inspect",
-    summary="Look at images before training: classes, sizes, unreadable files, duplicates, leaks between splits.",
+    summary="Look at images before training: classes, sizes, unreadable files, copies, leaks between splits.",
     config=InspectConfig,
     run=run,
     examples=("headstart inspect photos", "headstart inspect cells.csv --group-column patient --json"),
