@@ -193,8 +193,8 @@ class SwavConfig:
     """units in it (paper: 2048)"""
     temperature: float = 0.1
     """of the prediction"""
-    eps: float = 0.05
-    """entropy of the codes; larger is more even"""
+    eps: float = 0.03
+    """entropy of the codes; larger is more even (paper: 0.05, and 0.03 where the loss stays at ln(prototypes))"""
     iterations: int = 3
     """of Sinkhorn and Knopp's algorithm"""
     frozen_epochs: int = 1
