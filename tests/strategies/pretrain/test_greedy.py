@@ -142,6 +142,19 @@ def test_any_objective_can_be_learned_block_by_block(tmp_path: Path):
     assert differing(state(net), state(resnet()))
 
 
+@pytest.mark.parametrize("name", ["simclr", "byol", "rotation"])
+def test_objectives_by_name_learn_the_same_bits_kept_or_not(name: str, tmp_path: Path):
+    data = task()
+    unknown = Task(data.name, data.store, data.labels * 0 + UNKNOWN, (), data.rows)
+    config = GreedyConfig(Schooling(epochs=2, batch_size=BATCH, lr=0.02), objective=name, renderings=1, together=0)
+    nets, said = [resnet(), resnet()], list[dict[str, Any]]()
+    for net, cache in zip(nets, (None, tmp_path / "cache"), strict=True):
+        Drive(net, 0, Machine(cache=cache), None, None, RunLog(None, (said.append,))).run(greedy(net, unknown, config))
+    assert not differing(state(nets[0]), state(nets[1]))
+    assert any(line["cached"] for line in said if line["event"] == "cache")
+    assert list(nets[0].blocks) == list(resnet().blocks)
+
+
 def test_unknown_objectives_and_missing_labels_are_said():
     with pytest.raises(ConfigError, match="objective=nonsense is no way to pretrain; there are"):
         next(greedy(resnet(), task(), GreedyConfig(objective="nonsense")))
