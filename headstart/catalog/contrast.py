@@ -131,7 +131,7 @@ class CpcConfig:
 class AmdimConfig:
     """Settings of `amdim`."""
 
-    school: Schooling = Schooling(optimizer="adamw", lr=1e-3)
+    school: Schooling = Schooling(lr=0.03)
     pipeline: str = "simclr"
     """augmentations of both copies: a named pipeline, or steps; two lists, separated by ;, for one each"""
     dimensions: int = 256

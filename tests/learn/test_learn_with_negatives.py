@@ -2,8 +2,8 @@
 
 Scikit-learn's digits at 16 px, or at 32 px where a method has a grid of patches. Judged is the same network before and
 after: a linear probe with few labels on its best block, chosen by cross-validation of those labels, on images that nobody
-learned from. AMDIM is not among them: in the few hundred steps that are affordable here it did not beat its untrained
-encoder.
+learned from. AMDIM is not among them, because it takes minutes: on one seed ten epochs by SGD led from 0.836 to 0.875,
+by AdamW (rates of 0.0005 and 0.002) once up and twice below the untrained encoder.
 """
 
 from __future__ import annotations
