@@ -79,7 +79,7 @@ TOYS: Mapping[str, Toy] = {
     "simsiam": Toy(SimSiamConfig(SCHOOL, dimensions=16, hidden=8)),
     "barlow": Toy(BarlowConfig(SCHOOL, dimensions=16)),
     "vicreg": Toy(VicregConfig(SCHOOL, dimensions=16)),
-    "dino": Toy(DinoConfig(SCHOOL, local=2, words=16, hidden=16, bottleneck=8)),
+    "dino": Toy(DinoConfig(SCHOOL, local=2, words=16, hidden=16, bottleneck=8, norm=False)),
     "deepcluster": Toy(DeepClusterConfig(SCHOOL, clusters=5)),
     "swav": Toy(SwavConfig(SCHOOL, pipeline="dino", local=1, prototypes=6, dimensions=8, hidden=16, queue=12)),
     "mae": Toy(MaeConfig(SCHOOL, width=8), transformer),
