@@ -28,8 +28,9 @@ from headstart.seeding import seed_for
 from headstart.stage import Stage
 from headstart.studies.outcome import origin_of
 from headstart.studies.pretrain_data import Parts
+from headstart.studies.pretrain_judged import RANDOM
 from headstart.studies.pretrain_method import Method
-from headstart.studies.pretrain_verdict import RANDOM, Verdict
+from headstart.studies.pretrain_verdict import Verdict
 from headstart.studies.pretrain_watch import Look, best_probe, looks_of, slope
 from headstart.studies.records import again, name_of, plain
 from headstart.terms.supervised import Supervised

@@ -7,8 +7,8 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,6 @@ from headstart.engine.features import FeatureBank
 from headstart.engine.fit import Machine
 from headstart.engine.run import stored
 from headstart.errors import InputError
-from headstart.metrics.intervals import Interval, hierarchical, wilson
-from headstart.metrics.paired import Difference, holm_differences, paired_bootstrap
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
 from headstart.strategies.early_probe import depths_of
@@ -35,31 +33,17 @@ from headstart.studies.checks import check_kind
 from headstart.studies.learners import Answered, Failed, Learners, Point
 from headstart.studies.opening import Opening
 from headstart.studies.pretrain_data import Parts
+from headstart.studies.pretrain_judged import OTHER, OURS, RANDOM, Unit, cell_of, differences
 from headstart.studies.pretrain_start import drawn_anew
 from headstart.studies.sizes import FEWEST, nested
 
 SHARES = (0.01, 0.1, 1.0)
 """Of the labels that are learned from."""
-OURS, RANDOM, OTHER = "pretrained", "random", "against"
-Kind = Literal["probe", "fine_tune"]
 PROBE = Way("early_probe", "transfer", "Probe", "frozen backbone, linear head on its best block", True, "early_probe_best")
 TUNE = Way("full", "transfer", "Fine-tuned", "every block at a tenth of the learning rate", True, "full", True)
 SCRATCH = Way("scratch", "end-to-end", "From scratch", "all weights drawn at random", True, "retrain", True)
 _TUNED, _SHORTEST = 0.6, 0.2
 """Share of the time that fine-tuning's first draw is planned for, and the shortest training as a share of the usual one."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """Runs that only mean something together: one way to learn, from one part of the labels, with every network."""
-
-    kind: Kind
-    images: int
-    draw: int
-
-    def __str__(self) -> str:
-        way = "probes" if self.kind == "probe" else "fine-tuning and training from scratch"
-        return f"{way} on {self.images} labels, draw {self.draw + 1}"
 
 
 @dataclass(frozen=True)
@@ -342,9 +326,9 @@ def _record(
         for size in sizes
         for kind in ("probe", "fine_tune")
         for side in sides
-        if (cell := _cell(seen, kind, size, side, config.seed)) is not None
+        if (cell := cell_of(seen, kind, size, side.name, config.seed)) is not None
     ]
-    gaps = _differences(seen, sizes, sides, config.seed)
+    gaps = differences(seen, sizes, [side.name for side in sides[1:]], config.seed)
     return {
         "networks": [{"name": side.name, "label": side.label} for side in sides],
         "absent": [dict(one) for one in absent],
@@ -359,55 +343,3 @@ def _record(
         "seconds": round(jury.spent, 2),
         "budget": config.seconds,
     }
-
-
-def _correct(
-    seen: Mapping[Unit, Mapping[str, Answered]], kind: str, size: int, names: Sequence[str]
-) -> list[NDArray[np.float64]]:
-    """Per name `[S, T]` right or wrong, over the draws in which all of them answered; empty where there is none."""
-    units = sorted((one for one in seen if (one.kind, one.images) == (kind, size)), key=lambda one: one.draw)
-    both = [seen[unit] for unit in units if all(name in seen[unit] for name in names)]
-    return [np.stack([one[name].correct for one in both]).astype(np.float64) for name in names] if both else []
-
-
-def _cell(seen: Mapping[Unit, Mapping[str, Answered]], kind: str, size: int, side: Side, seed: int) -> dict[str, Any] | None:
-    """Accuracy of one network with its interval: over draws and test images where there are several draws."""
-    found = _correct(seen, kind, size, [side.name])
-    if not found:
-        return None
-    right = found[0]
-    # Draws that are all right (or all wrong) say nothing about how they differ; images still do.
-    several = len(right) > 1 and bool(right.std())
-    interval: Interval = hierarchical(right, seed) if several else wilson(int(right[0].sum()), right.shape[1])
-    trained = next(one[side.name].seconds for unit, one in seen.items() if unit.images == size and unit.kind == kind)
-    return {
-        "images": size,
-        "kind": kind,
-        "network": side.name,
-        "accuracy": interval.mean,
-        "interval": [interval.low, interval.high],
-        "draws": len(right),
-        "seconds": round(trained, 3),
-    }
-
-
-def _gap(ours: NDArray[np.float64], theirs: NDArray[np.float64], seed: int) -> Difference:
-    """Over draws and images; over the images of one draw where no draw shows any difference."""
-    return paired_bootstrap(ours, theirs, seed) if (ours != theirs).any() else paired_bootstrap(ours[0], theirs[0], seed)
-
-
-def _differences(
-    seen: Mapping[Unit, Mapping[str, Answered]], sizes: Sequence[int], sides: Sequence[Side], seed: int
-) -> list[dict[str, Any]]:
-    """This backbone minus each other network, on the same test images; decided after Holm's correction over all of them."""
-    found: dict[str, tuple[dict[str, Any], Difference]] = {}
-    for size in sizes:
-        for kind in ("probe", "fine_tune"):
-            for side in sides[1:]:
-                pair = _correct(seen, kind, size, [OURS, side.name])
-                if pair:
-                    about = {"images": size, "kind": kind, "than": side.name, "draws": len(pair[0])}
-                    found[f"{kind} {size} {side.name}"] = (about, _gap(pair[0], pair[1], seed))
-    adjusted = holm_differences({name: gap for name, (_, gap) in found.items()})
-    return [{**about, **asdict(gap), "adjusted_p": adjusted[name].p_value, "decided": adjusted[name].decided}
-            for name, (about, gap) in found.items()]  # fmt: skip

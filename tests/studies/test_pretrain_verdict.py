@@ -17,8 +17,9 @@ from headstart.nets.rng import forked
 from headstart.nets.small import mlp
 from headstart.studies.learners import Answered, Learners, Point
 from headstart.studies.pretrain import PretrainResult
+from headstart.studies.pretrain_judged import OURS, RANDOM, Unit, cell_of, gap_of
 from headstart.studies.pretrain_records import as_text, left_out
-from headstart.studies.pretrain_verdict import OURS, PROBE, RANDOM, SCRATCH, TUNE, Unit, _cell, _gap, _Jury, label_sizes
+from headstart.studies.pretrain_verdict import PROBE, SCRATCH, TUNE, _Jury, label_sizes
 from tests.studies.pretrain_toys import run as run_images
 
 CLASSES, FEATURES = 3, 8
@@ -153,10 +154,9 @@ def answered(point: Point, correct: list[int]) -> Answered:
 def test_draws_that_all_agree_still_have_an_interval():
     point = Point(PROBE, 10, 0)
     seen = {Unit("probe", 10, draw): {OURS: answered(point, [1] * 30)} for draw in range(3)}
-    side: Any = type("Side", (), {"name": OURS})()
-    cell = _cell(seen, "probe", 10, side, 0)
+    cell = cell_of(seen, "probe", 10, OURS, 0)
     assert cell is not None
     assert cell["accuracy"] == 1.0
     assert cell["interval"][0] < 0.95
     same = np.ones((3, 30))
-    assert _gap(same, same, 0).low < 0 < _gap(same, same, 0).high
+    assert gap_of(same, same, 0).low < 0 < gap_of(same, same, 0).high
