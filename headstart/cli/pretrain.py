@@ -51,13 +51,14 @@ COMMAND = Command(
         "headstart pretrain photos --method byol --backbone torchvision:resnet18 --epochs 100",
         "headstart pretrain photos --method greedy --settings objective=simclr renderings=4",
         'headstart pretrain photos --method simclr --views "crop(0.2, 1.0) flip(0.5) jitter(0.4, 0.4, 0.4, 0.1)"',
-        "headstart adapt photos --backbone runs/pre",
     ),
     details=(
         f"{_methods()}\n\n"
         "labels:\n"
         "  are not needed. Where some exist, they serve to judge: while it learns, and in the verdict at the end, which\n"
-        "  compares with random weights, training from scratch and another network, at 1, 10 and 100 % of the labels"
+        "  compares with random weights, training from scratch and another network, at 1, 10 and 100 % of the labels\n\n"
+        "afterwards:\n"
+        "  headstart adapt photos --backbone RUN, and so with every other command"
     ),
     resumable=True,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ def test_every_setting_is_a_flag_without_a_prefix_and_explained(run: Any, name: 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_examples_in_the_help_can_be_parsed(name: str) -> None:
     for line in COMMANDS[name].examples:
-        words = line.split()
+        words = shlex.split(line)
         rest = words[words.index("headstart") + 1 :]
         count = len(name.split())
         assert " ".join(rest[:count]) == name

@@ -18,7 +18,7 @@ def test_the_example_runs(run_example: Callable[..., None], capsys: pytest.Captu
     run_example(
         PAGE,
         "epochs=20",
-        'epochs=1, batch_size=64, device="cpu"',
+        'epochs=1, batch_size=64, device="cpu", backbone="headstart:resnet8", size=8',
         "digits.images * 15",
         "digits.images[:200] * 15",
         "digits.target",

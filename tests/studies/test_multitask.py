@@ -142,7 +142,7 @@ def test_it_prints_as_a_table_and_is_json(done: MultitaskResult):
     json.dumps(done.summary, allow_nan=False)
 
 
-@pytest.mark.parametrize("stop", [3, 12, 30])
+@pytest.mark.parametrize("stop", [pytest.param(3, marks=pytest.mark.slow), 12, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path: Path, stop: int):
     from headstart.engine.interrupt import STOP
 
