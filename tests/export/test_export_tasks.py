@@ -154,6 +154,7 @@ def test_towers_are_exported_too(pixels: NDArray[np.uint8], tmp_path: Path) -> N
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_int8_keeps_every_head_and_tells_what_each_question_loses(run: Path, tmp_path: Path) -> None:
     import onnx

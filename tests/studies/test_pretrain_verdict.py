@@ -105,6 +105,7 @@ def test_what_does_not_fit_into_the_time_is_left_out_and_named(tmp_path: Path):
     assert all(text in as_text(result.summary).replace("\n", " ") for text in told)
 
 
+@pytest.mark.slow
 def test_runs_that_were_finished_are_not_done_again(done: PretrainResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     carried: list[str] = []
     plain = Learners._network

@@ -79,6 +79,7 @@ def test_a_training_that_stands_in_several_places_is_done_once(tmp_path: Path) -
     assert {text.partition(":")[0] for text in found.summary["sentences"]} == {"projection", "batch", "network", "epochs"}
 
 
+@pytest.mark.slow
 def test_a_stopped_study_goes_on_to_the_same_numbers(pairs: ShortRunsResult, tmp_path: Path) -> None:
     def listen(line: dict[str, Any]) -> None:
         if line["event"] == "tick" and line.get("what") == "trainings" and line["done"] == 2:
