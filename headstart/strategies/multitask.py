@@ -24,6 +24,7 @@ from headstart.terms.pull import Pull
 from headstart.terms.questions import MultiLabel, Regression
 from headstart.terms.supervised import Supervised
 
+_PULL = "pull"
 _NUMBERS = 0.1
 """Rate of a number's head relative to the others'. The curvature of a squared error in the outputs is 2, that of a
 cross-entropy p (1 - p), a quarter at most: at the rate that suits one, the other ends in no number at all."""
@@ -42,12 +43,13 @@ def multitask(net: Net, mix: Mix, cfg: SharingConfig | None = None) -> Iterator[
     yes/no, binary cross-entropy for several yes/no at once, squared error in standard deviations for numbers.
     """
     cfg = cfg or SharingConfig()
-    problems(ConfigError, "these tasks cannot be trained together as asked:", cfg.faults())
+    taken = [f"a task is called {_PULL!r}, as the pull between towers is; call it otherwise"] if _PULL in mix.tasks else []
+    problems(ConfigError, "these tasks cannot be trained together as asked:", [*cfg.faults(), *(taken if cfg.pull else [])])
     for task in mix.tasks.values():
         add_head(net, task, mix)
     terms: dict[str, Term] = {name: loss_of(net, task, cfg) for name, task in mix.tasks.items()}
     if cfg.pull:
-        terms["pull"] = Pull(net, cfg.pull)
+        terms[_PULL] = Pull(net, cfg.pull)
     balance = balance_of(net, mix, cfg)
     recipe = cfg.recipe
     yield Stage(

@@ -166,5 +166,7 @@ def _without_task(settings: Any, name: str) -> Any:
 def _check_tasks(config: MultitaskConfig, names: Sequence[str], faults: list[str]) -> None:
     if config.main is not None and config.main not in names:
         faults.append(f"--main {config.main} is none of the tasks {', '.join(names)}")
+    if "pull" in names and "soft" in config.sharing:
+        faults.append("a task is called 'pull', as the pull between towers of --sharing soft is; say NAME=pull in --tasks")
     if len(names) < 2:
         faults.append(f"there is one task only, {', '.join(names)}; headstart adapt learns one task")

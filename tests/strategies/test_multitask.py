@@ -164,3 +164,10 @@ def test_the_mean_over_valid_labels_is_what_a_task_alone_would_see():
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(ConfigError, match=r"(?s)scale=0.*pull=-1"):
         next(multitask(perceptron(12), mixed(), replace(CONFIG, scale=0.0, pull=-1.0)))
+
+
+def test_a_task_cannot_be_called_as_the_pull_is():
+    mix = mixed()
+    named = mix_of("toy", [replace(mix.tasks["kind"], name="pull"), mix.tasks["size"]])
+    with pytest.raises(ConfigError, match="called 'pull'"):
+        next(multitask(towers(perceptron(12), ("pull", "size")), named, replace(CONFIG, pull=1.0)))
