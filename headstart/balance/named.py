@@ -54,7 +54,7 @@ def balance_for(
     wanted = type(known.config)
     if type(config) is not wanted:
         raise ConfigError(f"weighting {name!r} has settings of the class {wanted.__name__}, not {type(config).__name__}")
-    problems(ConfigError, f"weighting {name!r} cannot be used:", _faults(config, tasks))
+    problems(ConfigError, f"weighting {name!r} cannot be used:", faults(config, tasks))
     if isinstance(config, Sum):
         return Fixed(config.weights, tasks=tasks)
     if isinstance(config, Scheduled):
@@ -68,7 +68,7 @@ def balance_for(
     return Jacobian(name, tasks, **{one.name: getattr(config, one.name) for one in fields(config)})
 
 
-def _faults(config: Any, tasks: Sequence[str]) -> list[str]:
+def faults(config: Any, tasks: Sequence[str]) -> list[str]:
     """What is wrong with settings, whatever the weighting."""
     found = [] if tasks else ["there are no tasks"]
     found += [f"task {name!r} is there twice" for name in dict.fromkeys(tasks) if list(tasks).count(name) > 1]

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from headstart.balance.named import faults as setting_faults
 from headstart.catalog.multitask import MultitaskConfig
 from headstart.catalog.schedules import WeightPlan, weight_plan
-from headstart.catalog.settings import with_settings
+from headstart.catalog.settings import names_of, with_settings
 from headstart.catalog.sharing import Sharing, SharingConfig
 from headstart.catalog.strategies import Recipe
 from headstart.catalog.weightings import Scheduled, Sum, weighting
@@ -56,8 +57,8 @@ def arms_of(config: MultitaskConfig, net: Net, mix: Mix, recipe: Recipe, steps: 
     plain = Arm(BASELINE, "sum", names, shared)
     alone = [Arm(single_name(name), "single", (name,), replace(shared, steps=steps)) for name in names]
     asked = []
-    for sharing in config.sharing:
-        for name in config.weighting:
+    for sharing in dict.fromkeys(config.sharing):
+        for name in dict.fromkeys(config.weighting):
             settings = _settings(config, name, names, faults)
             pull = config.pull if sharing == "soft" else 0.0
             cfg = replace(shared, weighting=name, weighting_settings=settings, pull=pull)
@@ -106,15 +107,24 @@ def _settings(config: MultitaskConfig, name: str, tasks: Sequence[str], faults: 
     """The weighting's settings: its own, the weights given, and what was said by name."""
     made = weighting(name).config
     try:
-        if name == "sum" and config.task_weights:
+        if name == "sum" and config.task_weights and "schedule" not in config.weighting:
             made = Sum(_numbers(config.task_weights, tasks))
-        elif name == "schedule":
+        if name == "schedule":
             made = Scheduled(_schedule(config.task_weights, tasks, normalise=config.normalise), config.normalise)
-        elif config.settings:
-            made = with_settings(made, config.settings)
+        if mine := [pair for pair in config.settings if _for(pair, name, config)]:
+            made = with_settings(made, mine)
     except ConfigError as error:
         faults.append(str(error))
+        return made
+    faults += [f"weighting {name!r}: {fault}" for fault in setting_faults(made, tasks)]
     return made
+
+
+def _for(pair: str, name: str, config: MultitaskConfig) -> bool:
+    """Whether a setting is this weighting's: of several each takes its own, and what none knows the last refuses."""
+    key = pair.partition("=")[0]
+    known = [one for one in config.weighting if key in names_of(weighting(one).config)]
+    return name in known or (not known and name == config.weighting[-1])
 
 
 def _numbers(words: Sequence[str], tasks: Sequence[str]) -> dict[str, float]:

@@ -258,6 +258,10 @@ def test_from_the_command_line_with_a_table(tmp_path: Path, capsys: pytest.Captu
         ({"task_weights": ("colour=2",)}, "'colour' is no task"),
         ({"weighting": ("dwa",), "task_weights": ("digit=2",)}, "go with --weighting sum or schedule"),
         ({"weighting": ("dwa",), "settings": ("temperatur=3",)}, "did you mean temperature"),
+        ({"task_weights": ("digit=nan",)}, "not a finite number"),
+        ({"task_weights": ("odd=-3",)}, "not a finite number"),
+        ({"weighting": ("gradnorm",), "settings": ("rate=-1",)}, "rate=-1.0 must be a positive number"),
+        ({"weighting": ("dwa", "gradnorm"), "settings": ("alpha=1", "tau=3")}, "'tau' is unknown"),
         ({"normalise": True}, "--normalise scales"),
         ({"epochs": 0}, "--epochs 0"),
         ({"batch_size": 1}, "--batch-size 1"),
@@ -332,3 +336,13 @@ def test_a_table_per_task_with_the_column_named(tmp_path: Path, capsys: pytest.C
     said = capsys.readouterr().err
     assert "every task is about classes" in said
     assert "'nothing'" in said
+
+
+def test_each_of_several_weightings_takes_what_is_its_own(tmp_path: Path):
+    weights = {"task_weights": ("digit=1 - t / 2",), "settings": ("alpha=1", "temperature=3")}
+    found = run(tmp_path / "run", weighting=("sum", "schedule", "dwa", "gradnorm", "dwa"), alone=False, epochs=1, **weights)
+    settings = {arm["name"]: arm["settings"] for arm in found.summary["arms"]}
+    assert list(settings) == ["sum", "schedule", "dwa", "gradnorm"]
+    assert settings["dwa"]["temperature"] == 3
+    assert settings["gradnorm"]["alpha"] == 1
+    assert settings["schedule"]["schedule"]["digit"] == "1 - t / 2"
