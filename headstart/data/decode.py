@@ -194,8 +194,8 @@ def _resized(pixels: NDArray[np.uint8], high: int, wide: int) -> NDArray[np.uint
     # A copy where need be: Pillow's own memory cannot be written to, and a part of an array has gaps.
     planes = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)[None]
     small = F.interpolate(planes, (high, wide), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
-    found: NDArray[np.uint8] = small.contiguous().numpy()
-    return found
+    # NumPy's copy, not torch's: that one wakes a team of threads for every picture, in each of the decoding threads.
+    return np.ascontiguousarray(small.numpy())
 
 
 def _thumb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
