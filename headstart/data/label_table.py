@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -96,16 +96,17 @@ def read_label_table(
     asked    the tasks; none: every column that is not the path, group or split is one
     columns  None is found by its usual names; paths are looked up next to the table and in its `images/` folder
 
-    Rows of one image are joined where they agree or each know what the other does not. Raises `DataError` with everything
-    that is wrong: columns that there are not, cells that do not fit their column, missing files, rows without any label,
-    rows that contradict each other, tasks with one value only, splits without a label or with classes of their own.
+    Rows of one image are joined where they agree or each know what the other does not. Images of which nothing is known in
+    any of these tasks, but something in another column, are left out, with a note. Raises `DataError` with everything that
+    is wrong: columns that there are not, rows of more or fewer cells, cells that do not fit their column, missing files,
+    rows without a label in any column, rows that contradict each other, tasks with one value only, splits without a label
+    or with classes of their own.
     """
     header, lines = read_table(path)
     table = _Reading(path, header, lines)
     tasks, notes = _find(table, asked, {"path": path_column, "group": group_column, "split": split_column})
     read, sound = _read(table, tasks)
-    whole = not asked or len(tasks) == len(asked)  # a label may stand in a column that was not found
-    _check_rows(table, {column for one in tasks for column in one.columns} if whole else set())
+    _check_rows(table)
     files = _files(table)
     rows = _same_image(files)
     answers = tuple(_joined(table, files, rows, made) for made in read)
@@ -117,7 +118,7 @@ def read_label_table(
         table.wrong.append("there are no training rows; mark some as train in the split column")
     problems(DataError, f"{shown(path)} cannot be used as it is:", table.wrong)
     told = ", ".join(f"{role} from {shown(name)!r}" for role, name in table.roles.items())
-    return LabelTable(
+    whole = LabelTable(
         shown(path),
         tuple(file for row in rows if (file := files[row[0]]) is not None),
         tuple(tuple(lines[i][0] for i in row) for row in rows),
@@ -126,6 +127,27 @@ def read_label_table(
         group_names,
         splits,
         (f"columns used: {told}", *(made.note for made in answers), *notes),
+    )
+    return _answered(whole)
+
+
+def _answered(table: LabelTable) -> LabelTable:
+    """The images of which something is known in one of the tasks at least; the others are left out with a note."""
+    known = np.any([made.known for made in table.answers], axis=0)
+    if known.all():
+        return table
+    kept, gone = np.flatnonzero(known), np.flatnonzero(~known)
+    first = f"line {table.lines[gone[0]][0]}, {shown(table.files[gone[0]].name)}"
+    many = f"{count(len(gone), 'image')} of {len(table)} {'was' if len(gone) == 1 else 'were'} left out"
+    it = "it" if len(gone) == 1 else "them"
+    return replace(
+        table,
+        files=tuple(table.files[at] for at in kept),
+        lines=tuple(table.lines[at] for at in kept),
+        answers=tuple(made.take(kept) for made in table.answers),
+        groups=None if table.groups is None else table.groups[kept],
+        splits={split: np.flatnonzero(np.isin(kept, rows)).astype(np.int64) for split, rows in table.splits.items()},
+        notes=(*table.notes, f"{many}: nothing is known of {it} in any of the tasks chosen (first: {first})"),
     )
 
 
@@ -176,7 +198,7 @@ def _every_column(table: _Reading, notes: list[str]) -> list[Asked]:
     for column in dict.fromkeys(table.header):
         if column in table.roles.values():
             continue
-        if not column or column.startswith("Unnamed:"):
+        if not _may_be_labels(column):
             notes.append("a column without a name was left out (probably numbers of rows)")
             continue
         one = asked_column(column)
@@ -205,28 +227,35 @@ def _read(table: _Reading, tasks: Sequence[Asked]) -> tuple[list[Answers], set[s
     return read, sound
 
 
-def _check_rows(table: _Reading, columns: set[str]) -> None:
-    """Rows of too many cells, and rows without any label."""
+def _check_rows(table: _Reading) -> None:
+    """Rows of too many or too few cells, and rows without a label in any column, whatever tasks were chosen."""
     if not table.lines:
         table.wrong.append("it has no rows below its header")
         return
     wide = len(table.header)
-    long = [(number, len(line)) for number, line in table.lines if any(cell.strip() for cell in line[wide:])]
+    odd = [
+        (number, len(line)) for number, line in table.lines if len(line) < wide or any(cell.strip() for cell in line[wide:])
+    ]
     table.tell(
-        f"rows must have no more cells than the header, {wide}",
-        (f"line {number} has {cells}" for number, cells in long),
-        "; put text with a separator in it in quotes",
+        f"rows must have as many cells as the header, {wide}",
+        (f"line {number} has {cells}" for number, cells in odd),
+        "; put text with a separator in it in quotes, and keep the separators of cells that are empty",
     )
-    places = [table.header.index(name) for name in columns]
+    places = [at for at, name in enumerate(table.header) if _may_be_labels(name) and name not in table.roles.values()]
     empty = [
         f"line {number}"
         for number, line in table.lines
         if all(at >= len(line) or is_unknown(line[at].strip()) for at in places)
     ]
-    if columns and empty:
-        many = count(len(empty), "row has", "rows have")
+    if places and empty:
+        many, it = count(len(empty), "row has", "rows have"), "it" if len(empty) == 1 else "them"
         told = f"{many} no label at all: {some(empty, _LISTED)}"
-        table.wrong.append(f"{told}; label them for one task at least, or take them out")
+        table.wrong.append(f"{told}; label {it} for one task at least, or take {it} out")
+
+
+def _may_be_labels(column: str) -> bool:
+    """Whether it is not a column of row numbers, as some programs write beside a table."""
+    return bool(column) and not column.startswith("Unnamed:")
 
 
 def _files(table: _Reading) -> list[ImageFile | None]:

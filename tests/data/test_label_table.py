@@ -77,8 +77,54 @@ def test_several_columns_are_one_task(folder: Path) -> None:
     (one,) = read(folder, text.replace("3.png\t\t\n", ""), "seen=car+sign", name="t.tsv").answers
     assert (one.kind, one.classes, one.labels.tolist()) == ("several", ("car", "sign"), [[1, 0], [0, -1], [1, 1]])
     assert refused(folder, text, "seen=car+sign") == [
-        "1 row has no label at all: line 5; label them for one task at least, or take them out"
+        "1 row has no label at all: line 5; label it for one task at least, or take it out"
     ]
+
+
+def test_rows_that_say_nothing_of_the_chosen_tasks_are_left_out_and_counted(folder: Path) -> None:
+    text = (
+        ",path,a,b,c,patient\n0,0.png,x,,1,p\n1,1.png,y,u,,p\n2,2.png,,v,2,q\n3,0.png,,u,,p\n4,3.png,?,,3,r\n5,4.png,x,v,,\n"
+    )
+    assert len(read(folder, text)) == 5, "all tasks: rows of one image are joined, and none is without a label"
+    table = read(folder, text, "a", "b")
+    assert [file.name for file in table.files] == ["0.png", "1.png", "2.png", "4.png"]
+    assert table.lines == ((2, 5), (3,), (4,), (7,))
+    assert [made.labels.tolist() for made in table.answers] == [[0, 1, -1, 0], [0, 0, 1, 1]]
+    assert table.groups is not None
+    assert [table.group_names[group] for group in table.groups] == ["p", "p", "q", "(no group)"]
+    assert table.notes[-1] == (
+        "1 image of 5 was left out: nothing is known of it in any of the tasks chosen (first: line 6, 3.png)"
+    )
+    assert "4 images of 5" not in "".join(read(folder, text, "a", "c").notes), "every image has one of these"
+
+
+def test_parts_are_those_of_the_images_that_are_left(folder: Path) -> None:
+    text = "path,a,b,split\n0.png,x,,train\n1.png,,u,train\n2.png,y,v,train\n3.png,,u,test\n4.png,x,,test\n5.png,,v,train\n"
+    table = read(folder, text, "a")
+    assert {split: rows.tolist() for split, rows in table.splits.items()} == {"train": [0, 1], "test": [2]}
+    assert table.answers[0].labels.tolist() == [0, 1, 0]
+    (told,) = refused(folder, text.replace("4.png,x,", "4.png,,u"), "a")
+    assert told == "task 'a' has no known label in test; label some, or leave the split out"
+
+
+def test_only_rows_without_any_label_are_faulted_whatever_is_chosen(folder: Path) -> None:
+    text = ",path,a,b,patient,split\n0,0.png,x,,p,train\n1,1.png,y,,p,train\n2,2.png,,u,p,train\n3,3.png,?,NA,p,train\n"
+    for words in (("a",), ("a", "b:class"), ("a", "lost")):
+        told = [line for line in refused(folder, text, *words) if "no label at all" in line]
+        assert told == ["1 row has no label at all: line 5; label it for one task at least, or take it out"]
+
+
+def test_a_row_of_too_few_cells_is_told_with_all_else(folder: Path) -> None:
+    text = 'path,a,n\n0.png,x,1.5\n1.png,y\n2.png,x,old\n3.png,y,2.5,,\n4.png,y,3,"4",5\n5.png\n'
+    told = "\n".join(refused(folder, text, "a", "n:number"))
+    for words in (
+        "rows must have as many cells as the header, 3: line 3 has 2, line 6 has 5, line 7 has 1; put text with a separator "
+        "in it in quotes, and keep the separators of cells that are empty",
+        "line 4 says 'old'",
+        "1 row has no label at all: line 7",
+    ):
+        assert words in told
+    assert "line 5" not in told, "cells beyond the header may be there as long as they are empty"
 
 
 def test_a_column_with_a_plus_in_its_name(folder: Path) -> None:
@@ -137,7 +183,7 @@ def test_all_problems_of_a_table_together(folder: Path) -> None:
         "1 row has no label at all: line 5",
         "1 image is not there: line 6, gone.png does not exist",
         "without a path: line 8",
-        "than the header, 7: line 7 has 9",
+        "as the header, 7: line 7 has 9",
         "also says 'holdout' (line 9)",
     ):
         assert words in told
@@ -249,8 +295,11 @@ def test_whatever_a_table_holds_it_is_read_or_refused(
         table = read_label_table(path, parse_tasks(dict.fromkeys(words)))
     except (DataError, ConfigError):
         return
-    assert len(table) == len({n % 6 for n in range(len(rows))})
-    assert sorted(line for lines_ in table.lines for line in lines_) == list(range(2, len(rows) + 2))
+    left_out = [int(note.split()[0]) for note in table.notes if "left out: nothing is known" in note]
+    assert len(table) + sum(left_out) == len({n % 6 for n in range(len(rows))})
+    there = {(line - 2) % 6 for lines_ in table.lines for line in lines_}
+    assert sorted(line for lines_ in table.lines for line in lines_) == [n + 2 for n in range(len(rows)) if n % 6 in there]
+    assert np.any([made.known for made in table.answers], axis=0).all()
     for made in table.answers:
         assert made.labels.shape == ((len(table), len(made.classes)) if made.kind == "several" else (len(table),))
         assert made.known.any()
