@@ -5,27 +5,23 @@ Everything that is wrong with a table is said at once, with line numbers, before
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headstart.catalog.asked import Asked, asked_column
-from headstart.data.answers import Answers, said, split_problems, value_problems
-from headstart.data.folder import Found, stat_file
-from headstart.data.label_columns import Column, read_answers
+from headstart.data.answers import Answers, split_problems, value_problems
+from headstart.data.label_columns import read_answers
+from headstart.data.label_reading import LISTED, Reading
+from headstart.data.label_rows import ByImage
 from headstart.data.label_words import is_unknown
-from headstart.data.manifest import all_columns, find_columns, read_table, resolve
-from headstart.data.names import SPLITS, count, shown, some, split_named
+from headstart.data.manifest import all_columns, find_columns, read_table
+from headstart.data.names import count, shown, some
 from headstart.data.samples import ImageFile
-from headstart.data.task import valid
 from headstart.errors import DataError, problems
-
-_LISTED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,35 +50,6 @@ class LabelTable:
         return len(self.files)
 
 
-@dataclass
-class _Reading:
-    """A table while it is read: rows in parallel, and what is wrong so far."""
-
-    path: Path
-    header: list[str]
-    lines: list[tuple[int, list[str]]]
-    roles: dict[str, str] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
-
-    @cached_property
-    def numbers(self) -> list[int]:
-        """The line of each row."""
-        return [number for number, _ in self.lines]
-
-    def column(self, name: str) -> Column:
-        at = self.header.index(name)
-        return Column(name, [line[at].strip() if at < len(line) else "" for _, line in self.lines], self.numbers)
-
-    def role(self, role: str) -> list[str] | None:
-        return list(self.column(self.roles[role]).texts) if role in self.roles else None
-
-    def tell(self, what: str, found: Iterable[str], remedy: str = "") -> None:
-        """Add a problem that several lines have."""
-        told = some(found, _LISTED)
-        if told:
-            self.wrong.append(f"{what}: {told}{remedy}")
-
-
 def read_label_table(
     path: Path,
     asked: Sequence[Asked] = (),
@@ -103,15 +70,14 @@ def read_label_table(
     or with classes of their own.
     """
     header, lines = read_table(path)
-    table = _Reading(path, header, lines)
+    table = Reading(path, header, lines)
     tasks, notes = _find(table, asked, {"path": path_column, "group": group_column, "split": split_column})
     read, sound = _read(table, tasks)
     _check_rows(table)
-    files = _files(table)
-    rows = _same_image(files)
-    answers = tuple(_joined(table, files, rows, made) for made in read)
-    groups, group_names = _groups(table, files, rows)
-    splits = _splits(table, files, rows)
+    images = ByImage.of(table)
+    answers = tuple(images.joined(made) for made in read)
+    groups, group_names = images.groups()
+    splits = images.splits()
     for made in (one for one in answers if one.name in sound):
         table.wrong += value_problems(made) or (split_problems(made, splits) if splits else [])
     if splits and "train" not in splits:
@@ -120,8 +86,8 @@ def read_label_table(
     told = ", ".join(f"{role} from {shown(name)!r}" for role, name in table.roles.items())
     whole = LabelTable(
         shown(path),
-        tuple(file for row in rows if (file := files[row[0]]) is not None),
-        tuple(tuple(lines[i][0] for i in row) for row in rows),
+        tuple(file for file in images.files if file is not None),  # all are there, or it would have been told
+        tuple(tuple(table.numbers[row] for row in rows) for rows in images.rows),
         answers,
         groups,
         group_names,
@@ -154,7 +120,7 @@ def _answered(table: LabelTable) -> LabelTable:
 # ----------------------------------------------------------------------------------------------------- columns
 
 
-def _find(table: _Reading, asked: Sequence[Asked], wanted: dict[str, str | None]) -> tuple[list[Asked], list[str]]:
+def _find(table: Reading, asked: Sequence[Asked], wanted: dict[str, str | None]) -> tuple[list[Asked], list[str]]:
     """The tasks whose columns are there, with notes; the columns of path, group and split are found on the way."""
     spread = [_as_header(table.header, one) for one in asked]
     apart = {column for one in spread for column in one.columns}
@@ -192,7 +158,7 @@ def _as_header(header: Sequence[str], one: Asked) -> Asked:
     return one
 
 
-def _every_column(table: _Reading, notes: list[str]) -> list[Asked]:
+def _every_column(table: Reading, notes: list[str]) -> list[Asked]:
     """A task for every column that is not the path, group or split; index columns without a name are left out."""
     found: dict[str, Asked] = {}
     for column in dict.fromkeys(table.header):
@@ -215,7 +181,7 @@ def _every_column(table: _Reading, notes: list[str]) -> list[Asked]:
 # -------------------------------------------------------------------------------------------------------- rows
 
 
-def _read(table: _Reading, tasks: Sequence[Asked]) -> tuple[list[Answers], set[str]]:
+def _read(table: Reading, tasks: Sequence[Asked]) -> tuple[list[Answers], set[str]]:
     """The answers of all tasks, and the names of those whose cells had nothing wrong."""
     read: list[Answers] = []
     sound = set()
@@ -227,7 +193,7 @@ def _read(table: _Reading, tasks: Sequence[Asked]) -> tuple[list[Answers], set[s
     return read, sound
 
 
-def _check_rows(table: _Reading) -> None:
+def _check_rows(table: Reading) -> None:
     """Rows of too many or too few cells, and rows without a label in any column, whatever tasks were chosen."""
     if not table.lines:
         table.wrong.append("it has no rows below its header")
@@ -249,130 +215,10 @@ def _check_rows(table: _Reading) -> None:
     ]
     if places and empty:
         many, it = count(len(empty), "row has", "rows have"), "it" if len(empty) == 1 else "them"
-        told = f"{many} no label at all: {some(empty, _LISTED)}"
+        told = f"{many} no label at all: {some(empty, LISTED)}"
         table.wrong.append(f"{told}; label {it} for one task at least, or take {it} out")
 
 
 def _may_be_labels(column: str) -> bool:
     """Whether it is not a column of row numbers, as some programs write beside a table."""
     return bool(column) and not column.startswith("Unnamed:")
-
-
-def _files(table: _Reading) -> list[ImageFile | None]:
-    """The image of each row; None where there is none, which is told."""
-    cells = table.role("path")
-    if cells is None:
-        return [None] * len(table.lines)
-    files: list[ImageFile | None] = []
-    lost, nameless = [], []
-    for text, line in zip(cells, table.numbers, strict=True):
-        found = Found()
-        if text:
-            stat_file(resolve(table.path.parent, text), shown(text), found)
-            lost += [f"line {line}, {bad.path} {bad.reason}" for bad in found.bad]
-        else:
-            nameless.append(f"line {line}")
-        files.append(found.files[0] if found.files else None)
-    if lost:
-        many = count(len(lost), "image is not there", "images are not there")
-        near = shown(table.path.parent)
-        table.wrong.append(f"{many}: {some(lost, _LISTED)}; paths are looked up in {near} and in its images/ folder")
-    table.tell("rows without a path", nameless, "; say in each which image it is about")
-    return files
-
-
-def _same_image(files: Sequence[ImageFile | None]) -> list[list[int]]:
-    """Rows gathered by image, in order of the first; a row without an image stands alone."""
-    of: dict[str, list[int]] = {}
-    for row, file in enumerate(files):
-        key = f"\0{row}" if file is None else os.path.normpath(os.path.abspath(file.path))
-        of.setdefault(key, []).append(row)
-    return list(of.values())
-
-
-def _joined(table: _Reading, files: Sequence[ImageFile | None], rows: Sequence[list[int]], made: Answers) -> Answers:
-    """One answer per image; rows that contradict each other are told."""
-    first = np.array([row[0] for row in rows], np.int64)
-    labels = made.labels[first]
-    against = []
-    for at, row in enumerate(rows):
-        if len(row) == 1:
-            continue
-        for other in row[1:]:
-            new, old = made.labels[other], labels[at]
-            both = valid(np.atleast_1d(new)) & valid(np.atleast_1d(old))
-            if (np.atleast_1d(new != old) & both).any():
-                holder = next(r for r in row if _differ(made.labels[r], new))
-                told = (f"line {table.lines[r][0]} says {_short(made, r, (holder, other))!r}" for r in (holder, other))
-                file = files[row[0]]
-                against.append(f"{file.name if file else ''}: {' and '.join(told)}")
-            labels[at] = np.where(valid(np.asarray(old)), old, new)
-    if against:
-        many = count(len(against), "time", "times")
-        told_all = some(against, _LISTED)
-        table.wrong.append(
-            f"task {made.name!r}: rows of one image contradict each other {many}: {told_all}; keep the right one"
-        )
-    return Answers(made.name, made.kind, made.classes, labels, made.note)
-
-
-def _differ(a: NDArray[np.generic], b: NDArray[np.generic]) -> bool:
-    """Whether two labels are both known somewhere and not equal there."""
-    one, two = np.atleast_1d(a), np.atleast_1d(b)
-    return bool(((one != two) & valid(one) & valid(two)).any())
-
-
-def _short(made: Answers, row: int, pair: tuple[int, int]) -> str:
-    """What a row says; of several questions only those on which the two rows differ."""
-    label = made.labels[row]
-    if made.kind == "several":
-        a, b = (made.labels[r] for r in pair)
-        label = np.where((a != b) & valid(a) & valid(b), label, -1)
-    return said(made.kind, made.classes, label)
-
-
-def _agreed(table: _Reading, role: str, files: Sequence[ImageFile | None], rows: Sequence[list[int]]) -> list[str] | None:
-    """What a column says of each image; rows of one image that say different things are told."""
-    cells = table.role(role)
-    if cells is None:
-        return None
-    out, against = [], []
-    for row in rows:
-        words = {cells[r]: table.numbers[r] for r in reversed(row) if cells[r]}
-        if len({split_named(w) or w for w in words} if role == "split" else words) > 1:
-            file = files[row[0]]
-            told = " and ".join(f"line {line} says {word!r}" for word, line in sorted(words.items(), key=lambda w: w[1])[:2])
-            against.append(f"{file.name if file else ''}: {told}")
-        out.append(next((cells[r] for r in row if cells[r]), ""))
-    table.tell(f"rows of one image are of different {role}s", against, "; keep one")
-    return out
-
-
-def _groups(
-    table: _Reading, files: Sequence[ImageFile | None], rows: Sequence[list[int]]
-) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    words = _agreed(table, "group", files, rows)
-    if words is None:
-        return None, ()
-    alone = [word or f"\0{at}" for at, word in enumerate(words)]  # a row without a group is a group of its own
-    names, groups = np.unique(np.array(alone), return_inverse=True)
-    shown_names = tuple("(no group)" if str(name).startswith("\0") else str(name) for name in names)
-    return groups.astype(np.int64), shown_names
-
-
-def _splits(table: _Reading, files: Sequence[ImageFile | None], rows: Sequence[list[int]]) -> dict[str, NDArray[np.int64]]:
-    words = _agreed(table, "split", files, rows)
-    if words is None:
-        return {}
-    cells = table.role("split") or []
-    other: dict[str, int] = {}
-    for text, line in zip(cells, table.numbers, strict=True):
-        if split_named(text) is None:
-            other.setdefault(text, line)
-    if other:
-        told = some((f"{word!r} (line {n})" if word else f"nothing (line {n})" for word, n in other.items()), 8)
-        name = table.roles["split"]
-        table.wrong.append(f"column {name!r} must say train, val or test in every row, but it also says {told}")
-        return {}
-    of = np.array([SPLITS.index(split_named(word) or "train") for word in words], np.int64)
-    return {split: np.flatnonzero(of == i).astype(np.int64) for i, split in enumerate(SPLITS) if (of == i).any()}
