@@ -275,12 +275,17 @@ class _Asked:
         for number, (draw, rows) in enumerate(todo):
             interrupt.check()
             samples = self._samples(rows, draw)
-            array[draw, rows] = self.format.pack(self._answers(samples), samples)
+            array[draw, rows] = self.format.pack(self._answers(self._seen(samples, rows, draw)), samples)
             filled[draw, rows] = True
             self.log.tick(number + 1, len(todo), "asking the teacher once")
 
     def _samples(self, rows: NDArray[np.int64], draw: int) -> Tensor:
         return render(self.task.store, rows, self.view, seed=self.seed, draw=draw, device=self.device)
+
+    def _seen(self, samples: Tensor, rows: NDArray[np.int64], draw: int) -> Tensor:
+        """The samples as the teacher sees them."""
+        sees = self.teacher.sees
+        return samples if sees is None else sees(rows, Rendering(self.view, self.seed, draw), self.device)
 
     @torch.no_grad()
     def _answers(self, samples: Tensor) -> Tensor:

@@ -10,13 +10,14 @@ import numpy as np
 
 from headstart.catalog.sharing import SharingConfig
 from headstart.data.mix import Mix
+from headstart.data.store import Store
 from headstart.data.task import Task
 from headstart.engine.multi_answers import Question
 from headstart.nets.heads import LinearHead
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.multitask import multitask
-from headstart.strategies.teaching import answers_on
+from headstart.strategies.teaching import Shown, answers_on
 from headstart.terms.base import Term
 from headstart.terms.taught import Taught
 from headstart.terms.teacher import Live
@@ -32,6 +33,7 @@ def distill_multitask(
     temperature: float = 4.0,
     share: float = 0.9,
     folder: Path | None = None,
+    shown: Store | None = None,
 ) -> Iterator[Stage]:
     """Train as `multitask` does, each question by its teacher's answers too (`terms.taught.Taught`).
 
@@ -39,12 +41,13 @@ def distill_multitask(
     teacher    copied by nobody and changed by nobody; one pass of it serves all questions
     questions  that the teacher answers; those that `mix` does not ask are learned from the teacher alone
     folder     where the teacher's answers are kept where the stage's views allow it
+    shown      the samples of `mix` as the teacher is to see them, at its own size; None: it sees what the student sees
 
     Weightings multiply what a question's labels and teacher say together.
     """
     (made,) = multitask(net, mix, cfg)
     heads = tuple(one.head for one in questions)
-    live = Live(teacher, heads[-1], beside=heads[:-1])
+    live = Live(teacher, heads[-1], beside=heads[:-1], sees=None if shown is None else Shown(shown))
     samples = Task(mix.name, mix.store, np.zeros(len(mix.store), np.int64), ("sample",), mix.rows)
     answers = answers_on(replace(made, data=samples, terms={}), net, [live], folder=folder)[0]
     terms: dict[str, Term] = {}

@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.data.views import PLAIN
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headstart.data.store import Store
+from headstart.data.views import PLAIN, Rendering
 from headstart.engine import distributed
 from headstart.engine.fit import Machine
 from headstart.engine.record import record, recordable
 from headstart.engine.run import Drive, under_way
+from headstart.engine.step import render
 from headstart.errors import ConfigError, problems
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.terms.teacher import Answers, Live, Several
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The samples of a stage as a teacher sees them (`terms.teacher.Sees`): row by row the same, at another size.
+
+    Views say where they crop and by how much they move in shares of the sides, so that both sizes show the same.
+    """
+
+    store: Store
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the store."""
+        return self.store.fingerprint
+
+    def __call__(self, rows: NDArray[np.int64], how: Rendering, device: torch.device) -> Tensor:
+        """See `Sees`; samples blended with one another are not there."""
+        if how.mixed:
+            raise ConfigError("the teacher sees samples of its own, which are not blended with others; train without mixup")
+        return render(self.store, rows, how.view, seed=how.seed, draw=how.draw, device=device)
 
 
 def answers_on(

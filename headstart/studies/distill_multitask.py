@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart.catalog.asked import Asked
 from headstart.catalog.distill import DistillJobConfig
 from headstart.catalog.sharing import SharingConfig
-from headstart.data.labelled import LabelledSet, LabelParts, prepare_labelled
-from headstart.data.labelled_sources import LabelledSource, open_labelled
+from headstart.data.labelled import LabelledSet
+from headstart.data.labelled_sources import LabelledSource
 from headstart.data.mix import Mix
 from headstart.data.names import count, some
 from headstart.data.task import Task, valid
@@ -25,11 +23,12 @@ from headstart.engine.model import Model, saved_card
 from headstart.errors import ConfigError, DataError, problems
 from headstart.nets.net import Net
 from headstart.studies.checks import check_kind
+from headstart.studies.distill_multitask_data import Shared, shared_of, source_of
 from headstart.studies.distill_multitask_outcome import Found, model_of, summary_of
 from headstart.studies.distill_multitask_runs import KINDS, Run, Runs
 from headstart.studies.distill_student import recipe_of, student_of
 from headstart.studies.opening import Opening, fingerprint_of
-from headstart.studies.table_run import TableRun, asked_of, is_table, labels_as, of_multitask_run
+from headstart.studies.table_run import TableRun, is_table, labels_as, of_card, of_multitask_run
 
 COMMAND = "distill-multitask"
 """What the run folder calls the job, which has other results than `distill` with one question."""
@@ -80,13 +79,15 @@ class Job:
         began, opening, config = time.monotonic(), self.opening, self.config
         with opening.phase("network", "loading teacher and student"):
             model, name = self._teacher(given_teachers)
-            run = None if given_teachers is not None else of_multitask_run(Path(config.teacher[0]))
-            source = self._source(model, run or TableRun(None))
+            known = of_multitask_run(Path(config.teacher[0])) if given_teachers is None else None
+            run = known or of_card(model.card)
+            source = source_of(self.data, config, model, run)
             student = student_of(config, source.first, given_student)
             for net in (student, model.net):
                 check_kind(source.first, net.input)
         with opening.phase("data", "reading and inspecting the images"):
-            labelled, parts = self._read(source, student, run)
+            shared = self._read(source, student, model, run)
+            labelled = shared.data
             tasks = self._tasks(model, labelled)
         opening.begin_from(
             labelled.findings.to_json(),
@@ -94,10 +95,10 @@ class Job:
             student=fingerprint_of(student),
             teacher=fingerprint_of(model.net),
         )
-        runs = self._runs(model, student, tasks, parts)
+        runs = self._runs(model, student, tasks, shared)
         self._train(runs)
         with opening.phase("outcome", "looking at the test images"):
-            found = Found(config, labelled, parts, model, name, runs, self.warnings, self.given)
+            found = Found(config, shared, model, name, runs, self.warnings, self.given)
             summary = distributed.first(lambda: summary_of(found, opening.seconds))
         summary["seconds"] = round(time.monotonic() - began, 2)
         distributed.first(lambda: self._save(found, summary))
@@ -110,43 +111,18 @@ class Job:
             return Model.load(one), str(one)
         return one, one.card.ancestors[-1].name if one.card.ancestors else "model"
 
-    def _source(self, model: Model, run: TableRun) -> LabelledSource:
-        images = self.config.images
-        asked = _there(self.data, asked_of(self.data, run, model.card.questions))
-        columns = {
-            "path_column": images.path_column,
-            "group_column": images.group_column,
-            "split_column": images.split_column,
-        }
-        return open_labelled(self.data, asked, **(columns if isinstance(self.data, (str, Path)) else {}))
-
-    def _read(self, source: LabelledSource, student: Net, run: TableRun | None) -> tuple[LabelledSet, LabelParts]:
-        opening, config = self.opening, self.config
+    def _read(self, source: LabelledSource, student: Net, model: Model, run: TableRun) -> Shared:
+        opening = self.opening
 
         def progress(done: int, total: int) -> None:
             interrupt.check()
             opening.log.tick(done, total, "reading images")
 
-        data = distributed.first(
-            lambda: prepare_labelled(
-                source,
-                size=student.input.size,
-                fit=config.images.fit,
-                cache=opening.folder.work / "data",
-                progress=progress,
-            )
-        )
-        for text in data.findings.warnings:
+        cache = opening.folder.work / "data"
+        found = shared_of(source, self.config, student, model, run, cache=cache, progress=progress)
+        for text in found.warnings:
             self._warn(text)
-        # As the teacher's own run divided them, so that test images are those it never saw.
-        known = run if run is not None and run.seed is not None else TableRun(None, seed=config.seed)
-        val, test = known.fractions
-        if known is not run:
-            self._warn(
-                "how the teacher's own images were divided is not known; where they are among these, it may have seen test "
-                "images, and what the student gains by it may be too high"
-            )
-        return data, data.split(config.seed if known.seed is None else known.seed, val_fraction=val, test_fraction=test)
+        return found
 
     def _tasks(self, model: Model, data: LabelledSet) -> dict[str, Task]:
         """The questions that the data ask, with classes in the teacher's order."""
@@ -170,8 +146,8 @@ class Job:
         self.opening.log.event("warning", text=text)
         self.warnings.append(text)
 
-    def _runs(self, model: Model, student: Net, tasks: Mapping[str, Task], parts: LabelParts) -> Runs:
-        config, folder = self.config, self.opening.folder
+    def _runs(self, model: Model, student: Net, tasks: Mapping[str, Task], shared: Shared) -> Runs:
+        config, folder, parts = self.config, self.opening.folder, shared.parts
         rows = np.sort(np.concatenate([parts.train, parts.val]))
         asked = {name: Task(name, t.store, t.labels, t.classes, rows, t.groups, t.kind) for name, t in tasks.items()}
         unknown = [name for name, task in asked.items() if not valid(task.targets).any()]
@@ -191,6 +167,7 @@ class Job:
             Machine(device=self.device, cache=folder.work / "cache"),
             folder.work,
             self.opening.log,
+            shared.shown,
         )
 
     def _train(self, runs: Runs) -> None:
@@ -206,15 +183,3 @@ class Job:
         model_of(found, summary).save(folder.path / "model")
         folder.write("summary.json", summary)
         folder.clean()
-
-
-def _there(data: Any, asked: Sequence[Asked]) -> tuple[Asked, ...]:
-    """Those of the questions whose columns the data have."""
-    if isinstance(data, (str, Path)) and Path(data).is_file():
-        with Path(data).open(encoding="utf-8-sig", newline="") as file:
-            names = set(next(csv.reader(file, delimiter="\t" if Path(data).suffix.lower() == ".tsv" else ","), []))
-    elif isinstance(data, tuple):
-        names = set(data[1])
-    else:
-        return tuple(asked)
-    return tuple(one for one in asked if set(one.columns) <= names)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 import headstart
 from headstart.catalog.distill import DistillJobConfig
-from headstart.data.labelled import LabelledSet, LabelParts
 from headstart.data.names import count
 from headstart.engine.model import Ancestor, Card, Model
 from headstart.engine.multi_answers import MULTITASK
@@ -24,6 +23,7 @@ from headstart.metrics.measured import MEASURES
 from headstart.metrics.multitask import difference, interval
 from headstart.nets.net import count_parameters
 from headstart.seeding import seed_for
+from headstart.studies.distill_multitask_data import Shared
 from headstart.studies.distill_multitask_runs import KINDS, Kind, Run, Runs
 from headstart.studies.multitask_judged import as_difference, as_record, known, main_measure, said
 from headstart.studies.records import again, plain
@@ -34,8 +34,7 @@ class Found:
     """Everything that the summary tells of."""
 
     config: DistillJobConfig
-    data: LabelledSet
-    parts: LabelParts
+    shared: Shared
     teacher: Model
     teacher_name: str
     runs: Runs
@@ -49,6 +48,7 @@ class Found:
 
 def summary_of(f: Found, seconds: Mapping[str, float]) -> dict[str, Any]:
     """The content of summary.json."""
+    data = f.shared.data
     tasks = {name: task.targets[task.known] for name, task in f.runs.test.items()}
     said_by: dict[str, list[dict[str, Any]]] = {"teacher": [f.runs.taught_by()]}
     for kind in KINDS:
@@ -60,10 +60,11 @@ def summary_of(f: Found, seconds: Mapping[str, float]) -> dict[str, Any]:
         {
             "command": "distill-multitask",
             "data": {
-                "path": f.data.findings.where,
-                "fingerprint": f.data.fingerprint,
-                "num_images": len(f.data),
-                "splits": {name: len(rows) for name, rows in f.parts.by_name.items()},
+                "path": data.findings.where,
+                "fingerprint": data.fingerprint,
+                "num_images": len(data),
+                "splits": {name: len(rows) for name, rows in f.shared.parts.by_name.items()},
+                "held_out_by_teacher": f.shared.held_out,
             },
             "teacher": {"name": f.teacher_name, "parameters": count_parameters(f.teacher.net)},
             "student": {"name": f.config.student or "student", "parameters": count_parameters(f.runs.net(_first(f)))},
@@ -138,7 +139,7 @@ def model_of(f: Found, summary: Mapping[str, Any]) -> Model:
         Path(f.config.out).name,
         "distilled",
         str(summary["data"]["path"]),
-        f.data.fingerprint,
+        f.shared.data.fingerprint,
         {"student": summary["student"]["name"], "teachers": [f.teacher_name], "command": summary["reproduce"]},
     )
     tasks = tuple(

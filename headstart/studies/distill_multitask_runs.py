@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from headstart.catalog.sharing import SharingConfig
 from headstart.data.mix import Mix
+from headstart.data.store import Store
 from headstart.data.task import Task
 from headstart.engine import distributed, interrupt
 from headstart.engine.checkpoint import load_state, save_state
-from headstart.engine.evaluate import batch_for, outputs
+from headstart.engine.evaluate import outputs
 from headstart.engine.fit import Machine
 from headstart.engine.log import RunLog
 from headstart.engine.multi_answers import Question
@@ -32,7 +33,6 @@ from headstart.stage import Stage
 from headstart.strategies.distill_multitask import distill_multitask
 from headstart.strategies.multitask import multitask
 from headstart.studies.elapsed import Elapsed
-from headstart.terms.teacher import Live
 
 Kind = Literal["alone", "distilled"]
 KINDS: tuple[Kind, ...] = ("alone", "distilled")
@@ -62,6 +62,7 @@ class Runs:
     teacher    and the `questions` it answers
     mix        what is learned from: questions that labels are known of
     test       the same questions about the test images
+    shown      all samples as the teacher sees them, at its own size
     """
 
     student: Net
@@ -75,6 +76,7 @@ class Runs:
     machine: Machine
     folder: Path
     log: RunLog
+    shown: Store
     _kept: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def done(self, run: Run) -> bool:
@@ -129,6 +131,7 @@ class Runs:
             temperature=self.temperature,
             share=self.share,
             folder=place / "answers",
+            shown=None if self.shown is self.mix.store else self.shown,
         )
 
     def look(self, net: Net) -> dict[str, NDArray[np.float32]]:
@@ -136,16 +139,11 @@ class Runs:
         return self._in_unit(net, outputs(net, next(iter(self.test.values())), list(self.test)), {})
 
     def taught_by(self) -> dict[str, NDArray[np.float32]]:
-        """The same of the teacher, which is shown the images at its own size, as it was while it taught."""
+        """The same of the teacher, which sees the images at its own size."""
         heads = {one.name: one.head for one in self.questions if one.name in self.test}
-        names, task = tuple(heads.values()), next(iter(self.test.values()))
-        live = Live(copy.deepcopy(self.teacher), names[-1], beside=names[:-1]).to(self.machine.device)
-        width = batch_for(live.net.input, live.net.device.type)
-        parts = [task.rows[at : at + width] for at in range(0, len(task), width)]
-        every = [live.of(task.store.gather(rows).to(live.net.device)).float().cpu().numpy() for rows in parts]
-        ends = np.cumsum([live.net.head(name).num_classes for name in names])
-        found = dict(zip(names, np.split(np.concatenate(every), ends[:-1], 1), strict=True))
-        return self._in_unit(live.net.cpu(), found, heads)
+        net = copy.deepcopy(self.teacher).to(self.machine.device)
+        found = outputs(net, replace(next(iter(self.test.values())), store=self.shown), list(heads.values()))
+        return self._in_unit(net.cpu(), found, heads)
 
     def _in_unit(
         self, net: Net, found: Mapping[str, NDArray[np.float32]], heads: Mapping[str, str]

@@ -205,7 +205,14 @@ def model_of(f: Found, summary: Mapping[str, Any]) -> Model:
         f.chosen.name,
         str(summary["data"]["path"]),
         f.data.fingerprint,
-        {"tasks": ", ".join(f"{name} {value:.4g}" for name, value in measured.items() if value is not None)},
+        {
+            "tasks": ", ".join(f"{name} {value:.4g}" for name, value in measured.items() if value is not None),
+            "divided": {
+                "seed": f.config.seed,
+                "validation_fraction": f.config.images.validation_fraction,
+                "test_fraction": f.config.images.test_fraction,
+            },
+        },
     )
     tasks = tuple(
         {"name": name, "head": name, "classes": list(task.classes), "kind": task.kind}

@@ -16,7 +16,8 @@ from headstart.catalog.device import ColumnsConfig
 from headstart.catalog.multitask import TableConfig
 from headstart.data.labelled_sources import LabelledSource
 from headstart.data.task import UNKNOWN, Task
-from headstart.engine.multi_answers import Question
+from headstart.engine.model import Card
+from headstart.engine.multi_answers import MULTITASK, Question
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,14 @@ def _run(config: Mapping[str, Any]) -> TableRun:
         return TableRun(data[0], words, columns, fractions, config["seed"])
     names = [one.name for one in parse_tasks(words or [Path(one).stem for one in data])]
     return TableRun(dict(zip(names, data, strict=True)), (), columns, fractions, config["seed"])
+
+
+def of_card(card: Card) -> TableRun:
+    """The same of a model without its folder: how its images were divided, where its card tells."""
+    told = card.ancestors[-1].settings.get("divided") if card.ancestors else None
+    if card.scenario != MULTITASK or not told:
+        return TableRun(None)
+    return TableRun(None, fractions=(told["validation_fraction"], told["test_fraction"]), seed=told["seed"])
 
 
 def is_table(data: Any) -> bool:

@@ -12,11 +12,13 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headstart.data.views import normalise
+from headstart.data.views import Rendering, normalise
 from headstart.errors import CheckpointError, ConfigError, problems
 from headstart.nets.net import Activation, InputSpec, Net
 from headstart.terms.base import StepLike
@@ -30,6 +32,19 @@ class Answers(Protocol):
         ...
 
 
+class Sees(Protocol):
+    """The samples of a stage as a teacher is to see them where that is not as the student does, e.g. at its own size."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of them."""
+        ...
+
+    def __call__(self, rows: NDArray[np.int64], how: Rendering, device: torch.device) -> Tensor:
+        """The rendering `how` of `rows` of the stage's store. Raises ConfigError for one that cannot be had."""
+        ...
+
+
 class Live(nn.Module):
     """A teacher that runs on the very samples the student sees, mixed and augmented as they are.
 
@@ -38,10 +53,11 @@ class Live(nn.Module):
     beside heads whose answers stand before those of `head` in one list, all from one pass of the network
     reads  blocks whose outputs `taps` gives
     order  `order[k]` is the teacher's class that is the task's class k; None: the same classes in the same order
+    sees   where its samples come from, which are those that the student sees, drawn alike; None: from the student
 
     Always in eval mode and without gradient, whatever its parent does. It normalises the samples itself, and resizes
-    images of another size (bilinear with antialiasing, unrounded) first. Not saved with its term but named there by a
-    digest: loading the state of another teacher raises CheckpointError.
+    images of another size (bilinear with antialiasing, unrounded) first; what a smaller size has lost, only `sees` can
+    have. Not saved with its term but named there by a digest: loading the state of another teacher raises CheckpointError.
 
     Raises ConfigError for a head or blocks that the net does not have, or an order that is none.
     """
@@ -56,9 +72,10 @@ class Live(nn.Module):
         beside: Sequence[str] = (),
         reads: Sequence[str] = (),
         order: Sequence[int] | None = None,
+        sees: Sees | None = None,
     ) -> None:
         super().__init__()
-        self.head, self.heads, self.reads = head, (*beside, head), tuple(reads)
+        self.head, self.heads, self.reads, self.sees = head, (*beside, head), tuple(reads), sees
         self.order = None if order is None else tuple(int(k) for k in order)
         problems(ConfigError, "the teacher cannot be used as asked:", _faults(net, self.heads, self.reads, self.order))
         # Past nn.Module's own bookkeeping, see the head of this file.
@@ -113,7 +130,10 @@ class Live(nn.Module):
             self._seen = (weakref.ref(step), {})
         views = self._seen[1]
         if view not in views:
-            views[view] = self._pass(step.samples(view))
+            samples = step.samples(view)
+            if self.sees is not None:
+                samples = self.sees(step.ids.cpu().numpy(), step.rendering(view), samples.device)
+            views[view] = self._pass(samples)
         return views[view]
 
     @torch.no_grad()
@@ -130,12 +150,13 @@ class Live(nn.Module):
         return self
 
     def digest(self) -> str:
-        """Hash of everything its answers depend on: weights, statistics, blocks, input, head and order."""
+        """Hash of everything its answers depend on: weights, statistics, blocks, input, head, order, own samples."""
         tensors = dict(self.net.state_dict(keep_vars=True))
         versions = tuple((name, tensor.data_ptr(), tensor._version) for name, tensor in tensors.items())
         if self._marked is None or self._marked[0] != versions:
             mark = hashlib.blake2b(digest_size=16)
             mark.update(repr((self.net.block_names, self.net.input, self.who, self.order)).encode())
+            mark.update(("" if self.sees is None else self.sees.fingerprint).encode())
             for name, tensor in tensors.items():
                 mark.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
                 flat = tensor.detach().cpu().contiguous().reshape(-1)

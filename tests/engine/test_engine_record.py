@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from headstart.data.store import store_of
 from headstart.data.task import Task
 from headstart.data.views import PLAIN, Rendering, View, standard_view
 from headstart.engine.answer_format import Format, marks
@@ -25,6 +26,7 @@ from headstart.engine.record import Recorded, record, recordable
 from headstart.engine.step import render
 from headstart.errors import ConfigError, Interrupted
 from headstart.nets.rng import forked
+from headstart.strategies.teaching import Shown as TeacherSees
 from headstart.terms.teacher import Live
 from tests.conftest import make_image_task, make_vector_task
 from tests.engine.engine_toys import perceptron, resnet, state
@@ -338,3 +340,20 @@ def test_a_hundred_thousand_classes_take_little_memory(tmp_path: Path) -> None:
     grown, size = map(float, done.stdout.split())
     assert grown < 40
     assert size == 300 * (8 + 50 * 6 + 4)
+
+
+def test_a_teacher_that_sees_samples_of_its_own_answers_from_them_live_and_kept() -> None:
+    """The student's pixels are every second of the teacher's."""
+    large = make_image_task(16, size=24)
+    task = replace(large, store=store_of(np.ascontiguousarray(large.store.array[:, ::2, ::2])))
+    plain, seeing = teacher(), teacher()
+    with_own = Live(seeing.net, "toy", sees=TeacherSees(large.store))
+    assert with_own.digest() != seeing.digest()
+    kept = record(with_own, task, FIXED, run_seed=5, width=8)
+    for draw in range(3):
+        now, theirs = (step(one, [3, 1, 4, 15, 9, 2, 6, 5], FIXED, run_seed=5, draw=draw) for one in (task, large))
+        assert torch.equal(kept.logits(now), with_own.logits(now))
+        assert torch.equal(with_own.logits(now), plain.logits(theirs))
+        assert not torch.allclose(with_own.logits(now), plain.logits(now), atol=1e-3)
+    with pytest.raises(ConfigError, match="train without mixup"):
+        with_own.logits(step(task, range(8), FIXED, mixed=True))

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import headstart
 from headstart.catalog.distill import DistillJobConfig
+from headstart.data.labelled import prepare_labelled
+from headstart.data.labelled_sources import open_labelled
 from headstart.engine.model import Ancestor, Card, Model
 from headstart.engine.multi_answers import values_of
 from headstart.errors import ConfigError, DataError
 from headstart.nets.rng import forked
-from headstart.nets.small import mlp
+from headstart.nets.small import cifar_resnet, mlp
 from headstart.report import render
 from headstart.studies.distill import distill
+from headstart.studies.table_run import of_card
 
 TASKS = (
     {"name": "kind", "head": "kind", "classes": ["c", "a", "b"], "kind": "classes"},
@@ -139,3 +146,76 @@ def test_classes_that_the_teacher_does_not_know_are_named(teacher: Model, tmp_pa
     x, labels = table(teacher, "kind", "odd")
     with pytest.raises(DataError, match="task 'kind' has classes that the teacher does not answer: z; it knows c, a, b"):
         run(teacher, tmp_path, (x, {**labels, "kind": ["z" if n < 20 else k for n, k in enumerate(labels["kind"])]}))
+
+
+# --- a teacher that `headstart multitask` trained on pictures larger than the student's ---------------------------------
+
+
+def pictures(folder: Path, count: int = 60) -> Path:
+    """A table of 16 px pictures: fine stripes (lost at 8 px) of three kinds, and how bright one corner is."""
+    draw = np.random.default_rng(0)
+    lines = ["path,kind,light"]
+    for n in range(count):
+        light = int(draw.integers(0, 120))
+        pixels = draw.normal(100, 30, (16, 16, 3))
+        pixels += 60 * np.where(np.arange(16) % (n % 3 + 2) == 0, 1, 0)[None, :, None]
+        pixels[:8, :8] += light
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{n}.png")
+        lines.append(f"{n}.png,{'abc'[n % 3]},{light}.5")
+    (folder / "table.csv").write_text("\n".join(lines) + "\n")
+    return folder / "table.csv"
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The run of a teacher at 16 px, its images divided by a seed that is not distillation's usual one."""
+    folder = tmp_path_factory.mktemp("pictures")
+    with forked(2):
+        net = cifar_resnet(8, 8, 16)
+    how = {"epochs": 3, "batch_size": 16, "alone": False, "seed": 5, "validation_fraction": 0.1, "device": "cpu"}
+    return headstart.multitask(str(pictures(folder)), net, out=folder / "run", **how)
+
+
+def learn_from(data: Any, teacher: Any, out: Path) -> Any:
+    with forked(1):
+        student = cifar_resnet(8, 4, 8)
+    config = DistillJobConfig(str(data), out=out, **{**FAST, "epochs": 1, "seeds": 1, "views": 2})
+    return distill(replace(config, teacher=(str(teacher),)), student=student)
+
+
+def test_the_teacher_is_as_good_as_its_own_run_said(taught: Any, tmp_path: Path) -> None:
+    folder = taught.folder
+    found = learn_from(folder.parent / "table.csv", folder, tmp_path / "small").summary
+    own = next(arm for arm in taught.summary["arms"] if arm["name"] == taught.summary["chosen"])
+    for one in found["tasks"]:
+        assert one["teacher"]["mean"] == own["measures"][one["name"]][one["measure"]]["mean"], one["name"]
+        assert one["known"]["test"] == 12
+    assert found["data"]["held_out_by_teacher"] is True
+    assert not any("may have seen test images" in text for text in found["warnings"])
+
+
+def test_of_another_table_only_what_the_teacher_set_aside_is_tested_on(taught: Any, tmp_path: Path) -> None:
+    """One question less divides the images otherwise; copies under other names are the same images."""
+    folder = taught.folder.parent
+    lines = (folder / "table.csv").read_text().splitlines()
+    for n in range(60):
+        shutil.copy(folder / f"{n}.png", tmp_path / f"copy{n}.png")
+    rows = [f"copy{line.rsplit(',', 1)[0]}" for line in lines[1:]]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(["path,kind", *rows]) + "\n")
+    found = learn_from(table, taught.folder, tmp_path / "small").summary
+    own = next(arm for arm in taught.summary["arms"] if arm["name"] == taught.summary["chosen"])
+    (one,) = found["tasks"]
+    assert one["teacher"]["mean"] == own["measures"]["kind"]["accuracy"]["mean"]
+    assert found["data"]["splits"] == {"train": 48, "test": 12}
+    source = open_labelled(folder / "table.csv")
+    parts = prepare_labelled(source, size=16, cache=tmp_path / "cache").split(5, val_fraction=0.1)
+    learned = [rows[row] for row in parts.train.tolist()]
+    table.write_text("\n".join(["path,kind", *learned]) + "\n")
+    with pytest.raises(DataError, match=r"the teacher learned from 42 images of .* and set none of them aside"):
+        learn_from(table, taught.folder, tmp_path / "none")
+
+
+def test_a_model_without_its_folder_tells_how_its_images_were_divided(taught: Any) -> None:
+    told = of_card(Model.load(taught.folder).card)
+    assert (told.seed, told.fractions) == (5, (0.1, 0.2))
