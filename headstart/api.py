@@ -101,7 +101,7 @@ def fit(
 def figure(run: JobResult | str | Path) -> Figure:
     """The main picture of a run as a matplotlib figure, for a paper or a notebook: `figure("runs/photos").savefig("a.pdf")`.
 
-    run  what `adapt`, `compare`, `select`, `distill`, `bench` or a study returned, or its folder
+    run  what `adapt`, `compare`, `select`, `distill`, `pretrain`, `bench` or a study returned, or its folder
 
     Raises ConfigError where there is nothing to draw, RunError for a folder that is no run.
     """

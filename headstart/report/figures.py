@@ -12,6 +12,7 @@ from headstart.errors import ConfigError
 from headstart.report.folder import interval, number, rows_of, table_of
 from headstart.report.multitask_read import Gap
 from headstart.report.multitask_read import read as read_multitask
+from headstart.report.pretrain_figure import pretrained
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -253,6 +254,7 @@ _FIGURES: dict[str, Callable[[Mapping[str, Any]], Figure]] = {
     "compare-continual": _extended,
     "extend": _extended,
     "multitask": _multitasked,
+    "pretrain": pretrained,
     "select": _chosen,
     "study data-size": _growing,
     "study layers": _layers,

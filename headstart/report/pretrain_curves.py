@@ -38,7 +38,7 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class _Course:
+class Course:
     """The looks one after the other; `places` are their epochs, counted over all stages, `marks` where stages begin."""
 
     looks: Sequence[Mapping[str, Any]]
@@ -51,14 +51,14 @@ def curves(run: RunFolder) -> Curves | None:
     rows = rows_of(run.summary.get("looks")) or [_logged(line) for line in run.events("epoch") if "of" in line]
     if not rows:
         return None
-    course = _course(rows)
+    found = course_of(rows)
     start = table_of(run.summary.get("start"))
     lead = "Measured while it learned, on images that it did not learn from where there are labels."
     if not run.finished:
         lead += " As far as the log of this unfinished run tells."
-    if len(course.marks) > 1:
+    if len(found.marks) > 1:
         lead += " Upright lines: a new stage begins."
-    return Curves(lead, list(_panels(course, start)), list(_depths(course, start)))
+    return Curves(lead, list(_panels(found, start)), list(_depths(found, start)))
 
 
 def _logged(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,17 +67,18 @@ def _logged(line: Mapping[str, Any]) -> dict[str, Any]:
     return {**line, "epochs": line.get("of"), "of_chance": share}
 
 
-def _course(rows: Sequence[Mapping[str, Any]]) -> _Course:
+def course_of(rows: Sequence[Mapping[str, Any]]) -> Course:
+    """Looks, their epochs counted on from stage to stage."""
     places, marks, offset, stage = list[float](), list[float](), 0.0, None
     for row in rows:
         if row.get("stage") != stage:
             offset, stage = (places[-1] if places else 0.0), row.get("stage")
             marks.append(offset)
         places.append(offset + (number(row.get("epoch")) or 0.0))
-    return _Course(rows, places, marks)
+    return Course(rows, places, marks)
 
 
-def _line(course: _Course, name: str, start: Mapping[str, Any] | None = None) -> Line:
+def line_of(course: Course, name: str, start: Mapping[str, Any] | None = None) -> Line:
     """A number over the epochs, from before the first where it is known."""
     first = number((start or {}).get(name))
     found = [(0.0, first)] if first is not None else []
@@ -88,26 +89,26 @@ def _line(course: _Course, name: str, start: Mapping[str, Any] | None = None) ->
     ]
 
 
-def _panels(course: _Course, start: Mapping[str, Any]) -> Iterator[Panel]:
-    loss = _line(course, "of_chance")
+def _panels(course: Course, start: Mapping[str, Any]) -> Iterator[Panel]:
+    loss = line_of(course, "of_chance")
     if loss:
         yield _panel("Loss, as a share of guessing", course, [(loss, "loss")], _share, "at 100% nothing was learned")
-    elif loss := _line(course, "loss"):
+    elif loss := line_of(course, "loss"):
         yield _panel("Loss", course, [(loss, "loss")], words.figures, "what guessing gives is not known of this method")
-    near, best = _line(course, "knn", start), _best(course, start)
+    near, best = line_of(course, "knn", start), best_of(course, start)
     if near:
         note = "bold: nearest neighbours on the last block; dashed: the best block's linear probe"
         yield _panel("Accuracy on held-out images", course, [(near, "task t0"), (best, "task t1 d1")], _share, note, True)
-    if rank := _line(course, "rank", start):
+    if rank := line_of(course, "rank", start):
         note = "in how many directions features vary; near 1 they have collapsed"
         yield _panel("Effective rank", course, [(rank, "task t2")], words.figures, note)
-    if spread := _line(course, "spread", start):
+    if spread := line_of(course, "spread", start):
         note = "1 where features point evenly in all directions; near 0 they have collapsed"
         yield _panel("Spread", course, [(spread, "task t3")], words.figures, note)
-    if alike := _line(course, "alignment", start):
+    if alike := line_of(course, "alignment", start):
         note = "squared distance between two renderings of one image; lower: more alike"
         yield _panel("Alignment", course, [(alike, "task t0")], words.figures, note)
-    if even := _line(course, "uniformity", start):
+    if even := line_of(course, "uniformity", start):
         note = "how evenly images fill the sphere; lower: more evenly"
         yield _panel("Uniformity", course, [(even, "task t1")], words.figures, note)
 
@@ -116,15 +117,15 @@ def _share(value: float) -> str:
     return words.percent(value)
 
 
-def _best(course: _Course, start: Mapping[str, Any]) -> Line:
+def best_of(course: Course, start: Mapping[str, Any]) -> Line:
     """The best probe of every look."""
     rows = [(0.0, start), *zip(course.places, course.looks, strict=True)]
-    return [(place, max(found.values())) for place, row in rows if (found := _probes(row))]
+    return [(place, max(found.values())) for place, row in rows if (found := probes_of(row))]
 
 
 def _panel(
     title: str,
-    course: _Course,
+    course: Course,
     lines: Sequence[tuple[Line, str]],
     figure: Callable[[float], str],
     note: str,
@@ -151,11 +152,9 @@ def _limits(values: Sequence[float]) -> tuple[float, float]:
     return low - air, high + air
 
 
-def _depths(course: _Course, start: Mapping[str, Any]) -> Iterator[Panel]:
+def _depths(course: Course, start: Mapping[str, Any]) -> Iterator[Panel]:
     """Probes by block: before, and at the end of the last look that saw every block."""
-    whole = max(course.looks, key=lambda row: (len(_probes(row)), number(row.get("epoch")) or 0.0))
-    last = course.looks[-1] if len(_probes(course.looks[-1])) == len(_probes(whole)) else whole
-    after, before = _probes(last), _probes(start)
+    after, before = last_probes(course), probes_of(start)
     names = list(after)
     if len(names) < 2:
         return
@@ -176,6 +175,14 @@ def _depths(course: _Course, start: Mapping[str, Any]) -> Iterator[Panel]:
     yield Panel("Linear probe, block by block", plot, note)
 
 
-def _probes(row: Mapping[str, Any]) -> dict[str, float]:
+def last_probes(course: Course) -> dict[str, float]:
+    """Of the last look that saw every block."""
+    whole = max(course.looks, key=lambda row: (len(probes_of(row)), number(row.get("epoch")) or 0.0))
+    last = probes_of(course.looks[-1])
+    return last if len(last) == len(probes_of(whole)) else probes_of(whole)
+
+
+def probes_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """Block to the accuracy of a linear probe on it."""
     found = ((str(name), number(value)) for name, value in row.items() if str(name).startswith(PROBE))
     return {name.removeprefix(PROBE): value for name, value in found if value is not None}

@@ -22,6 +22,7 @@ from tests.report import (
     made_extend,
     made_layers,
     made_multitask,
+    made_pretrain,
     made_select,
 )
 
@@ -35,6 +36,7 @@ MADE: dict[str, Callable[[], dict[str, Any]]] = {
     "extend": made_extend.summary,
     "compare-continual": made_extend.compared,
     "multitask": made_multitask.summary,
+    "pretrain": made_pretrain.summary,
 }
 
 
@@ -74,6 +76,40 @@ def test_curves_of_layers_are_those_of_the_summary() -> None:
     rows = [row for row in summary["curves"] if row["kind"] == "transfer" and row["halves"] == halves]
     assert line.get_ydata() == pytest.approx([100 * row["accuracy"] for row in sorted(rows, key=lambda row: row["n"])])
     assert {str(line.get_label()).split(",")[0] for line in last.lines} == {"AnB", "random"}
+
+
+def test_pretraining_shows_how_it_went_and_what_it_is_worth() -> None:
+    summary = made_pretrain.summary()
+    loss, rank, depth, probed, tuned, spread = figure_of(summary).axes
+    looks, cells = summary["looks"], summary["verdict"]["cells"]
+    assert loss.lines[0].get_ydata() == pytest.approx([100 * row["of_chance"] for row in looks])
+    assert set(np.asarray(loss.lines[1].get_ydata())) == {100}, "what guessing gives"
+    for axes, name in ((rank, "rank"), (spread, "spread")):
+        values = [summary["start"][name], *(row[name] for row in looks)]
+        assert axes.lines[0].get_xdata() == pytest.approx([0, *(row["epoch"] for row in looks)])
+        assert axes.lines[0].get_ydata() == pytest.approx(values)
+    after = [100 * looks[-1][f"probe {name}"] for name in made_pretrain.BLOCKS]
+    assert depth.lines[1].get_ydata() == pytest.approx(after)
+    for axes, kind in ((probed, "probe"), (tuned, "fine_tune")):
+        for line, name in zip(axes.lines, ("pretrained", "random", "against"), strict=True):
+            mine = [cell for cell in cells if (cell["kind"], cell["network"]) == (kind, name)]
+            assert line.get_xdata() == pytest.approx([cell["images"] for cell in mine])
+            assert line.get_ydata() == pytest.approx([100 * cell["accuracy"] for cell in mine])
+    assert [str(line.get_label()) for line in tuned.lines][1] == "from scratch"
+
+
+def test_a_pretraining_without_labels_shows_what_is_known() -> None:
+    summary = made_pretrain.summary()
+    summary["verdict"] = {"why": "no labels"}
+    summary["start"] = {}
+    summary["looks"] = [{"epoch": row["epoch"], "loss": row["loss"], "rank": row["rank"]} for row in summary["looks"]]
+    loss, rank = figure_of(summary).axes
+    assert loss.get_ylabel() == "loss"
+    assert len(loss.lines) == 1
+    assert rank.get_ylabel() == "effective rank"
+    summary["looks"] = []
+    with pytest.raises(ConfigError, match="nothing to draw yet"):
+        figure_of(summary)
 
 
 def test_a_run_by_its_folder_or_its_result(tmp_path: Path) -> None:
