@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from headstart.metrics.intervals import Interval, normal_quantile, t_quantile
+from headstart.metrics.drawn import Drawn, defined
+from headstart.metrics.intervals import Interval
 from headstart.metrics.measured import MEASURES, statistic
 from headstart.metrics.multitask import DRAWS, delta_m
 from headstart.metrics.resample import image_counts
-from headstart.seeding import generator
 
 Floats = NDArray[np.float64]
 
@@ -37,43 +36,49 @@ class Judged:
 
 
 def delta_m_interval(tasks: Mapping[str, Judged], seed: int, *, level: float = 0.95, draws: int = DRAWS) -> Interval:
-    """`multitask.delta_m` (percent, positive is better) of the mean measures over seeds, with a percentile interval.
+    """`multitask.delta_m` (percent, positive is better) of the mean measures over seeds, with an interval.
 
     Images are drawn anew for all tasks at once, since one image may be asked about in several; seeds too, where there are
-    several, and the interval is then widened to Student's t with one degree of freedom less than seeds. Draws in which a
-    measure is not defined are left out.
+    several, and the percentile interval is then widened to Student's t with Satterthwaite's degrees of freedom, as that of
+    `multitask.difference` is: variances over images and over seeds each bring their own. Draws in which a measure is not
+    defined are left out; raises DataError where that is most of them, or the change is not defined at all.
     """
     images = np.unique(np.concatenate([one.images for one in tasks.values()]))
-    places = {name: np.searchsorted(images, one.images) for name, one in tasks.items()}
+    places = [np.searchsorted(images, one.images) for one in tasks.values()]
     measures = {name: one.measure for name, one in tasks.items()}
-    sides = {
-        name: [[statistic(one.measure, one.labels, said) for said in side] for side in (one.several, one.alone)]
-        for name, one in tasks.items()
-    }
-    seeds = len(next(iter(tasks.values())).several)
+    signs = np.array([1.0 if MEASURES[measure].higher else -1.0 for measure in measures.values()])
+    sides = [
+        [[statistic(one.measure, one.labels, said) for said in side] for side in (one.several, one.alone)]
+        for one in tasks.values()
+    ]
 
     def values(weights: Floats) -> Floats:
-        """`[tasks, 2, seeds, B]`"""
-        return np.stack([[[one(weights[:, places[name]]) for one in side] for side in sides[name]] for name in tasks])
+        """`[tasks, 2, S, B]`"""
+        each = zip(sides, places, strict=True)
+        return np.stack([[[one(weights[:, own]) for one in side] for side in two] for two, own in each])
 
-    own = values(np.ones((1, len(images)))).mean(2)[..., 0]
-    several, alone = ({name: float(row[side]) for name, row in zip(tasks, own, strict=True)} for side in (0, 1))
-    estimate = delta_m(several, alone, measures)
-    many = np.concatenate([values(weights) for weights in image_counts(len(images), seed, draws, "delta")], -1)
-    if seeds > 1:
-        drawn = generator(seed, "delta", "seeds").multinomial(seeds, np.full(seeds, 1 / seeds), many.shape[-1])
-        averaged = np.einsum("tksb,bs->tkb", many, drawn / seeds)
-    else:
-        averaged = many[:, :, 0]
-    signs = np.array([1.0 if MEASURES[measures[name]].higher else -1.0 for name in tasks])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        changes = 100 * (signs[:, None] * (averaged[:, 0] - averaged[:, 1]) / averaged[:, 1]).mean(0)
-    changes = changes[np.isfinite(changes)]
-    upper = 0.5 + level / 2
-    # Drawing S seeds from S understates their spread; Student's t with few degrees of freedom is wider by more than that.
-    factor = 1.0 if seeds == 1 else t_quantile(upper, seeds - 1) / normal_quantile(upper) * math.sqrt(seeds / (seeds - 1))
-    low, high = np.quantile(changes, [1 - upper, upper])
-    method = "percentile" if seeds == 1 else "hierarchical"
-    return Interval(
-        estimate, float(estimate + factor * (low - estimate)), float(estimate + factor * (high - estimate)), level, method
+    own = values(np.ones((1, len(images))))
+    several, alone = (dict(zip(tasks, own.mean(2)[:, side, 0].tolist(), strict=True)) for side in (0, 1))
+    estimate = delta_m(several, alone, measures)  # refuses what is not relative to anything
+    many = np.concatenate(
+        [_by_seed(values(weights), signs) for weights in image_counts(len(images), seed, draws, "delta")], -1
     )
+    many = defined(many, draws, len(images), "the mean relative change")
+    low, high = Drawn.over_seeds(_by_seed(own, signs)[:, 0], many, len(images), seed, "delta").ends(level)
+    return Interval(estimate, low, high, level, "percentile" if len(many) == 1 else "hierarchical")
+
+
+def _by_seed(values: Floats, signs: Floats) -> Floats:
+    """`[S, B]` what each seed adds to the mean relative change in percent, which is their mean.
+
+    values  `[tasks, 2, S, B]` measures of the one network and of the tasks' own; signs `[tasks]` -1 where less is better
+
+    The change of means, M / B - 1, is no mean over seeds; its first order in them is: M / B - 1 + (M_s - M / B B_s) / B.
+    """
+    several, alone = values[:, 0], values[:, 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = alone.mean(1, keepdims=True)
+        ratio = several.mean(1, keepdims=True) / level
+        changes = ratio - 1 + (several - ratio * alone) / level
+    found: Floats = 100 * (signs[:, None, None] * changes).mean(0)
+    return found

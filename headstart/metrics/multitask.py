@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
 from headstart.errors import DataError, problems
-from headstart.metrics.intervals import Interval, normal_quantile, t_quantile, wilson
+from headstart.metrics.drawn import Drawn, defined
+from headstart.metrics.intervals import Interval, t_quantile, wilson
 from headstart.metrics.measured import MEASURES, measure, statistic
 from headstart.metrics.paired import POWER, Difference, paired_bootstrap
 from headstart.metrics.resample import image_counts
-from headstart.seeding import generator
 
 Floats = NDArray[np.float64]
 DRAWS = 2000
@@ -74,7 +73,7 @@ def interval(
     truth = np.asarray(labels)
     if name == "accuracy" and truth.ndim == 1 and len(networks) == 1:
         return wilson(int((truth == np.asarray(networks[0])).sum()), len(truth), level)
-    found = _Drawn.of(name, truth, [networks], seed, draws)
+    found = _drawn(name, truth, [networks], seed, draws)
     least, most = MEASURES[name].range  # a few seeds widen an interval beyond what can be
     low, high = (min(max(end, least), most) for end in found.ends(level))
     return Interval(found.mean, low, high, level, "percentile" if len(networks) == 1 else "hierarchical")
@@ -103,7 +102,7 @@ def difference(
     if truth.ndim == 1 and name in ("accuracy", "mean_absolute_error"):
         a, b = (np.stack([_per_image(name, truth, one) for one in side]) for side in (first, second))
         return paired_bootstrap(a if len(a) > 1 else a[0], b if len(b) > 1 else b[0], seed, level=level)
-    found = _Drawn.of(name, truth, [first, second], seed, draws)
+    found = _drawn(name, truth, [first, second], seed, draws)
     low, high = found.ends(level)
     error, dof = float(found.drawn.std()), found.freedom
     if len(first) == 1:
@@ -130,62 +129,21 @@ def _two_sided(score: float, dof: float) -> float:
     return math.erfc(abs(score) / math.sqrt(2)) if math.isinf(dof) else float(2 * stdtr(dof, -abs(score)))
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """A measure, or the gain of one side over another, with images and seeds drawn anew.
+def _drawn(name: str, truth: NDArray[np.generic], sides: Sequence[Sequence[ArrayLike]], seed: int, draws: int) -> Drawn:
+    """A measure with images and seeds drawn anew; of two sides the gain of the first."""
+    sign = 1.0 if len(sides) == 1 or MEASURES.get(name) is None or MEASURES[name].higher else -1.0
+    parts = [[statistic(name, truth, one) for one in side] for side in sides]
+    if not all(parts):
+        raise DataError("there are no networks to measure")
 
-    mean     as measured
-    drawn    `[D]` redrawn
-    freedom  Satterthwaite's degrees of freedom over seeds and images; infinite for one seed
-    """
+    def gaps(weights: Floats) -> Floats:
+        """`[S, B]`"""
+        values = np.stack([np.stack([one(weights) for one in side]) for side in parts])
+        found: Floats = values[0] if len(values) == 1 else sign * (values[0] - values[1])
+        return found
 
-    mean: float
-    drawn: Floats
-    freedom: float
-
-    @staticmethod
-    def of(name: str, truth: NDArray[np.generic], sides: Sequence[Sequence[ArrayLike]], seed: int, draws: int) -> _Drawn:
-        """One side: the measure. Two: the gain of the first."""
-        sign = 1.0 if len(sides) == 1 or MEASURES.get(name) is None or MEASURES[name].higher else -1.0
-        parts = [[statistic(name, truth, one) for one in side] for side in sides]
-        if not all(parts):
-            raise DataError("there are no networks to measure")
-
-        def gaps(weights: Floats) -> Floats:
-            values = np.stack([np.stack([one(weights) for one in side]) for side in parts])
-            found: Floats = values[0] if len(values) == 1 else sign * (values[0] - values[1])
-            return found
-
-        own = gaps(np.ones((1, len(truth))))[:, 0]
-        if np.isnan(own).any():
-            raise DataError(f"{name} is not defined on these {len(truth)} images: every possible answer must be among them")
-        many = np.concatenate([gaps(weights) for weights in image_counts(len(truth), seed, draws, "measure")], 1)
-        many = many[:, ~np.isnan(many).any(0)]
-        if many.shape[1] < draws / 2:
-            raise DataError(f"{name} is not defined in most draws of these {len(truth)} images: one answer is too rare")
-        return _Drawn._over_seeds(own, many, len(truth), seed)
-
-    @staticmethod
-    def _over_seeds(own: Floats, many: Floats, images: int, seed: int) -> _Drawn:
-        """From values `[S]` per network and redrawn ones `[S, D]`."""
-        seeds = len(own)
-        if seeds == 1:
-            return _Drawn(float(own[0]), many[0], math.inf)
-        # Drawing S seeds from S understates their variance by (S - 1) / S; see `resample.spread_seeds`.
-        moved = many + ((math.sqrt(seeds / (seeds - 1)) - 1) * (own - own.mean()))[:, None]
-        picked = generator(seed, "bootstrap", "measure", "seeds").multinomial(
-            seeds, np.full(seeds, 1 / seeds), many.shape[1]
-        )
-        variances = [(own.var(ddof=1) / seeds, seeds - 1), (many.mean(0).var(), images - 1)]
-        below = sum(variance**2 / dof for variance, dof in variances if dof)
-        freedom = sum(variance for variance, _ in variances) ** 2 / below if below > 0 else math.inf
-        return _Drawn(float(own.mean()), (picked.T * moved).sum(0) / seeds, float(freedom))
-
-    def ends(self, level: float) -> tuple[float, float]:
-        """Percentile interval, widened from normal to Student's t around the mean where seeds were drawn."""
-        if not 0 < level < 1:
-            raise DataError(f"level = {level} must lie between 0 and 1, e.g. 0.95")
-        upper = 0.5 + level / 2
-        factor = t_quantile(upper, self.freedom) / normal_quantile(upper)
-        low, high = np.quantile(self.drawn, [1 - upper, upper])
-        return float(self.mean + factor * (low - self.mean)), float(self.mean + factor * (high - self.mean))
+    own = gaps(np.ones((1, len(truth))))[:, 0]
+    if np.isnan(own).any():
+        raise DataError(f"{name} is not defined on these {len(truth)} images: every possible answer must be among them")
+    many = np.concatenate([gaps(weights) for weights in image_counts(len(truth), seed, draws, "measure")], 1)
+    return Drawn.over_seeds(own, defined(many, draws, len(truth), name), len(truth), seed, "measure")
