@@ -128,7 +128,10 @@ def test_the_estimate_is_the_change_of_means_and_not_the_mean_of_changes():
 
 @pytest.mark.parametrize(("spread", "least", "widest"), [(0.0, 0.93, 25), (0.2, 0.88, 90)])
 def test_with_two_seeds_it_covers_the_truth_about_as_often_as_it_says(spread: float, least: float, widest: float):
-    """60 repetitions; 95 % +- 2.8 are expected of an exact interval. One that knew how seeds and images spread would be 12 and 32 % wide."""
+    """60 repetitions; 95 % +- 2.8 are expected of an exact interval.
+
+    One that knew how seeds and images spread would be 12 and 32 % wide.
+    """
     shares = [NormalDist(sigma=math.sqrt(1 + spread**2)).cdf(level) for level in (1.0, 0.8)]
     truth, hits, widths = 100 * (shares[0] / shares[1] - 1), 0, []
     for repetition in range(60):
