@@ -129,7 +129,7 @@ def check_settings(config: MultitaskConfig, *, given: bool = False) -> None:
     ]
     said = [text for holds, text in rules if not holds]
     said += _named("--sharing", config.sharing, SHARINGS) + _named("--weighting", config.weighting, WEIGHTINGS)
-    said += list(_together(config)) + _tasks(config, given)
+    said += list(_together(config)) + _tasks(config)
     problems(ConfigError, "these settings cannot be:", said)
 
 
@@ -169,14 +169,15 @@ def _together(config: MultitaskConfig) -> Iterator[str]:
                 yield f"--weighting {name}: {error}"
 
 
-def _tasks(config: MultitaskConfig, given: bool) -> list[str]:
-    """What is wrong with the words of --tasks, as far as no table is needed to see it."""
-    if given or len(config.data) > 1:
+def _tasks(config: MultitaskConfig) -> list[str]:
+    """What is wrong with the words of --tasks, as far as no data are needed to see it."""
+    if len(config.data) > 1 or not config.tasks:  # of several data sets these are their names
         return []
     try:
         names = [one.name for one in parse_tasks(config.tasks)]
     except ConfigError as error:
         return [str(error)]
-    if config.main is not None and names and config.main not in names:
-        return [f"--main {config.main} is none of the tasks {', '.join(names)}"]
-    return []
+    wrong = [f"--tasks {names[0]}: there is one task only; headstart adapt learns one task"] if len(names) == 1 else []
+    if config.main is not None and config.main not in names:
+        wrong.append(f"--main {config.main} is none of the tasks {', '.join(names)}")
+    return wrong

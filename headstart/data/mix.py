@@ -58,6 +58,15 @@ class Mix:
             yield f"no sample has a label for {', '.join(empty)}"
         if self.sampling not in ("proportional", "sqrt", "round_robin") or self.per not in ("batch", "sample"):
             yield f"sampling={self.sampling!r}, per={self.per!r}: proportional, sqrt or round_robin; batch or sample"
+        if self.per == "batch" and len(self.sources) > 1:
+            yield from (self._lonely(rows) for rows in self.sources if len(rows) == 1)
+
+    def _lonely(self, rows: NDArray[np.int64]) -> str:
+        asked = [name for name, labels in self.labels.items() if _answered(labels[rows]).any()]
+        return (
+            f"the data set of {' and '.join(asked)} has one sample only, and batch normalisation cannot learn from one; "
+            "say per='sample' (--per sample), which mixes the data sets, or add samples"
+        )
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -35,8 +35,9 @@ from headstart.studies.backbone import choose, untrained
 from headstart.studies.checks import device_of
 from headstart.studies.multitask_arms import BASELINE, arms_of, recipe_of
 from headstart.studies.multitask_judged import Judge
-from headstart.studies.multitask_records import Found, as_text, model_of, summary_of, write_pictures
+from headstart.studies.multitask_records import Found, model_of, summary_of, write_pictures
 from headstart.studies.multitask_runs import Arm, Run, Runs
+from headstart.studies.multitask_told import as_text
 from headstart.studies.opening import Opening, fingerprint_of
 from headstart.studies.result import JobResult
 
@@ -76,6 +77,7 @@ def multitask(
         images = DataConfig(fit=config.images.fit, test_fraction=config.images.test_fraction)
         opening = Opening(folder, config.network, images, 0, config.seed, tuple(listeners))
         source = _source(config, data)
+        _check_source(config, source)
         _check_apart(config)
         return _Job(config, opening, source, device, given).run(backbone)
 
@@ -118,6 +120,22 @@ def _several(config: MultitaskConfig, columns: Mapping[str, Any]) -> LabelledSou
                 wrong.append(f"task {task.name!r}: {error}")
     problems(DataError, "the data sets cannot be used:", wrong)
     return open_labelled(opened)
+
+
+def _check_source(config: MultitaskConfig, source: LabelledSource) -> None:
+    """Raise ConfigError for settings that these data, which nothing was decoded of yet, leave nothing to do."""
+    wrong = []
+    if len(source.tasks) < 2:
+        wrong.append(f"there is one task only, {', '.join(source.tasks)}; headstart adapt learns one task")
+    if len(source.parts) < 2:
+        wrong += [f"{said} is a choice between data sets, and there is one only; leave it out" for said in _drawing(config)]
+    problems(ConfigError, "these data cannot be learned from as asked:", wrong)
+
+
+def _drawing(config: MultitaskConfig) -> list[str]:
+    """How samples of several data sets are to be drawn, as far as it was said."""
+    given = {"--sampling": (config.sampling, MultitaskConfig.sampling), "--per": (config.per, MultitaskConfig.per)}
+    return [f"{name} {value}" for name, (value, usual) in given.items() if value != usual]
 
 
 def _check_apart(config: MultitaskConfig) -> None:
@@ -216,6 +234,9 @@ class _Job:
         """What is learned from: the train part, and the validation part where nothing is chosen by it."""
         rows = parts.train if len(self._asked()) > 1 else np.sort(np.concatenate([parts.train, parts.val]))
         tasks: list[Task] = list(data.on(rows).values())
+        if len(self.source.parts) > 1 and len(data.sources) == 1 and _drawing(self.config):
+            told = " and ".join(_drawing(self.config))
+            self._warn(f"{told} had nothing to choose between: the data sets hold the same images and are learned as one")
         return mix_of("tasks", tasks, data.sources_on(rows), self.config.sampling, self.config.per)
 
     def _asked(self) -> list[tuple[str, str]]:

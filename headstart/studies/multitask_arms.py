@@ -67,7 +67,7 @@ def arms_of(config: MultitaskConfig, net: Net, mix: Mix, recipe: Recipe, steps: 
     _check_tasks(config, names, faults)
     problems(ConfigError, "these tasks cannot be trained as asked:", faults)
     asked = [replace(plain, role="asked") if arm.name == BASELINE else arm for arm in asked]
-    less = [_without(asked[0], name, steps) for name in _left_out(config, names)]
+    less = [_without(asked[0], name, shared, steps) for name in _left_out(config, names)]
     baseline = [] if any(arm.name == BASELINE for arm in asked) else [plain]
     return [*(alone if config.alone else []), *baseline, *asked, *less]
 
@@ -153,14 +153,18 @@ def _schedule(words: Sequence[str], tasks: Sequence[str], *, normalise: bool) ->
 
 
 def _left_out(config: MultitaskConfig, names: Sequence[str]) -> list[str]:
-    """Tasks to leave out in turn: all, or with a main task its helpers. Of two, one less is a task alone."""
-    if len(names) < 3 or not (config.leave_out or config.main):
+    """Tasks to leave out in turn: all, or with a main task its helpers. Of two, one less is the other alone, which may be
+    there already."""
+    if not (config.leave_out or config.main) or (len(names) == 2 and config.alone):
         return []
     return [name for name in names if name != config.main]
 
 
-def _without(arm: Arm, name: str, steps: int) -> Arm:
+def _without(arm: Arm, name: str, shared: SharingConfig, steps: int) -> Arm:
+    """The same with a task less; one that is left is learned as every task alone is."""
     rest = tuple(other for other in arm.tasks if other != name)
+    if len(rest) == 1:
+        return Arm(f"without {name}", "without", rest, replace(shared, steps=steps))
     settings = _without_task(arm.config.weighting_settings, name)
     config = replace(arm.config, steps=steps, weighting_settings=settings)
     return replace(arm, name=f"without {name}", role="without", tasks=rest, config=config)
@@ -178,5 +182,3 @@ def _check_tasks(config: MultitaskConfig, names: Sequence[str], faults: list[str
         faults.append(f"--main {config.main} is none of the tasks {', '.join(names)}")
     if "pull" in names and "soft" in config.sharing:
         faults.append("a task is called 'pull', as the pull between towers of --sharing soft is; say NAME=pull in --tasks")
-    if len(names) < 2:
-        faults.append(f"there is one task only, {', '.join(names)}; headstart adapt learns one task")

@@ -76,15 +76,23 @@ class Judge:
             found[measure] = as_record(one)
         return found
 
-    def difference(self, one: Arm, other: Arm, name: str) -> dict[str, Any] | None:
+    def gap(self, one: Arm, other: Arm, name: str) -> Difference | None:
         """How much better `one` is on a task, by the measure it is compared by; None where that is not defined."""
         measure = main_measure(self.task(name).kind)
         first, second = (self.answers(arm, name, measure) for arm in (one, other))
         try:
-            found = difference(measure, self.labels(name), first, second, self.seed)
+            return difference(measure, self.labels(name), first, second, self.seed)
         except DataError:
             return None
-        return {"task": name, "a": one.name, "b": other.name, "measure": measure, **as_difference(found)}
+
+    def row(self, one: Arm, other: Arm, name: str) -> dict[str, str]:
+        """Who is compared on which task by what, as summary.json has it."""
+        return {"task": name, "a": one.name, "b": other.name, "measure": main_measure(self.task(name).kind)}
+
+    def difference(self, one: Arm, other: Arm, name: str) -> dict[str, Any] | None:
+        """`gap` as summary.json has it."""
+        found = self.gap(one, other, name)
+        return None if found is None else {**self.row(one, other, name), **as_difference(found)}
 
     def delta(self, arm: Arm, others: Mapping[str, Arm]) -> dict[str, Any] | None:
         """The mean relative change of the arm's tasks against other networks, by task; None where it is not defined."""

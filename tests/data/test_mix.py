@@ -101,6 +101,15 @@ def test_what_cannot_be_mixed_is_said_together():
         mix_of("mix", [])
 
 
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_a_data_set_of_one_sample_cannot_be_batches_of_its_own(sampling):
+    """Batch normalisation cannot learn from one sample; mixed batches take it."""
+    with pytest.raises(DataError, match=r"the data set of t1 has one sample only.*per='sample'"):
+        made((6, 1), sampling, "batch")
+    assert min(map(len, made((6, 1), sampling, "sample").batches(4, 0, 0))) > 1
+    assert [len(batch) for batch in made((2,), sampling, "batch").batches(4, 0, 0)] == [2]
+
+
 def test_some_of_the_tasks_see_the_samples_with_their_labels():
     mix = made((6, 4, 5), "sqrt", "batch")
     some = mix.only("t2", "t0")

@@ -87,6 +87,7 @@ def test_the_main_tasks_helpers_are_judged_with_a_paired_test(done: MultitaskRes
     rows = done.summary["helpers"]
     assert [(one["helper"], one["task"]) for one in rows] == [("odd", "digit"), ("ink", "digit"), ("strokes", "digit")]
     assert all({"mean", "low", "high", "p_value", "decided", "detectable"} <= set(one) for one in rows)
+    assert {one["comparisons"] for one in rows} == {3}
 
 
 def test_one_network_is_counted_against_one_for_each(done: MultitaskResult):
@@ -139,6 +140,7 @@ def test_it_prints_as_a_table_and_is_json(done: MultitaskResult):
     text = str(done)
     assert "a network each (4)" in text
     assert "sum" in text
+    assert "One seed only" in text
     json.dumps(done.summary, allow_nan=False)
 
 
@@ -175,10 +177,17 @@ def test_a_stopped_run_goes_on_to_the_same_numbers(tmp_path: Path, stop: int):
 
 def test_towers_begin_as_the_tasks_own_networks_for_cross_stitch_and_as_copies_for_soft_sharing(tmp_path: Path):
     two = (arrays()[0], {name: values for name, values in arrays()[1].items() if name in ("digit", "odd")})
-    found = run(tmp_path / "run", two, sharing=("soft", "cross_stitch"), pull=0.5)
+    found = run(tmp_path / "run", two, sharing=("soft", "cross_stitch"), pull=0.5, leave_out=True)
     arms = {arm["name"]: arm for arm in found.summary["arms"]}
     assert list(arms) == ["only digit", "only odd", "sum", "soft", "cross-stitch"]
-    partly = run(tmp_path / "partly", two, sharing=("partly",), shared=1, alone=False).summary["arms"][1]
+    # Of two tasks one less is a task alone, which there is already.
+    rows = [(one["helper"], one["task"], one["a"], one["b"]) for one in found.summary["helpers"]]
+    assert rows == [("odd", "digit", "soft", "only digit"), ("digit", "odd", "soft", "only odd")]
+    less = run(tmp_path / "partly", two, sharing=("partly",), shared=1, alone=False, main="digit")
+    _, partly, without = less.summary["arms"]
+    assert (without["name"], without["tasks"]) == ("without odd", ["digit"])
+    assert [(one["helper"], one["task"], one["b"]) for one in less.summary["helpers"]] == [("odd", "digit", "without odd")]
+    assert any("odd" in text and "digit" in text for text in less.summary["sentences"])
     assert arms["sum"]["parameters"] < partly["parameters"] < arms["soft"]["parameters"]
     assert arms["soft"]["parameters"] > 1.9 * arms["sum"]["parameters"]
     assert arms["cross-stitch"]["stitch"]
@@ -217,6 +226,9 @@ def table(place: Path, rows: int = 60) -> Path:
 
 def test_from_the_command_line_with_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = table(tmp_path / "data")
+    lines = path.read_text().splitlines()
+    lines[3] = "2.png,,,yes"
+    path.write_text("\n".join(lines) + "\n")
     words = [
         "--epochs",
         "1",
@@ -232,6 +244,8 @@ def test_from_the_command_line_with_a_table(tmp_path: Path, capsys: pytest.Captu
     assert main(["multitask", str(path), "--tasks", "odd", "size:number", *words]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert [(one["name"], one["kind"]) for one in summary["tasks"]] == [("odd", "yes_no"), ("size", "number")]
+    assert summary["data"]["num_images"] == 59
+    assert any(note.startswith("1 image of 60 was left out") for note in summary["data"]["notes"])
     assert (tmp_path / "run" / "report.html").exists()
     assert (tmp_path / "run" / "thumbnails.npz").exists()
     assert summary["reproduce"].startswith("headstart multitask ")
@@ -267,13 +281,27 @@ def test_from_the_command_line_with_a_table(tmp_path: Path, capsys: pytest.Captu
         ({"batch_size": 1}, "--batch-size 1"),
         ({"seeds": 0}, "--seeds 0"),
         ({"test_fraction": 0.7, "validation_fraction": 0.4}, "leave nothing to learn from"),
-        ({"tasks": ("digit",)}, "headstart adapt learns one task"),
+        ({"tasks": ("digit",)}, "--tasks digit: there is one task only; headstart adapt learns one task"),
+        ({"sampling": "sqrt"}, "--sampling sqrt is a choice between data sets, and there is one only; leave it out"),
+        ({"per": "batch", "sampling": "round_robin"}, "(?s)--sampling round_robin is.*--per batch is"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_trained(settings: dict[str, Any], said: str, tmp_path: Path):
     with pytest.raises((ConfigError, DataError), match=said):
         run(tmp_path / "run", **settings)
     assert not list(tmp_path.glob("run/work/runs/*"))
+
+
+def test_one_task_only_is_said_before_the_table_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = table(tmp_path / "data", 6)
+    path.write_text(path.read_text() + "gone.png,,,\n")
+    assert main(["multitask", str(path), "--tasks", "odd", "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "--tasks odd: there is one task only" in said
+    assert "gone.png" not in said
+    lone = (arrays(20)[0], {"digit": arrays(20)[1]["digit"]})
+    with pytest.raises(ConfigError, match="one task only, digit"):
+        run(tmp_path / "lone", lone)
 
 
 def test_faults_of_a_table_come_together_with_their_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
