@@ -101,6 +101,9 @@ class Stage:
     average   decay per step of an exponential moving average of the weights, which replaces them at the end; None for none
     mixup     Beta(mixup, mixup) image mixing (Zhang et al. 2018), 0 for none; makes the prefix uncacheable
     cache     `auto`: cache the frozen prefix where counting says it pays; `on`, `off`
+    below     a block of the frozen prefix: what an earlier stage kept of its output, in the same views, is what this stage's
+              cache is computed from, and it is removed then. None: the cache is computed from the samples. The bits are the
+              same in either case, and where nothing was kept
     carry     keep optimiser state of parameters that trained in the stage before
     """
 
@@ -117,6 +120,7 @@ class Stage:
     average: float | None = None
     mixup: float = 0.0
     cache: Literal["auto", "on", "off"] = "auto"
+    below: str | None = None
     carry: bool = False
 
     @property

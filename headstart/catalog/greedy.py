@@ -33,8 +33,10 @@ class GreedyConfig:
     objective: str = "supervised"
     """what a block learns: supervised, or the name of another way to pretrain, with its own settings"""
     renderings: int = 4
-    """so many fixed renderings of every image, for each of which the frozen blocks are computed once; 0: plain images, and
-    without a limit they are drawn anew for ever, which nothing can be kept of: -1"""
+    """so many renderings of every image and view, drawn once: each frozen block runs once over each; 0: plain images; -1:
+    drawn anew in every epoch, for which the frozen blocks run at every step"""
+    room: float = 8.0
+    """gigabytes of disk that what frozen blocks put out may take; where it is more, fewer renderings are drawn"""
     together: int = 10
     """passes over the images in which all blocks learn together at the end; 0: none"""
     together_scale: float = 0.1
@@ -47,6 +49,7 @@ class GreedyConfig:
         rules = [
             (self.objective != "greedy", "objective=greedy: greedy pretraining of greedy pretraining has no end"),
             (self.renderings >= -1, f"renderings={self.renderings}: 1 or more, 0 for plain images, -1 for ever new ones"),
+            (self.room > 0, f"room={self.room}: gigabytes, above 0"),
             (self.together >= 0, f"together={self.together}: a number of epochs, 0 for none"),
             (0 < self.together_scale <= 10, f"together_scale={self.together_scale}: above 0, 10 at most"),
         ]

@@ -8,7 +8,7 @@ exact, two processes equal to one, and a fixed number of draws cacheable.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -112,21 +112,37 @@ class Erase:
         return (place - centre[:, None]).abs() < half
 
 
+class Pieces(Protocol):
+    """What a network is shown of a rendered image in its place: several images, such as turns or patches of it."""
+
+    def __call__(self, x: Tensor, ids: Tensor, *, seed: int, draw: int) -> Tensor:
+        """`[B P, h, w, C]`, the P pieces of an image one after the other, of images `[B, H, W, C]` uint8 with sample ids
+        `[B]`: a function of these, the view's seed and the number of the rendering. Grey levels, uint8 or float32."""
+        ...
+
+
 @dataclass(frozen=True)
 class View:
     """A named way of rendering samples.
 
-    ops    applied in order; none means plain
-    draws  None: drawn anew every epoch. K: the same K renderings for ever, epoch e showing number e mod K, which makes
-           the frozen part of a network cacheable
+    ops     applied in order; none means plain
+    draws   None: drawn anew every epoch. K: the same K renderings for ever, epoch e showing number e mod K, which makes
+            the frozen part of a network cacheable
+    pieces  made of every rendering at last; None: it is shown whole
     """
 
     ops: tuple[Op, ...] = ()
     draws: int | None = None
+    pieces: Pieces | None = None
 
     @property
     def is_plain(self) -> bool:
-        return not self.ops
+        return not self.ops and self.pieces is None
+
+    @property
+    def whole(self) -> View:
+        """The same view of images that are not cut into pieces."""
+        return replace(self, pieces=None)
 
     @property
     def fixed_draws(self) -> int | None:
@@ -138,12 +154,22 @@ class View:
         return epoch if self.fixed_draws is None else epoch % self.fixed_draws
 
     def render(self, x: Tensor, ids: Tensor, *, seed: int, draw: int) -> Tensor:
-        """Render `[B, H, W, C]` uint8 samples with sample ids `[B]`; the result has their type and, but for crops, shape."""
-        if not len(x):  # with more processes than samples in a batch, some have none
-            return x
-        for place, op in enumerate(self.ops):
-            x = op(x, uniform(seed + 0x5851F42D * (place + 1), draw, ids, op.params))
-        return x
+        """Render `[B, H, W, C]` uint8 samples with sample ids `[B]`; the result has their type and, but for crops, shape.
+
+        Of pieces `[B P, h, w, C]`, see `Pieces`.
+        """
+        if len(x):  # with more processes than samples in a batch, some have none
+            for place, op in enumerate(self.ops):
+                x = op(x, uniform(seed + 0x5851F42D * (place + 1), draw, ids, op.params))
+        return x if self.pieces is None else self.pieces(x, ids, seed=seed, draw=draw)
+
+    def shape(self, sample: tuple[int, ...]) -> tuple[int, ...]:
+        """`[P, C, h, w]` that a network is shown for one image of shape `sample` `[H, W, C]`; `[1, D]` for vectors."""
+        if len(sample) != 3:
+            return (1, *sample)
+        one, none = torch.zeros(1, *sample, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+        pieces, height, width, channels = self.render(one, none, seed=0, draw=0).shape
+        return (pieces, channels, height, width)
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,7 @@ class _Shown:
     epoch: int
     mixing: tuple[Tensor, Tensor] | None
     _samples: dict[str, Tensor] = field(default_factory=dict)
+    _frozen: dict[str, Tensor] = field(default_factory=dict)
 
     def samples(self, view: str) -> Tensor:
         if view not in self._samples:
@@ -112,12 +113,19 @@ class _Shown:
         return Rendering(how, seed, how.draw_at(self.epoch), self.mixing is not None, data)
 
     def activations(self, view: str) -> Tensor:
+        if self.inputs.prefix.end is None:
+            return present(self.samples(view), self.inputs.net.input)
+        if view not in self._frozen:
+            self._frozen[view] = self._put_out(view)
+        return self._frozen[view]
+
+    def _put_out(self, view: str) -> Tensor:
+        """What the frozen part puts out."""
         all_ = self.inputs
-        if view in all_.caches:
-            draw = all_.stage.views[view].draw_at(self.epoch)
-            return all_.caches[view].gather(draw, self.rows).to(all_.device, non_blocking=True)
-        samples = self.samples(view)
-        return all_.prefix(samples) if all_.prefix.end is not None else present(samples, all_.net.input)
+        if view not in all_.caches:
+            return all_.prefix(self.samples(view))
+        draw = all_.stage.views[view].draw_at(self.epoch)
+        return all_.caches[view].gather(draw, self.rows).to(all_.device, non_blocking=True)
 
 
 def view_seed(view: View, run_seed: int, stage_seed: int, name: str) -> int:
@@ -149,6 +157,7 @@ def _opened(
                 log=log,
                 limit=machine.cache_limit,
                 beside=beside,
+                below=stage.below,
             )
     except DiskFull as error:
         log.event("warning", text=f"the frozen part of stage {stage.name!r} is not cached and takes longer: {error}")
@@ -170,11 +179,12 @@ def decide(net: Net, stage: Stage, view: View, prefix: Prefix, plan: Plan, machi
         return Worth(False, 1.0, 0, "caching is switched off" if stage.cache == "off" else "no cache folder was given")
     if stage.mixup:
         return Worth(False, 1.0, 0, "samples are mixed anew in every step")
-    flops = block_flops(net)
+    shape = view.shape(stage.data.store.array.shape[1:])
+    flops = block_flops(net, shape)
     worth = worthwhile(
         prefix_flops=sum(flops[name] for name in prefix.names),
         total_flops=sum(flops.values()),
-        activation_bytes=4 * activation_elements(net, prefix.end),
+        activation_bytes=4 * shape[0] * activation_elements(net, prefix.end, shape),
         samples=len(stage.data.store),
         epochs=plan.epochs,
         draws=view.fixed_draws,

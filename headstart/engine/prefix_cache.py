@@ -5,6 +5,10 @@ the same prefix and views share it. Cached equals uncached to the bit, because b
 a smaller batch is filled up by repeating a sample. Whether a stage is cached follows from its configuration alone
 (`worthwhile`), never from which files happen to exist; a missing file is computed anew. The folder as a whole keeps to a
 limit: what was used longest ago makes way.
+
+Where a network is frozen block after block, a longer prefix is computed from what is kept of a shorter one, whose file is
+removed once that is done: each block runs once over what the one below put out. The bits are those of a pass from the
+samples.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
@@ -59,15 +63,35 @@ class Prefix:
         """The last block of the prefix; None when there is none."""
         return self.names[-1] if self.names else None
 
-    @torch.no_grad()
+    def until(self, end: str) -> Prefix:
+        """Its first blocks, up to and including `end`."""
+        return Prefix(self.net, self.net.between(end, None)[0], self.width)
+
     def __call__(self, samples: Tensor) -> Tensor:
-        """Activations `[B, ...]` of the prefix's last block for rendered samples `[B, ...]`, `B <= width`."""
-        count = len(samples)
+        """Activations `[B, ...]` of the prefix's last block for rendered samples `[B, ...]`."""
+        return self.run(samples).float()
+
+    @torch.no_grad()
+    def run(self, x: Tensor, start: str | None = None) -> Tensor:
+        """The same as the last block gives them, which under autocast may be in half precision; from outputs `x` of block
+        `start` on, where one is named."""
+        passes = [self._pass(part, start) for part in torch.split(x, self.width)]
+        return passes[0] if len(passes) == 1 else torch.cat(passes)
+
+    def _pass(self, x: Tensor, start: str | None) -> Tensor:
+        count, last_channels = len(x), x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
         if count < self.width:
-            filling = samples[-1:] if count else samples.new_zeros(1, *samples.shape[1:])
-            samples = torch.cat([samples, filling.expand(self.width - count, *samples.shape[1:])])
-        x = present(samples, self.net.input)
-        return single(self.net.run(x, until=self.end), str(self.end))[:count].float()
+            filling = x[-1:] if count else x.new_zeros(1, *x.shape[1:])
+            x = torch.cat([x, filling.expand(self.width - count, *x.shape[1:])])
+        if start is None:
+            x = present(x, self.net.input)
+        elif last_channels:  # a filled-up batch lies in memory as a full one does
+            x = x.contiguous(memory_format=torch.channels_last)
+        return single(self.net.run(x, start=start, until=self.end), str(self.end))[:count]
+
+
+_FORM = 2
+"""Of the files: raised whenever they are written in another form."""
 
 
 def device_name(device: torch.device) -> str:
@@ -82,7 +106,7 @@ def key_of(prefix: Prefix, store: Store, view: View, seed: int, autocast: torch.
         for key, tensor in prefix.net.blocks[name].state_dict().items():
             digest.update(f"{name}.{key}{tuple(tensor.shape)}{tensor.stride()}".encode())
             digest.update(bytes_of(tensor))
-    facts = (prefix.names, prefix.net.input, view, 0 if view.is_plain else seed, store.fingerprint, str(autocast))
+    facts = (prefix.names, prefix.net.input, view, 0 if view.is_plain else seed, store.fingerprint, str(autocast), _FORM)
     surroundings = (prefix.width, torch.get_num_threads(), device_name(prefix.net.device), torch.__version__)
     digest.update(repr((facts, surroundings)).encode())
     return digest.hexdigest()
@@ -133,20 +157,37 @@ def worthwhile(
 
 @dataclass
 class CachedPrefix:
-    """Activations of samples and draws in one memory-mapped file: `[draws, rows of the store, ...]`.
+    """Activations of samples and draws in one memory-mapped file: `[draws, rows of the store, pieces, ...]`.
 
-    maps  activations are maps, stored with channels last
-    path  the file
+    filled  `[draws, rows of the store]` which of them are there
+    maps    activations are maps, stored with channels last
+    dtype   in which they were computed; every number of it is kept exactly
+    path    the file
     """
 
     array: NDArray[np.float32]
+    filled: NDArray[np.bool_]
     maps: bool
+    dtype: torch.dtype
     path: Path
 
     def gather(self, draw: int, rows: NDArray[np.int64]) -> Tensor:
-        """Activations `[B, ...]` of the samples in `rows` of the store."""
-        block = torch.from_numpy(self.array[draw, rows])
+        """Activations `[B P, ...]` of the samples in `rows` of the store, the P pieces of each one after the other."""
+        block = torch.from_numpy(self.array[draw, rows]).flatten(0, 1)
         return block.permute(0, 3, 1, 2) if self.maps else block
+
+    def keep(self, draw: int, rows: NDArray[np.int64], x: Tensor) -> None:
+        """Write activations `[B P, ...]` of the samples in `rows`."""
+        values = (x.permute(0, 2, 3, 1) if self.maps else x).float().cpu().numpy()
+        self.array[draw, rows] = values.reshape(len(rows), *self.array.shape[2:])
+        self.filled[draw, rows] = True
+
+    def save(self) -> None:
+        """The list of filled rows is written after the rows themselves, so that a kill leaves nothing half-filled in it."""
+        assert isinstance(self.array, np.memmap)
+        self.array.flush()
+        facts = {"filled": torch.from_numpy(self.filled), "maps": self.maps, "dtype": str(self.dtype)}
+        save_state(_filled(self.path), facts)
 
 
 def open_cache(
@@ -160,26 +201,37 @@ def open_cache(
     log: RunLog = SILENT,
     limit: int | None = None,
     beside: Collection[CachedPrefix] = (),
+    below: str | None = None,
 ) -> CachedPrefix:
     """The cache for this prefix, store and view; rows of `task` that are not in it yet are computed.
 
     limit   bytes that all caches in `folder` may take; others than `beside` are removed to keep to it
     beside  caches in use
+    below   a block of the prefix: where its output is kept in `folder`, the rest is computed from that, and that removed
 
-    The list of filled rows is written after the rows themselves, so a killed run leaves nothing half-filled in it.
     Raises DiskFull, in every process, when there is no room even so.
     """
 
+    def path_of(one: Prefix) -> Path:
+        return folder / f"prefix-{key_of(one, task.store, view, seed, autocast)}.npy"
+
     def fill() -> Path:
         # The first process's key names the file: the others' devices have other numbers.
-        path = folder / f"prefix-{key_of(prefix, task.store, view, seed, autocast)}.npy"
+        path = path_of(prefix)
         folder.mkdir(parents=True, exist_ok=True)
-        _fill(path, prefix, task, view, seed, log, _Room(folder, limit, {cache.path for cache in beside}))
+        shorter = path_of(prefix.until(below)) if below is not None and below in prefix.names[:-1] else None
+        source = _Source(prefix, task, view, seed, below, _complete(shorter, task.rows, log))
+        kept = {cache.path for cache in beside} | ({shorter} if shorter is not None else set())
+        _fill(path, source, log, _Room(folder, limit, kept))
+        if shorter is not None:
+            _remove(shorter)
         return path
 
     path = distributed.first(fill)
-    # A plain view of the mapped file: `np.memmap` itself makes every look a little slower.
-    return CachedPrefix(np.load(path, mmap_mode="r").view(np.ndarray), bool(load_state(_filled(path))["maps"]), path)
+    found = _existing(path, "r", log)
+    assert found is not None
+    found.array = found.array.view(np.ndarray)  # `np.memmap` itself makes every look a little slower
+    return found
 
 
 @dataclass(frozen=True)
@@ -202,8 +254,7 @@ class _Room:
                     f"{needed / 1e9:.1f} GB more are over the limit of {self.limit / 1e9:.1f} GB for caches in {self.folder}"
                 )
             path = oldest.pop(0)
-            _filled(path).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+            _remove(path)
             del sizes[path]
 
 
@@ -211,64 +262,85 @@ def _filled(path: Path) -> Path:
     return path.with_suffix(".filled.safetensors")
 
 
-def _fill(path: Path, prefix: Prefix, task: Task | Mix, view: View, seed: int, log: RunLog, room: _Room) -> None:
-    """Compute the rows of `task` that the file lacks."""
-    draws = view.fixed_draws or 1
-    existing = _existing(path, log)
-    out, filled, maps = existing or _new(path, prefix, task, view, seed, draws, room)
-    path.touch()  # its time tells when it was last used
-    if existing is not None and filled[:, task.rows].all():
-        return
-    todo = [(draw, rows) for draw in range(draws) for rows in _batches(task.rows[~filled[draw, task.rows]], prefix.width)]
+def _remove(path: Path) -> None:
+    """The list first: a file without one is not read."""
+    _filled(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a prefix is computed from: samples of a task in a view, or what is kept of block `below`."""
+
+    prefix: Prefix
+    task: Task | Mix
+    view: View
+    seed: int
+    below: str | None
+    kept: CachedPrefix | None
+
+    def __call__(self, draw: int, rows: NDArray[np.int64]) -> Tensor:
+        """Activations of the prefix's last block."""
+        device = self.prefix.net.device
+        if self.kept is not None:
+            return self.prefix.run(self.kept.gather(draw, rows).to(device, self.kept.dtype), self.below)
+        return self.prefix.run(render(self.task.store, rows, self.view, seed=self.seed, draw=draw, device=device))
+
+
+def _fill(path: Path, source: _Source, log: RunLog, room: _Room) -> None:
+    """Compute the rows of the task that the file lacks."""
+    rows, width, draws = source.task.rows, source.prefix.width, source.view.fixed_draws or 1
+    file = _existing(path, "r+", log)
+    there = np.zeros((draws, len(rows)), bool) if file is None else file.filled[:, rows]
+    todo = [(draw, some) for draw in range(draws) for some in _batches(rows[~there[draw]], width)]
+    if file is not None:
+        path.touch()  # its time tells when it was last used
+        if not todo:
+            return
     try:
-        for number, (draw, rows) in enumerate(todo):
+        for number, (draw, some) in enumerate(todo or [(0, rows)]):
             interrupt.check()
-            out[draw, rows] = _compute(prefix, task, rows, view, seed, draw, maps)
-            filled[draw, rows] = True
+            x = source(draw, some)
+            file = file or _new(path, x, len(some), (draws, len(source.task.store)), room)
+            file.keep(draw, some, x)
             log.tick(number + 1, len(todo), "computing the frozen part once")
     finally:
-        out.flush()
-        save_state(_filled(path), {"filled": torch.from_numpy(filled), "maps": maps})
+        if file is not None:
+            file.save()
 
 
-_Opened = tuple[np.memmap[Any, np.dtype[np.float32]], NDArray[np.bool_], bool]
-"""The file, which rows are in it, and whether activations are maps."""
+def _complete(path: Path | None, rows: NDArray[np.int64], log: RunLog) -> CachedPrefix | None:
+    """The file, if it holds all of these rows."""
+    found = None if path is None else _existing(path, "r", log)
+    return found if found is not None and found.filled[:, rows].all() else None
 
 
-def _existing(path: Path, log: RunLog) -> _Opened | None:
+def _existing(path: Path, mode: Literal["r", "r+"], log: RunLog) -> CachedPrefix | None:
     """What an earlier stage or run left; None when the file or its list is missing or damaged."""
     if not path.exists() or not _filled(path).exists():
         return None
     try:
         facts = load_state(_filled(path))
-        return np.lib.format.open_memmap(path, "r+"), facts["filled"].numpy(), bool(facts["maps"])
+        dtype = _DTYPES[str(facts["dtype"])]
+        return CachedPrefix(np.lib.format.open_memmap(path, mode), facts["filled"].numpy(), bool(facts["maps"]), dtype, path)
     except (CheckpointError, ValueError) as error:
         log.event("warning", text=f"a cached prefix is computed anew: {error}")
         return None
 
 
-def _new(path: Path, prefix: Prefix, task: Task | Mix, view: View, seed: int, draws: int, room: _Room) -> _Opened:
+_DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16)}
+"""What activations are computed in, each of whose numbers is a float32."""
+
+
+def _new(path: Path, x: Tensor, count: int, places: tuple[int, int], room: _Room) -> CachedPrefix:
+    """A file with `places` (draws, rows) for activations like `x` `[count P, ...]`."""
     path.unlink(missing_ok=True)
-    first = task.rows[: prefix.width]
-    example = _present(prefix, task, first, view, seed, 0)
-    maps = example.ndim == 4 and example.is_contiguous(memory_format=torch.channels_last)
-    shape = (example.permute(0, 2, 3, 1) if maps else example).shape[1:]
-    size = (draws, len(task.store), *shape)
+    maps = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
+    shape = (x.permute(0, 2, 3, 1) if maps else x).shape[1:]
+    size = (*places, len(x) // max(count, 1), *shape)
     room.make(4 * math.prod(size))
-    return reserve(path, size), np.zeros(size[:2], np.bool_), maps
+    return CachedPrefix(reserve(path, size), np.zeros(places, np.bool_), maps, x.dtype, path)
 
 
 def _batches(rows: NDArray[np.int64], width: int) -> list[NDArray[np.int64]]:
     return [rows[start : start + width] for start in range(0, len(rows), width)]
-
-
-def _present(prefix: Prefix, task: Task | Mix, rows: NDArray[np.int64], view: View, seed: int, draw: int) -> Tensor:
-    return prefix(render(task.store, rows, view, seed=seed, draw=draw, device=prefix.net.device))
-
-
-def _compute(
-    prefix: Prefix, task: Task | Mix, rows: NDArray[np.int64], view: View, seed: int, draw: int, maps: bool
-) -> NDArray[np.float32]:
-    x = _present(prefix, task, rows, view, seed, draw)
-    values: NDArray[np.float32] = (x.permute(0, 2, 3, 1) if maps else x).cpu().numpy()
-    return values

@@ -108,8 +108,12 @@ class Step:
             self._logits[head, view] = self.net.answer(self.taps(view), head)
         return self._logits[head, view]
 
-    def run(self, samples: Tensor, taps: Iterable[str] = ()) -> Mapping[str, Activation]:
-        return self.net.run(present(samples, self.net.input), taps=taps)
+    def below(self, view: str = "main") -> tuple[str | None, Tensor]:
+        return self.start, self.shown.samples(view) if self.start is None else self.shown.activations(view)
+
+    def run(self, samples: Tensor, taps: Iterable[str] = (), start: str | None = None) -> Mapping[str, Activation]:
+        x = present(samples, self.net.input) if start is None else samples
+        return self.net.run(x, start=start, taps=taps)
 
     def answers(self, activations: Mapping[str, Activation], head: str) -> Tensor:
         return self.net.answer(activations, head)

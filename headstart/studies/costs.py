@@ -66,8 +66,10 @@ def course_of(
 
     A block that trains costs three forward passes a sample and epoch (forward, gradient of the weights, gradient of the
     input), one that lies above it untrained two, one below only the forward pass; a prefix that the engine keeps counts once
-    per rendering it keeps, and so do a teacher's answers. Of a solved head the features count once, and what its solver does
-    on them (see `solving`), its cross-validation included. Looking at held-out images does not count.
+    per rendering it keeps (of one computed from what an earlier stage kept, the blocks since then), and so do a teacher's
+    answers. A view that shows pieces of an image counts all of them; a method's own modules and copies do not count. Of a
+    solved head the features count once, and what its solver does on them (see `solving`), its cross-validation included.
+    Looking at held-out images does not count.
     """
     total, others = 0.0, set[tuple[str, int]]()
     for stage in stages:
@@ -163,29 +165,35 @@ def stage_parts(net: Net, stage: Stage, machine: Machine, flops: Mapping[str, in
     trained, plan = resolve(net, stage), plan_for(stage, 0)
     prefix = Prefix(net, trained.first, plan.batch_size)
     learned = {name.split(".")[1] for name in trained.parameters if name.startswith("blocks.")}
-    above, per_sample = False, 0
+    shares, above = dict[str, int](), False
     for name in net.block_names:
-        if name in prefix.names:
-            continue
         above = above or name in learned
-        per_sample += flops[name] * (LEARNED if name in learned else PASSED if above else FORWARD)
+        if name not in prefix.names:
+            shares[name] = LEARNED if name in learned else PASSED if above else FORWARD
 
     def answered(heads: Iterable[str]) -> int:
         rules = {head: trained.rules.get(f"heads.{head}.linear.weight") for head in heads}
         return sum(head_macs(net, head) * (LEARNED if isinstance(rule, Train) else PASSED) for head, rule in rules.items())
 
     visits = plan.steps / plan.per_epoch * plan.samples
-    below = sum(flops[name] for name in prefix.names)
+    fresh = prefix.names if stage.below not in prefix.names else net.between(stage.below, prefix.end)
     own = answered({head for term in stage.terms.values() if not term.also_runs for head in term.heads})
     kept, shown, replayed = 0.0, 0.0, 0.0
     for view in stage.views.values():
         cached = decide(net, stage, view, prefix, plan, machine).cached
-        kept += 2.0 * below * (view.fixed_draws or 1) * plan.samples if cached else 0.0
-        shown += 2.0 * visits * (per_sample + own + (0 if cached else below))
+        seen = block_flops(net, view.shape(stage.data.store.array.shape[1:]))
+        below = sum(seen[name] for name in prefix.names)
+        kept += 2.0 * sum(seen[name] for name in fresh) * (view.fixed_draws or 1) * plan.samples if cached else 0.0
+        shown += 2.0 * visits * (_weighed(shares, seen) + own + (0 if cached else below))
+    whole = _weighed(shares, flops) + sum(flops[name] for name in prefix.names)
     for term in (term for term in stage.terms.values() if term.also_runs):
-        replayed += 2.0 * plan.steps * term.also_runs * (per_sample + below + answered(term.heads))
+        replayed += 2.0 * plan.steps * term.also_runs * (whole + answered(term.heads))
     parts = {"samples": shown, "prefix": kept, "teacher": _taught_flops(stage, plan.samples, visits), "replay": replayed}
     return {name: value for name, value in parts.items() if value}
+
+
+def _weighed(shares: Mapping[str, int], flops: Mapping[str, int]) -> int:
+    return sum(share * flops[name] for name, share in shares.items())
 
 
 def solve_parts(net: Net, stage: Solve, flops: Mapping[str, int]) -> dict[str, float]:

@@ -65,7 +65,7 @@ class Looker:
         return some_of(self.parts.pool, _SAMPLE, self.seed)
 
     def _aligned(self, net: Net) -> dict[str, float]:
-        changing = [view for view in self.views.values() if not view.is_plain][:2]
+        changing = [view.whole for view in self.views.values() if view.ops][:2]
         sample = self.sample()
         if not changing or not sample.store.is_image:
             return {}

@@ -61,8 +61,11 @@ class Method:
     def _shown(self, stage: Stage) -> Stage:
         changing = [name for name, view in stage.views.items() if not view.is_plain]
         views = {name: self.views[min(place, len(self.views) - 1)] for place, name in enumerate(changing)}
-        kept = {name: replace(one, draws=stage.views[name].draws) for name, one in views.items() if one.draws is None}
-        return replace(stage, views={**stage.views, **views, **kept})
+        kept = {
+            name: replace(one, draws=one.draws or stage.views[name].draws, pieces=stage.views[name].pieces)
+            for name, one in views.items()
+        }
+        return replace(stage, views={**stage.views, **kept})
 
 
 def method_of(config: PretrainConfig, given: tuple[Pretrain, PretrainMethod] | None, size: int) -> Method:

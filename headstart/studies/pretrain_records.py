@@ -294,7 +294,7 @@ def _cell(one: Mapping[str, Any] | None) -> str:
 def write_pictures(f: Found, folder: Path) -> None:
     """Some images under each view, one picture `[rows, columns, 3]` uint8 per view, in report_data/renderings.npz."""
     store, rows = f.parts.pool.store, f.parts.pool.rows
-    changing = {name: view for name, view in f.views.items() if not view.is_plain}
+    changing = {name: view.whole for name, view in f.views.items() if view.ops}
     if not store.is_image or not changing:
         return
     few = rows[np.unique(np.linspace(0, len(rows) - 1, _SHOWN).round().astype(np.int64))]

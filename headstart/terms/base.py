@@ -38,9 +38,15 @@ class StepLike(Protocol):
         normalisation sees them together, where `taps` of each shows it one at a time."""
         ...
 
-    def run(self, samples: Tensor, taps: Iterable[str] = ()) -> Mapping[str, Activation]:
-        """Activations of the net, in the modes it trains in, on other samples `[M, H, W, C]` uint8 or `[M, D]`: of `taps`
-        and of its last block."""
+    def below(self, view: str = "main") -> tuple[str | None, Tensor]:
+        """Where what learns begins: the last block of the stage's frozen part and what that part puts out for a view of the
+        batch, which is computed once where the machine keeps it; None and the samples where nothing is frozen below. For a
+        term that runs the net, or a copy of it, in a way of its own."""
+        ...
+
+    def run(self, samples: Tensor, taps: Iterable[str] = (), start: str | None = None) -> Mapping[str, Activation]:
+        """Activations of the net, in the modes it trains in, on other samples `[M, H, W, C]` uint8 or `[M, D]`, or on
+        outputs of block `start`: of `taps` and of its last block."""
         ...
 
     def answers(self, activations: Mapping[str, Activation], head: str) -> Tensor:

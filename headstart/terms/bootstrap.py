@@ -56,8 +56,13 @@ class Bootstrap(Embedded):
     def forward(self, step: StepLike) -> Tensor:
         said = [self.predictor(self.projection(self.features(step, view))) for view in PAIR]
         with torch.no_grad():
-            aims = [self.slow_projection(self.slow.features(step.samples(view), self.block)) for view in PAIR]
+            aims = [self.slow_projection(self._followed(step, view)) for view in PAIR]
         return step.mean_all(normalised_error(said[0], aims[1]) + normalised_error(said[1], aims[0]))
+
+    def _followed(self, step: StepLike, view: str) -> Tensor:
+        """`[B, C]` features by the copy."""
+        start, below = step.below(view)
+        return self.slow.features(below, self.block, start)
 
     def after_step(self, step: StepLike) -> None:
         self.slow.follow(self.net, self.decay)

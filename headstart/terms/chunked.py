@@ -41,15 +41,16 @@ class Pooled:
         if self.chunk is None:
             taps = step.taps(views[0]) if len(views) == 1 else step.together(*views)
             return pool(single(taps, self.block), self.layout)
-        samples = torch.cat([step.samples(view) for view in views])
+        (start, *_), below = zip(*(step.below(view) for view in views), strict=True)
+        samples = torch.cat(below)
         # As many chunks in every process: batch normalisation waits for the others in each.
         count = max(1, -(-max(sizes_of(samples)) // self.chunk))
-        parts = [self._cached(step, part) for part in samples.tensor_split(count)]
+        parts = [self._cached(step, part, start) for part in samples.tensor_split(count)]
         return torch.cat(parts)
 
-    def _cached(self, step: StepLike, samples: Tensor) -> Tensor:
+    def _cached(self, step: StepLike, samples: Tensor, start: str | None) -> Tensor:
         def run(part: Tensor) -> Tensor:
-            return pool(single(step.run(part, taps=(self.block,)), self.block), self.layout)
+            return pool(single(step.run(part, taps=(self.block,), start=start), self.block), self.layout)
 
         def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
             return nullcontext(), _unmoved(self._norms)

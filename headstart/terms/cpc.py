@@ -38,6 +38,10 @@ class PatchGrid:
         """How many rows down a patch shares no pixel: the next one does where patches overlap."""
         return -(-self.patch // self.stride)
 
+    def __call__(self, x: Tensor, ids: Tensor, *, seed: int, draw: int) -> Tensor:
+        """The patches as pieces of a view."""
+        return self.cut(x)
+
     def cut(self, samples: Tensor) -> Tensor:
         """`[B rows columns, patch, patch, C]` of samples `[B, H, W, C]`."""
         cut = samples.unfold(1, self.patch, self.stride).unfold(2, self.patch, self.stride)
@@ -79,8 +83,7 @@ class Cpc(Term):
     patches z(., .) at which the batch's predictions for that distance aim (van den Oord et al. 2018, eqs. 3-4).
 
     block    of the net, whose pooled output on a patch is z
-    grid     of patches; each passes through the net by itself
-    shape    rows and columns of the grid in the stage's images
+    shape    rows and columns of the patches, which the view shows (`PatchGrid`) and each of which passes by itself
     ahead    distances k
     width    of contexts; layers: of the context network
 
@@ -91,7 +94,6 @@ class Cpc(Term):
         self,
         net: Net,
         block: str,
-        grid: PatchGrid,
         shape: tuple[int, int],
         ahead: Sequence[int],
         *,
@@ -105,7 +107,7 @@ class Cpc(Term):
         view: str = "one",
     ) -> None:
         super().__init__()
-        self.reads, self.grid, self.shape, self.ahead, self.view = (block,), grid, shape, tuple(ahead), view
+        self.reads, self.shape, self.ahead, self.view = (block,), shape, tuple(ahead), view
         self.similarity, self.temperature = similarity, temperature
         self.loss = {"info_nce": info_nce, "nce": nce}[objective]
         self.layout, channels = net.info[block].layout, net.info[block].channels
@@ -127,10 +129,9 @@ class Cpc(Term):
 
     def _patches(self, step: StepLike) -> Tensor:
         """`[B, C, rows, columns]` of this process's images."""
-        samples = step.samples(self.view)
         block = self.reads[0]
-        z = pool(single(step.run(self.grid.cut(samples), taps=self.reads), block), self.layout)
-        return z.view(len(samples), *self.shape, z.shape[1]).permute(0, 3, 1, 2)
+        z = pool(single(step.taps(self.view), block), self.layout)
+        return z.view(len(step.ids), *self.shape, z.shape[1]).permute(0, 3, 1, 2)
 
     def _loss(self, predicted: Tensor, targets: Tensor, first: int) -> Tensor:
         """`[B]`: of predictions `[B, C, rows, columns]` among the same places of all images `[N, C, rows, columns]`."""

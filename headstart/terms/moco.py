@@ -74,7 +74,7 @@ class Moco(Term):
 
     def forward(self, step: StepLike) -> Tensor:
         queries = full(self.projection(self.features(step, "one")))
-        keys = self._new = self._keys(step.samples("two"))
+        keys = self._new = self._keys(*step.below("two"))
         with exact(queries):
             own = (laid(queries, self.similarity) * keys).sum(1) / self.temperature
         others = similarities(queries, self.queue, self.similarity, self.temperature)
@@ -93,14 +93,14 @@ class Moco(Term):
         self._new = None
 
     @torch.no_grad()
-    def _keys(self, samples: Tensor) -> Tensor:
-        """`[B, D]` keys of samples, part by part. Every process passes every part, of which it may have nothing."""
+    def _keys(self, start: str | None, samples: Tensor) -> Tensor:
+        """`[B, D]` keys of what lies below, part by part. Every process passes every part, of which it may have nothing."""
         first, total = place_of(samples)
         groups = max(1, min(self.groups, total // 2))
         found: Tensor | None = None
         for number in range(groups):
             mine = slice((number - first) % groups, None, groups)
-            features = self.keys.features(samples[mine], self.features.block)
+            features = self.keys.features(samples[mine], self.features.block, start)
             key = laid(self.key_projection(features), self.similarity)
             found = key.new_empty(len(samples), key.shape[1]) if found is None else found
             found[mine] = key

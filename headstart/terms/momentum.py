@@ -47,16 +47,20 @@ class MomentumCopy(nn.Module):
         return self.copy(*inputs, **more)
 
     @torch.no_grad()
-    def taps(self, samples: Tensor, *blocks: str) -> dict[str, Activation]:
-        """Outputs of these blocks of a copied `Net` for samples `[M, H, W, C]` uint8 or `[M, D]`, without gradient."""
-        net = self._net()
-        x = normalise(samples, net.input.mean, net.input.std) if net.input.kind == "image" else samples
-        until = max(blocks, key=net.block_names.index)
-        return net.run(x, until=until, taps=blocks)
+    def taps(self, samples: Tensor, *blocks: str, start: str | None = None) -> dict[str, Activation]:
+        """Outputs of these blocks of a copied `Net`, without gradient.
 
-    def features(self, samples: Tensor, block: str) -> Tensor:
+        samples  `[M, H, W, C]` uint8 or `[M, D]`, or outputs of block `start`, which with those below it is the same in the
+                 copy as in the network it follows: see `StepLike.below`
+        """
+        net = self._net()
+        x = normalise(samples, net.input.mean, net.input.std) if net.input.kind == "image" and start is None else samples
+        until = max(blocks, key=net.block_names.index)
+        return net.run(x, start=start, until=until, taps=blocks)
+
+    def features(self, samples: Tensor, block: str, start: str | None = None) -> Tensor:
         """`[M, C]` pooled output of a block of a copied `Net`, see `taps`."""
-        return self._net().pooled(block, self.taps(samples, block)[block])
+        return self._net().pooled(block, self.taps(samples, block, start=start)[block])
 
     @torch.no_grad()
     def follow(self, source: nn.Module, decay: float | None = None) -> None:

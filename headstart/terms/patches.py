@@ -10,6 +10,7 @@ from torch import Tensor
 
 from headstart.catalog.pretext import Colour
 from headstart.data.views import uniform
+from headstart.seeding import seed_for
 
 PLACES = 9
 """Patches of an image, row by row; the fifth is in the middle."""
@@ -44,6 +45,35 @@ class Grid:
         first = (start * (side - self.span + 1)).floor()
         move = (moved * (2 * self.reach + 1)).floor()
         return (first + move).long() + place * self.step
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Nine patches of an image, as pieces of a view: guarded, and standardised one by one.
+
+    colour     how colours are kept from telling their place
+    mean, std  by which the net's input is normalised, which is undone here
+    seed       where they lie and what is hidden is a function of it, the view's, the rendering's number and the image
+    """
+
+    grid: Grid
+    colour: Colour
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    seed: int = 0
+
+    def __call__(self, x: Tensor, ids: Tensor, *, seed: int, draw: int) -> Tensor:
+        u = self.numbers("places", ids, NUMBERS, seed=seed, draw=draw)
+        found = guarded(cut(x, self.grid, u), self.colour, self._stream("colours", seed), draw, ids)
+        mean, std = (torch.tensor(values, device=x.device) for values in (self.mean, self.std))
+        return ((found * std + mean) * 255).flatten(0, 1)
+
+    def numbers(self, what: str, ids: Tensor, count: int, *, seed: int, draw: int) -> Tensor:
+        """`[B, count]` in [0, 1) of the images `ids`."""
+        return uniform(self._stream(what, seed), draw, ids, count)
+
+    def _stream(self, what: str, seed: int) -> int:
+        return seed_for(seed_for(self.seed, "patches", seed), what)
 
 
 def cut(x: Tensor, grid: Grid, u: Tensor) -> Tensor:

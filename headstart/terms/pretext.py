@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from headstart.catalog.pretext import Colour
-from headstart.data.views import uniform
+from headstart.data.views import Pieces
 from headstart.errors import ConfigError
 from headstart.losses.classification import cross_entropy
 from headstart.nets.heads import pool
@@ -18,7 +19,7 @@ from headstart.nets.net import Net, single
 from headstart.nets.rng import forked
 from headstart.seeding import seed_for
 from headstart.terms.base import StepLike, Term
-from headstart.terms.patches import NUMBERS, PLACES, Grid, cut, guarded
+from headstart.terms.patches import PLACES, Grid, Patches
 
 CENTRE = PLACES // 2
 AROUND = tuple(place for place in range(PLACES) if place != CENTRE)
@@ -36,7 +37,7 @@ class Question(Term):
 
     def __init__(self, net: Net, answers: int, *, hidden: int | None, parts: int, seed: int, view: str) -> None:
         super().__init__()
-        self.block, self.view, self.answers = net.last, view, answers
+        self.block, self.view, self.answers, self.reads = net.last, view, answers, (net.last,)
         info = net.info[net.last]
         if info.towers is not None:
             raise ConfigError(f"block {net.last!r} gives {info.towers} towers; pretrain one network and not several")
@@ -60,64 +61,62 @@ class Question(Term):
     def answered(self, step: StepLike) -> tuple[Tensor, Tensor]:
         """`[B, Q, answers]` logits of the Q questions about each image, and the right answers, `[B, Q]` or `[1, Q]`."""
 
-    def features(self, step: StepLike, samples: Tensor) -> Tensor:
-        """`[M, C]` of `samples` `[M, H, W, C]`, which pass in one batch."""
-        return pool(single(step.run(samples, (self.block,)), self.block), self.layout)
+    @property
+    @abstractmethod
+    def pieces(self) -> Pieces:
+        """What the term's view is to show of every image."""
+
+    def features(self, step: StepLike, count: int) -> Tensor:
+        """`[B, count, C]` of the pieces of every image; those of all images pass in one batch."""
+        found = pool(single(step.taps(self.view), self.block), self.layout)
+        return found.view(len(step.ids), count, found.shape[1])
+
+
+@dataclass(frozen=True)
+class Turns:
+    """An image turned by 0, 90, 180 and 270 degrees, as pieces of a view.
+
+    Raises ConfigError for images that are not square, which a turn would tell by their shape.
+    """
+
+    def __call__(self, x: Tensor, ids: Tensor, *, seed: int, draw: int) -> Tensor:
+        if x.shape[1] != x.shape[2]:
+            raise ConfigError(f"rotation needs square images, these are {x.shape[1]} x {x.shape[2]} px; crop them")
+        return torch.stack([torch.rot90(x, turns, (1, 2)) for turns in range(4)], 1).flatten(0, 1)
 
 
 class Rotation(Question):
     """By which of 0, 90, 180, 270 degrees was the image turned? All four of every image in one batch (Gidaris et al. 2018).
 
-    Raises ConfigError for images that are not square, which a turn would tell by their shape.
+    The view shows `Turns`.
     """
+
+    pieces = Turns()
 
     def __init__(self, net: Net, *, seed: int = 0, view: str = "main") -> None:
         super().__init__(net, 4, hidden=None, parts=1, seed=seed, view=view)
 
     def answered(self, step: StepLike) -> tuple[Tensor, Tensor]:
-        x = step.samples(self.view)
-        if x.shape[1] != x.shape[2]:
-            raise ConfigError(f"rotation needs square images, these are {x.shape[1]} x {x.shape[2]} px; crop them")
-        turned = torch.cat([torch.rot90(x, turns, (1, 2)) for turns in range(4)])
-        logits = self.head(self.features(step, turned))
-        return logits.view(4, len(x), 4).transpose(0, 1), torch.arange(4, device=x.device)[None]
+        logits = self.head(self.features(step, 4))
+        return logits, torch.arange(4, device=logits.device)[None]
 
 
 class PatchQuestion(Question):
-    """A question about nine patches of an image that pass the backbone one by one.
+    """A question about nine patches of an image that pass the backbone one by one; the view shows `Patches`.
 
-    grid     where they lie
-    colour   how colours are kept from telling it
-    mean, std  by which the net's input is normalised, which is undone here: patches are standardised one by one
-
-    Where patches lie and what is hidden is a function of (view's seed, epoch, image), whatever the batch and process.
+    grid    where they lie
+    colour  how colours are kept from telling it
     """
 
     def __init__(
         self, net: Net, grid: Grid, colour: Colour, answers: int, *, hidden: int, parts: int, seed: int, view: str
     ) -> None:
         super().__init__(net, answers, hidden=hidden, parts=parts, seed=seed, view=view)
-        self.grid, self.colour, self.seed = grid, colour, seed
-        self.mean, self.std = net.input.mean, net.input.std
+        self._pieces = Patches(grid, colour, net.input.mean, net.input.std, seed)
 
-    def numbers(self, step: StepLike, what: str, count: int) -> Tensor:
-        """`[B, count]` in [0, 1) of this step's images."""
-        device = step.samples(self.view).device
-        return uniform(seed_for(self._stream(step), what), step.epoch, step.ids.to(device), count)
-
-    def patches(self, step: StepLike) -> Tensor:
-        """`[B, 9, C]` features of the patches."""
-        x = step.samples(self.view)
-        u = self.numbers(step, "places", NUMBERS)
-        ids = step.ids.to(x.device)
-        with torch.autocast(x.device.type, enabled=False):
-            found = guarded(cut(x, self.grid, u), self.colour, seed_for(self._stream(step), "colours"), step.epoch, ids)
-            mean, std = (torch.tensor(values, device=x.device) for values in (self.mean, self.std))
-            seen = ((found * std + mean) * 255).flatten(0, 1)
-        return self.features(step, seen).view(len(x), PLACES, -1)
-
-    def _stream(self, step: StepLike) -> int:
-        return seed_for(self.seed, "patches", step.rendering(self.view).seed)
+    @property
+    def pieces(self) -> Patches:
+        return self._pieces
 
 
 class RelativePosition(PatchQuestion):
@@ -132,7 +131,7 @@ class RelativePosition(PatchQuestion):
         super().__init__(net, grid, colour, len(AROUND), hidden=hidden, parts=2, seed=seed, view=view)
 
     def answered(self, step: StepLike) -> tuple[Tensor, Tensor]:
-        found = self.patches(step)
+        found = self.features(step, PLACES)
         around = found[:, AROUND]
         both = torch.cat([found[:, CENTRE, None].expand_as(around), around], 2)
         return self.head(both), torch.arange(len(AROUND), device=found.device)[None]
@@ -143,7 +142,8 @@ class Jigsaw(PatchQuestion):
 
     orders  `[P][9]`: which tile comes where
 
-    Each tile passes the backbone alone, and order enters only where their features are put side by side.
+    Each tile passes the backbone alone, and order enters only where their features are put side by side: it is drawn anew
+    in every epoch, also where the tiles are not.
     """
 
     orders: Tensor
@@ -163,7 +163,8 @@ class Jigsaw(PatchQuestion):
         self.register_buffer("orders", torch.tensor(orders, dtype=torch.int64))
 
     def answered(self, step: StepLike) -> tuple[Tensor, Tensor]:
-        found = self.patches(step)
-        which = (self.numbers(step, "orders", 1) * self.answers).long()
+        found = self.features(step, PLACES)
+        u = self.pieces.numbers("orders", step.ids.to(found.device), 1, seed=step.rendering(self.view).seed, draw=step.epoch)
+        which = (u * self.answers).long()
         mixed = found.gather(1, self.orders[which[:, 0]][..., None].expand_as(found))
         return self.head(mixed.flatten(1))[:, None], which

@@ -120,8 +120,8 @@ class SelfDistilled(Cropped):
     @torch.no_grad()
     def _teacher(self, step: StepLike) -> list[Tensor]:
         """`[B, words]` logits of the copy for each global view; both pass in one batch, as the network's do."""
-        samples = torch.cat([step.samples(view) for view in PAIR])
-        logits: Tensor = self.slow_head(self.slow.features(samples, self.block))
+        (start, *_), below = zip(*(step.below(view) for view in PAIR), strict=True)
+        logits: Tensor = self.slow_head(self.slow.features(torch.cat(below), self.block, start))
         each = len(logits) // len(PAIR)
         return [logits[place * each : (place + 1) * each] for place in range(len(PAIR))]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,47 @@ def test_what_is_cached_equals_what_is_computed_in_any_batch(tmp_path: Path, vie
             assert kept.stride() == computed.stride() or size == 1
 
 
+@dataclass(frozen=True)
+class Halves:
+    """An image's left and right half."""
+
+    def __call__(self, x: torch.Tensor, ids: torch.Tensor, *, seed: int, draw: int) -> torch.Tensor:
+        return torch.stack(x.chunk(2, 2), 1).flatten(0, 1)
+
+
+@pytest.mark.parametrize("view", [TWO, View((Flip(),), 2, Halves())], ids=["whole", "pieces"])
+@pytest.mark.parametrize("lost", [False, True], ids=["from the block below", "that is lost"])
+def test_a_longer_prefix_is_computed_from_what_is_kept_of_a_shorter_one(tmp_path: Path, view: View, lost: bool) -> None:
+    net, task = resnet(), make_image_task(35, size=12)
+    short, long = frozen(net, "layer2_0"), frozen(net, "layer3_0")
+    open_cache(tmp_path, short, task, view, seed=3, autocast=None)
+    if lost:
+        next(tmp_path.glob("*.npy")).unlink()
+    seen = Counter[str]()
+    for name in long.names:
+        net.blocks[name].register_forward_hook(lambda *_, name=name: seen.update([name]))
+    cache = open_cache(tmp_path, long, task, view, seed=3, autocast=None, below=short.end)
+    batches = sum(-(-len(rows) * (1 if view is TWO else 2) // 16) for rows in (range(16), range(16), range(3))) * 2
+    assert seen == dict.fromkeys(long.names if lost else ["layer2_0"], batches)
+    assert len(list(tmp_path.iterdir())) == 2, "the shorter one is gone"
+    for draw in range(2):
+        rows = np.random.default_rng(draw).permutation(35)[:16]
+        computed = long(render(task.store, rows, view, seed=3, draw=draw, device=torch.device("cpu")))
+        assert torch.equal(cache.gather(draw, rows), computed)
+        assert cache.gather(draw, rows).stride() == computed.stride()
+
+
+def test_in_half_precision_nothing_is_rounded_twice(tmp_path: Path) -> None:
+    net, task = resnet(), make_image_task(20, size=12)
+    short, long = frozen(net, "layer2_0"), frozen(net, "layer3_0")
+    with torch.autocast("cpu", torch.bfloat16):
+        open_cache(tmp_path, short, task, TWO, seed=3, autocast=torch.bfloat16)
+        cache = open_cache(tmp_path, long, task, TWO, seed=3, autocast=torch.bfloat16, below=short.end)
+        computed = long(render(task.store, task.rows[:16], TWO, seed=3, draw=1, device=torch.device("cpu")))
+    assert cache.dtype == torch.bfloat16
+    assert torch.equal(cache.gather(1, task.rows[:16]), computed)
+
+
 @pytest.mark.parametrize("width", [1, 7, 16, 19, 35])
 def test_a_row_does_not_depend_on_its_place_in_the_batch(tmp_path: Path, width: int) -> None:
     task, prefix = make_vector_task(35, features=67), frozen(awkward(), None, width)
@@ -164,7 +206,7 @@ def test_folds_share_what_is_filled_and_the_same_again_computes_nothing(tmp_path
     task, prefix = make_vector_task(12), frozen(net, None, 4)
     open_cache(tmp_path, prefix, task.take(np.arange(0, 8)), PLAIN, seed=0, autocast=None)
     first = block.seen
-    assert first == 8 + 4  # the rows, and one batch to learn the shape
+    assert first == 8
     open_cache(tmp_path, prefix, task.take(np.arange(0, 8)), PLAIN, seed=0, autocast=None)
     assert block.seen == first
     cache = open_cache(tmp_path, prefix, task.take(np.arange(4, 12)), PLAIN, seed=0, autocast=None)

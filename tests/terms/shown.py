@@ -14,11 +14,12 @@ from tests.terms.viewed import Viewed, noise
 class Shown(Viewed):
     """`Viewed` with a network of doubles that counts the samples of each of its passes."""
 
-    def __init__(self, net: Net, given: Mapping[str, Tensor]) -> None:
-        super().__init__(net.double().train(), given)
+    def __init__(self, net: Net, given: Mapping[str, Tensor], images: int | None = None) -> None:
+        super().__init__(net.double().train(), given, images)
         self.passed: list[int] = []
 
-    def run(self, samples: Tensor, taps: Iterable[str] = ()) -> Mapping[str, Activation]:
+    def run(self, samples: Tensor, taps: Iterable[str] = (), start: str | None = None) -> Mapping[str, Activation]:
+        assert start is None, "nothing of this network is frozen"
         self.passed.append(len(samples))
         spec = self.net.input
         return self.net.run(normalise(samples, spec.mean, spec.std).double(), taps=taps)

@@ -15,6 +15,8 @@ from tests.losses import naive_contrast
 from tests.terms.shown import Shown
 from tests.terms.viewed import noise
 
+GRID = PatchGrid(4, 2)
+
 
 @pytest.mark.parametrize(
     ("side", "patch", "stride", "places", "nearest"),
@@ -59,10 +61,9 @@ def test_a_context_sees_nothing_that_comes_after_it(layers: int) -> None:
 def made(objective: str = "info_nce") -> tuple[Cpc, Shown]:
     with forked(1):
         net = cpc_encoder(16, 4, 1)
-    step = Shown(net, {"one": noise(3, 16)})
-    grid = PatchGrid(4, 2)
+    step = Shown(net, {"one": GRID.cut(noise(3, 16))}, images=3)
     how = {"width": 5, "layers": 2, "images": 3, "objective": objective, "temperature": 0.7}
-    return Cpc(net, net.last, grid, grid.shape(16, 16), (2, 4), **how).double(), step  # type: ignore[arg-type]
+    return Cpc(net, net.last, GRID.shape(16, 16), (2, 4), **how).double(), step  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("objective", ["info_nce", "nce"])
@@ -80,19 +81,20 @@ def test_the_loss_by_hand(objective: str) -> None:
             rows.append(getattr(naive_contrast, objective)(scores, targets.index((n, i, j))))
         means.append(np.mean(rows))
     assert term(step).item() == pytest.approx(np.mean(means), rel=1e-8)
-    assert step.passed[-1] == 3 * 49
+    assert step.asked == [("one",)]
+    assert len(step.samples("one")) == 3 * 49
 
 
 def test_no_prediction_knows_a_pixel_of_what_it_predicts() -> None:
     """Of the pixels of a patch that is predicted none has a gradient in the context that predicts it."""
     term, step = made()
     x = torch.rand(1, 16, 16, 3, dtype=torch.float64, requires_grad=True)
-    patches = term.grid.cut(x)
+    patches = GRID.cut(x)
     z = step.net.run(patches.permute(0, 3, 1, 2))[step.net.last].view(1, 7, 7, -1).permute(0, 3, 1, 2)
     context = term.context(z)
     for row, column in ((0, 3), (2, 2), (4, 6)):
         seen = torch.autograd.grad(context[0, :, row, column].sum(), x, retain_graph=True)[0][0].abs().sum(2) > 0
-        top = 2 * (row + term.grid.nearest)
+        top = 2 * (row + GRID.nearest)
         assert not seen[top:].any()
         assert seen[top - 1].any(), "one row nearer would be seen in part"
 

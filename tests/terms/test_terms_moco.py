@@ -57,7 +57,8 @@ def test_the_loss_by_hand(objective: str, monkeypatch: pytest.MonkeyPatch) -> No
 def doubled(term: Moco) -> object:
     """Features of the key encoder in doubles: samples are normalised to floats."""
 
-    def features(samples: Tensor, block: str) -> Tensor:
+    def features(samples: Tensor, block: str, start: str | None) -> Tensor:
+        assert start is None
         net = term.keys.copy
         assert isinstance(net, Net)
         x = normalise(samples, net.input.mean, net.input.std).double()
@@ -99,9 +100,9 @@ def test_parts_have_two_images_at_least(groups: int, used: int, monkeypatch: pyt
     sizes: list[int] = []
     features = doubled(term)
 
-    def counted(samples: Tensor, block: str) -> Tensor:
+    def counted(samples: Tensor, block: str, start: str | None) -> Tensor:
         sizes.append(len(samples))
-        return features(samples, block)  # type: ignore[operator,no-any-return]
+        return features(samples, block, start)  # type: ignore[operator,no-any-return]
 
     monkeypatch.setattr(term.keys, "features", counted)
     term(pair_shown(net))

@@ -18,37 +18,38 @@ from headstart.catalog.pretext import RelativePositionConfig
 from headstart.catalog.pretraining import Schooling
 from headstart.data.store import store_of
 from headstart.data.task import UNKNOWN, Task
-from headstart.data.views import normalise
+from headstart.data.views import View, normalise
 from headstart.engine.log import RunLog
 from headstart.engine.run import Drive
 from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.strategies.pretrain import PRETRAIN
 from headstart.terms.patches import NUMBERS, Grid, cut, standardised
-from headstart.terms.pretext import AROUND, Jigsaw, RelativePosition, Rotation
+from headstart.terms.pretext import AROUND, Jigsaw, PatchQuestion, Question, RelativePosition, Rotation
 from tests.engine.engine_toys import resnet
 
-GRID = Grid(4, 5, 0)
+GRID, SEED = Grid(4, 5, 0), 11
 
 
 class Fake:
-    """A step of images with ids, that keeps what the net was shown."""
+    """A step of images with ids for a term, that keeps what the net was shown."""
 
-    def __init__(self, net: Net, images: Tensor, *, first: int = 0, epoch: int = 0, whole: int | None = None) -> None:
+    def __init__(
+        self, net: Net, images: Tensor, term: Question, *, first: int = 0, epoch: int = 0, whole: int | None = None
+    ) -> None:
         self.net, self.images, self.epoch = net, images, epoch
+        self.view = View(pieces=term.pieces)
         self.ids = torch.arange(first, first + len(images))
         self.whole = len(images) if whole is None else whole
         self.seen: list[Tensor] = []
 
-    def samples(self, view: str) -> Tensor:
-        return self.images
-
     def rendering(self, view: str) -> Any:
-        return SimpleNamespace(seed=11)
+        return SimpleNamespace(seed=SEED)
 
-    def run(self, samples: Tensor, taps: Any = ()) -> Mapping[str, Tensor]:
+    def taps(self, view: str) -> Mapping[str, Tensor]:
+        samples = self.view.render(self.images, self.ids, seed=SEED, draw=self.epoch)
         self.seen.append(normalise(samples, self.net.input.mean, self.net.input.std))
-        return self.net.run(self.seen[-1], taps=taps)  # type: ignore[return-value]
+        return self.net.run(self.seen[-1])  # type: ignore[return-value]
 
     def mean_all(self, per_sample: Tensor) -> Tensor:
         return per_sample.sum() / self.whole
@@ -58,6 +59,10 @@ def pictures(count: int = 5, side: int = 16) -> Tensor:
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, side, side, 3)).astype(np.uint8))
 
 
+def numbers(term: PatchQuestion, step: Fake, what: str, count: int) -> Tensor:
+    return term.pieces.numbers(what, step.ids, count, seed=SEED, draw=step.epoch)
+
+
 def evaluating(size: int = 16) -> Net:
     return resnet(size).eval()
 
@@ -65,13 +70,13 @@ def evaluating(size: int = 16) -> Net:
 def test_rotation_asks_for_all_four_turns_of_every_image() -> None:
     net, x = evaluating(), pictures()
     term = Rotation(net)
-    step = Fake(net, x)
+    step = Fake(net, x, term)
     loss = term(step)
     expected = []
     for turns in range(4):
         turned = np.rot90(x.numpy(), turns, (1, 2)).copy()
         seen = normalise(torch.from_numpy(turned), net.input.mean, net.input.std)
-        torch.testing.assert_close(step.seen[0][5 * turns : 5 * turns + 5], seen)
+        torch.testing.assert_close(step.seen[0][turns::4], seen)
         logits = term.head(net.run(seen)["pool"])
         expected.append(F.cross_entropy(logits, torch.full((5,), turns)))
     assert len(step.seen) == 1, "they pass in one batch"
@@ -81,15 +86,15 @@ def test_rotation_asks_for_all_four_turns_of_every_image() -> None:
 def test_rotation_refuses_images_that_are_not_square() -> None:
     net = evaluating()
     with pytest.raises(ConfigError, match="square images, these are 16 x 12 px"):
-        Rotation(net)(Fake(net, pictures()[:, :, :12]))
+        Rotation(net)(Fake(net, pictures()[:, :, :12], Rotation(net)))
 
 
 def test_a_neighbours_direction_is_asked_beside_the_middle_patch() -> None:
     net, x = evaluating(), pictures()
     term = RelativePosition(net, GRID, colour="keep", hidden=7)
-    step = Fake(net, x)
+    step = Fake(net, x, term)
     loss = term(step)
-    patches = standardised(cut(x, GRID, term.numbers(step, "places", NUMBERS)))
+    patches = standardised(cut(x, GRID, numbers(term, step, "places", NUMBERS)))
     torch.testing.assert_close(step.seen[0], patches.flatten(0, 1).permute(0, 3, 1, 2), atol=1e-4, rtol=0)
     features = net.run(patches.flatten(0, 1).permute(0, 3, 1, 2))["pool"].view(5, 9, -1)
     expected = [
@@ -104,10 +109,10 @@ def test_jigsaw_lays_the_features_in_the_order_asked_for() -> None:
     net, x = evaluating(), pictures(40)
     orders = [[0, 1, 2, 3, 4, 5, 6, 7, 8], [8, 7, 6, 5, 4, 3, 2, 1, 0], [1, 2, 0, 4, 5, 3, 7, 8, 6]]
     term = Jigsaw(net, GRID, orders, colour="grey", hidden=7)
-    step = Fake(net, x)
+    step = Fake(net, x, term)
     loss = term(step)
     features = net.run(step.seen[0])["pool"].view(40, 9, -1)
-    which = (term.numbers(step, "orders", 1)[:, 0] * 3).long().tolist()
+    which = (numbers(term, step, "orders", 1)[:, 0] * 3).long().tolist()
     assert set(which) == {0, 1, 2}
     mixed = torch.stack([features[image][orders[answer]].flatten() for image, answer in enumerate(which)])
     torch.testing.assert_close(loss, F.cross_entropy(term.head(mixed), torch.tensor(which)), atol=1e-5, rtol=1e-5)
@@ -124,7 +129,7 @@ def test_guessing_costs_the_logarithm_of_the_answers() -> None:
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         assert term.chance == math.log(answers)
-        assert term(Fake(net, pictures())).item() == pytest.approx(term.chance, abs=1e-6)
+        assert term(Fake(net, pictures(), term)).item() == pytest.approx(term.chance, abs=1e-6)
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -132,11 +137,11 @@ def test_two_parts_of_a_batch_add_up_to_the_whole(number: int) -> None:
     """As two processes share it, with frozen statistics: what is asked of an image depends on the image and the epoch."""
     net, x = evaluating(), pictures(6)
     term = terms(net)[number]
-    whole = term(Fake(net, x, epoch=3))
-    parts = [term(Fake(net, x[part], first=part.start, epoch=3, whole=6)) for part in (slice(0, 2), slice(2, 6))]
+    whole = term(Fake(net, x, term, epoch=3))
+    parts = [term(Fake(net, x[part], term, first=part.start, epoch=3, whole=6)) for part in (slice(0, 2), slice(2, 6))]
     torch.testing.assert_close(sum(parts), whole, atol=1e-5, rtol=1e-5)
     if number:
-        assert term(Fake(net, x, epoch=4)).item() != whole.item()
+        assert term(Fake(net, x, term, epoch=4)).item() != whole.item()
 
 
 def test_heads_are_drawn_by_their_seed_and_move_no_global_generator(rng_guard: None) -> None:

@@ -13,19 +13,22 @@ from headstart.nets.net import Activation, Net
 
 
 class Viewed:
-    """`given`: name of a view -> samples `[B, H, W, 3]` uint8."""
+    """`given`: name of a view -> samples `[B, H, W, 3]` uint8; pieces of so many `images`, where it is said of how many."""
 
-    def __init__(self, net: Net, given: Mapping[str, Tensor]) -> None:
-        self.net, self.given = net, given
+    def __init__(self, net: Net, given: Mapping[str, Tensor], images: int | None = None) -> None:
+        self.net, self.given, self.images = net, given, images
         self.asked: list[tuple[str, ...]] = []
         self._found: dict[tuple[str, ...], Mapping[str, Activation]] = {}
 
     @property
     def ids(self) -> Tensor:
-        return torch.arange(len(next(iter(self.given.values()))))
+        return torch.arange(self.images or len(next(iter(self.given.values()))))
 
     def samples(self, view: str = "main") -> Tensor:
         return self.given[view]
+
+    def below(self, view: str = "main") -> tuple[str | None, Tensor]:
+        return None, self.given[view]
 
     def taps(self, view: str = "main") -> Mapping[str, Activation]:
         return self.together(view)

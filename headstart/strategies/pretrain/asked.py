@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -10,7 +11,7 @@ from headstart.catalog.pretext import SMALLEST_PATCH, JigsawConfig, RelativePosi
 from headstart.catalog.pretraining import Schooling
 from headstart.data.pipelines import views_of
 from headstart.data.task import Task
-from headstart.data.views import View
+from headstart.data.views import Pieces, View
 from headstart.engine.evaluate import looking
 from headstart.errors import ConfigError, problems
 from headstart.nets.net import Net
@@ -43,9 +44,9 @@ def checked(name: str, cfg: _Config, net: Net, data: Task, *, square: bool = Fal
     problems(ConfigError, f"{name} cannot be done as asked:", faults)
 
 
-def one_view(cfg: _Config, net: Net) -> dict[str, View]:
-    """The view `main`, by the settings' pipeline."""
-    return {"main": views_of(cfg.pipeline, net.input.size, 1)[0]}
+def one_view(cfg: _Config, net: Net, pieces: Pieces) -> dict[str, View]:
+    """The view `main`, by the settings' pipeline, which shows these pieces of every image."""
+    return {"main": replace(views_of(cfg.pipeline, net.input.size, 1)[0], pieces=pieces)}
 
 
 def grid_of(cfg: RelativePositionConfig | JigsawConfig, net: Net, data: Task) -> Grid:

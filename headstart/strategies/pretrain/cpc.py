@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -40,7 +41,6 @@ def cpc(net: Net, data: Task, cfg: CpcConfig | None = None) -> Iterator[Stage]:
     term = Cpc(
         net,
         net.last,
-        grid,
         shape,
         ahead,
         width=cfg.width,
@@ -51,7 +51,7 @@ def cpc(net: Net, data: Task, cfg: CpcConfig | None = None) -> Iterator[Stage]:
         temperature=cfg.temperature,
         seed=cfg.school.seed,
     )
-    views = {"one": views_of(cfg.pipeline, net.input.size, 1)[0]}
+    views = {"one": replace(views_of(cfg.pipeline, net.input.size, 1)[0], pieces=grid)}
     yield pretrain_stage("cpc", net, data, {"cpc": term}, views, cfg.school)
 
 

@@ -10,11 +10,12 @@ from typing import Any, get_args, get_type_hints
 from headstart.catalog.greedy import GreedyConfig, SupervisedConfig
 from headstart.catalog.pretraining import Schooling
 from headstart.data.task import Task
-from headstart.data.views import PLAIN, View
+from headstart.engine.run import under_way
 from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.stage import Adapt, Solve, Stage, Train
 from headstart.strategies.common import weighted_blocks
+from headstart.strategies.pretrain.kept import Kept, ends, room_for
 from headstart.strategies.pretrain.supervised import classes_learned
 
 Objective = Callable[..., Iterator[Stage | Solve]]
@@ -28,19 +29,29 @@ def greedy(
     head, and so on; at the end all blocks together at a smaller rate (Bengio et al. 2007; supervised: Belilovsky et al. 2019
     without their auxiliary layers; with a contrastive objective in the spirit of Loewe et al. 2019, who do not freeze).
 
-    While a block learns, the network ends with it: what an objective reads is the newest block, pooled. The frozen blocks
-    below see fixed renderings, and are computed once for each image and rendering where the machine has a cache.
+    While a block learns, the network ends with it: what an objective reads is the newest block, pooled. Renderings of the
+    images are drawn once, so many of every view, and kept as what the frozen blocks make of them: a block that has learned
+    runs once over what the block below put out, and what that one put out is forgotten. Where nothing can be kept (no cache,
+    fresh views, an objective that hides parts of the image from the blocks) the frozen blocks run at every step.
 
     objective  a way to pretrain in place of the one that `cfg.objective` names
     settings   its settings; None: its own. How long and how fast it learns is greedy pretraining's to say
+
+    Raises ConfigError where not even one rendering has room (`cfg.room`).
     """
     cfg = cfg or GreedyConfig()
     learn = objective_of(cfg, objective, settings)
-    names = weighted_blocks(net)
+    names, whole = weighted_blocks(net), Net(dict(net.blocks), net.input, net.info, net.source)
+    kept: Kept | None = None
     for number, name in enumerate(names):
         with shortened(net, name):
             for stage in learn(net, data, cfg.school):
-                yield _only(stage, name, number, cfg) if isinstance(stage, Stage) else stage
+                if isinstance(stage, Stage):
+                    kept = kept or room_for(whole, stage, cfg)
+                    stage = _only(stage, whole, number, kept)
+                yield stage
+        if kept is not None and number == 0:  # now, because a run may make its first stage before it keeps a log
+            under_way(net).log.event(kept.kind, key="kept", text=kept.text)
     if cfg.together:
         for stage in learn(net, data, replace(cfg.school, epochs=cfg.together)):
             yield _all(stage, cfg) if isinstance(stage, Stage) else stage
@@ -88,8 +99,9 @@ def shortened(net: Net, last: str) -> Iterator[None]:
         net.blocks.update(later)
 
 
-def _only(stage: Stage, newest: str, number: int, cfg: GreedyConfig) -> Stage:
-    """The same stage in which of the backbone only the newest block learns, on renderings that come again."""
+def _only(stage: Stage, whole: Net, number: int, kept: Kept) -> Stage:
+    """The same stage in which of the backbone only the newest block learns, on what is kept."""
+    newest = weighted_blocks(whole)[number]
     trains: dict[str, float | Train | Adapt] = {
         name: rule for name, rule in stage.trains.items() if not name.startswith("blocks.") or name == f"blocks.{newest}"
     }
@@ -97,15 +109,10 @@ def _only(stage: Stage, newest: str, number: int, cfg: GreedyConfig) -> Stage:
         stage,
         name=f"{number + 1}-{newest}-{stage.name}",
         trains=trains,
-        views={name: _fixed(view, cfg.renderings) for name, view in stage.views.items()},
-        cache="on" if cfg.renderings >= 0 else "auto",
+        views=kept.views(stage.views),
+        cache="on" if kept.cached else "off",
+        below=ends(whole)[number - 1] if number else None,
     )
-
-
-def _fixed(view: View, renderings: int) -> View:
-    if renderings == 0:
-        return PLAIN
-    return view if renderings < 0 or view.is_plain else replace(view, draws=renderings)
 
 
 def _all(stage: Stage, cfg: GreedyConfig) -> Stage:

@@ -25,4 +25,4 @@ def jigsaw(net: Net, data: Task, cfg: JigsawConfig | None = None) -> Iterator[St
     checked("jigsaw", cfg, net, data)
     grid = grid_of(cfg, net, data)
     term = Jigsaw(net, grid, far_apart(cfg.permutations), colour=cfg.colour, hidden=cfg.hidden, seed=cfg.school.seed)
-    yield pretrain_stage("jigsaw", net, data, {"jigsaw": term}, one_view(cfg, net), cfg.school)
+    yield pretrain_stage("jigsaw", net, data, {"jigsaw": term}, one_view(cfg, net, term.pieces), cfg.school)

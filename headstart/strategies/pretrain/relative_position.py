@@ -24,4 +24,4 @@ def relative_position(net: Net, data: Task, cfg: RelativePositionConfig | None =
     checked("relative_position", cfg, net, data)
     grid = grid_of(cfg, net, data)
     term = RelativePosition(net, grid, colour=cfg.colour, hidden=cfg.hidden, seed=cfg.school.seed)
-    yield pretrain_stage("relative_position", net, data, {"position": term}, one_view(cfg, net), cfg.school)
+    yield pretrain_stage("relative_position", net, data, {"position": term}, one_view(cfg, net, term.pieces), cfg.school)

@@ -22,4 +22,4 @@ def rotation(net: Net, data: Task, cfg: RotationConfig | None = None) -> Iterato
     cfg = cfg or RotationConfig()
     checked("rotation", cfg, net, data, square=True)
     term = Rotation(net, seed=cfg.school.seed)
-    yield pretrain_stage("rotation", net, data, {"rotation": term}, one_view(cfg, net), cfg.school)
+    yield pretrain_stage("rotation", net, data, {"rotation": term}, one_view(cfg, net, term.pieces), cfg.school)
