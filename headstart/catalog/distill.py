@@ -17,6 +17,9 @@ BY_NAME = "names"
 LOSSES = ("hints", "attention", "relational", "decoupled", "contrastive", "standardise")
 """What can be added to the mission's loss, or (`standardise`) done to the logits of its soft term."""
 
+ALONE, DISTILLED = "student, alone", "student, distilled"
+"""What the two students for several questions are called where they are compared."""
+
 
 @dataclass(frozen=True)
 class DistillJobConfig:

@@ -36,6 +36,7 @@ OTHERWISE = {
     "compare-continual": {"runs": "learning the tasks, and asking after each"},
     "extend": {"runs": "learning the tasks, and asking after each"},
     "multitask": {"runs": "training every network", "outcome": "comparing them on the test images"},
+    "distill-multitask": {"runs": "training the students", "outcome": "asking teacher and students about the test images"},
     "distill": {"audit": "examining the teachers", "runs": "training the students"},
 }
 """What they do in some commands instead."""

@@ -210,6 +210,8 @@ def sizes(summary: Mapping[str, Any]) -> Table | None:
             ("On disk", words.size(number(row.get("bytes"))), _times(row, against, "bytes")),
             ("One answer", words.flop(number(row.get("flops"))), _times(row, against, "flops")),
         ]
+        if (ms := number(row.get("ms"))) is not None:
+            cells.append(("Time of an answer", words.short(ms / 1000), _times(row, against, "ms")))
         rows.append(Row(str(row.get("name") or "unnamed"), cells, role, "chosen" if role == "student" else ""))
     note = "Operations of one image once through the network, a multiply-add counted as two."
     return Table(

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import headstart
-from headstart.catalog.distill import DistillJobConfig
+from headstart.catalog.distill import ALONE, DISTILLED, DistillJobConfig
 from headstart.data.names import count
+from headstart.data.task import Task
 from headstart.engine.model import Ancestor, Card, Model
 from headstart.engine.multi_answers import MULTITASK
 from headstart.errors import DataError
@@ -21,11 +22,12 @@ from headstart.metrics.cost import format_count
 from headstart.metrics.delta import Judged, delta_m_interval
 from headstart.metrics.measured import MEASURES
 from headstart.metrics.multitask import difference, interval
-from headstart.nets.net import count_parameters
 from headstart.seeding import seed_for
 from headstart.studies.distill_multitask_data import Shared
 from headstart.studies.distill_multitask_runs import KINDS, Kind, Run, Runs
 from headstart.studies.multitask_judged import as_difference, as_record, known, main_measure, said
+from headstart.studies.multitask_runs import size_of
+from headstart.studies.multitask_speed import inference_of
 from headstart.studies.records import again, plain
 
 
@@ -48,14 +50,7 @@ class Found:
 
 def summary_of(f: Found, seconds: Mapping[str, float]) -> dict[str, Any]:
     """The content of summary.json."""
-    data = f.shared.data
-    tasks = {name: task.targets[task.known] for name, task in f.runs.test.items()}
-    said_by: dict[str, list[dict[str, Any]]] = {"teacher": [f.runs.taught_by()]}
-    for kind in KINDS:
-        said_by[kind] = [
-            {name: one.numpy() for name, one in f.runs.seen(Run(kind, seed))["outputs"].items()} for seed in f.seeds
-        ]
-    answers = {who: {name: _said(f, name, each) for name in tasks} for who, each in said_by.items()}
+    data, answers = f.shared.data, _answers(f)
     summary = plain(
         {
             "command": "distill-multitask",
@@ -63,21 +58,28 @@ def summary_of(f: Found, seconds: Mapping[str, float]) -> dict[str, Any]:
                 "path": data.findings.where,
                 "fingerprint": data.fingerprint,
                 "num_images": len(data),
+                "learned_from": len(f.runs.mix),
+                "set_aside": [{"path": bad.path, "reason": bad.reason} for bad in data.findings.set_aside],
                 "splits": {name: len(rows) for name, rows in f.shared.parts.by_name.items()},
                 "held_out_by_teacher": f.shared.held_out,
             },
-            "teacher": {"name": f.teacher_name, "parameters": count_parameters(f.teacher.net)},
-            "student": {"name": f.config.student or "student", "parameters": count_parameters(f.runs.net(_first(f)))},
+            **_networks(f),
             "temperature": f.runs.temperature,
             "share": f.runs.share,
+            "views": f.runs.config.recipe.views,
             "epochs": f.runs.config.recipe.epochs,
+            "recipe": {name: getattr(f.runs.config.recipe, name) for name in ("optimizer", "lr", "batch_size")},
             "seeds": f.seeds,
-            "tasks": [_task(f, name, labels, answers) for name, labels in tasks.items()],
-            "taught_alone": [one.name for one in f.runs.questions if one.name not in tasks],
-            "gain": _gain(f, tasks, answers),
-            "seconds_of": {k: float(np.mean([f.runs.seen(Run(k, s))["seconds"] for s in f.seeds])) for k in KINDS},
+            "measures": {name: {"words": one.words, "higher": one.higher} for name, one in MEASURES.items()},
+            "tasks": [_task(f, name, answers) for name in f.runs.test],
+            "taught_alone": [one.name for one in f.runs.questions if one.name not in f.runs.test],
+            "differences": list(_differences(f, answers)),
+            "gain": _gain(f, answers),
+            "runs": [_run(f, Run(kind, seed)) for seed in f.seeds for kind in KINDS],
+            "curves": [_curve(f, Run(kind, seed)) for kind in KINDS for seed in f.seeds],
+            "model": str(Path(f.config.out) / "model"),
             "warnings": list(f.warnings),
-            "phases": {name: round(value, 2) for name, value in seconds.items()},
+            "seconds_by_phase": {name: round(value, 2) for name, value in seconds.items()},
             "reproduce": again("distill", f.config, f.given),
             "version": headstart.__version__,
         }
@@ -89,27 +91,44 @@ def _first(f: Found, kind: Kind = "distilled") -> Run:
     return Run(kind, f.config.seed)
 
 
-def _said(f: Found, name: str, each: Sequence[Mapping[str, Any]]) -> list[NDArray[Any]]:
-    """Per seed what is answered to a question on the test images whose label is known."""
-    task = f.runs.test[name]
+Said = Mapping[str, Mapping[str, list[NDArray[Any]]]]
+"""By who says it (`teacher`, `alone`, `distilled`) and question: per seed what is said on the test images."""
+
+
+def _answers(f: Found) -> Said:
+    """Of images whose label is known; the teacher is the same for every seed."""
+    by: dict[str, list[Mapping[str, Any]]] = {"teacher": [f.runs.taught_by()] * len(f.seeds)}
+    for kind in KINDS:
+        by[kind] = [{name: one.numpy() for name, one in f.runs.seen(Run(kind, s))["outputs"].items()} for s in f.seeds]
+    return {who: {name: _known(task, name, each) for name, task in f.runs.test.items()} for who, each in by.items()}
+
+
+def _known(task: Task, name: str, each: Sequence[Mapping[str, Any]]) -> list[NDArray[Any]]:
     return [said(task.kind, one[name], main_measure(task.kind))[task.known] for one in each]
 
 
-def _task(f: Found, name: str, labels: NDArray[Any], answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _labels(f: Found, name: str) -> NDArray[Any]:
     task = f.runs.test[name]
-    measure, seed = main_measure(task.kind), seed_for(f.config.seed, "distill", name)
-    found: dict[str, Any] = {who: _measured(measure, labels, by[name], seed) for who, by in answers.items()}
-    try:
-        gap: Any = as_difference(difference(measure, labels, answers["distilled"][name], answers["alone"][name], seed))
-    except DataError:  # the measure is not defined on these images
-        gap = None
+    return np.asarray(task.targets[task.known])
+
+
+def _seed(f: Found, name: str) -> int:
+    return seed_for(f.config.seed, "distill", name)
+
+
+def _task(f: Found, name: str, answers: Said) -> dict[str, Any]:
+    task = f.runs.test[name]
+    measure = main_measure(task.kind)
+    sides = {who: each[name][:1] if who == "teacher" else each[name] for who, each in answers.items()}
+    found = {who: _measured(measure, _labels(f, name), each, _seed(f, name)) for who, each in sides.items()}
     return {
         "name": name,
         "kind": task.kind,
+        "classes": list(task.classes),
         "measure": measure,
         "known": {"learned_from": known(f.runs.mix.tasks[name]), "test": known(task)},
         **found,
-        "difference": gap,
+        "difference": _difference(f, name, answers, "distilled", "alone"),
     }
 
 
@@ -120,17 +139,59 @@ def _measured(measure: str, labels: NDArray[Any], answers: Sequence[NDArray[Any]
         return None
 
 
-def _gain(f: Found, tasks: Mapping[str, NDArray[Any]], answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+def _difference(f: Found, name: str, answers: Said, one: str, other: str) -> dict[str, Any] | None:
+    """How much better `one` is; None where the measure is not defined on these images."""
+    measure = main_measure(f.runs.test[name].kind)
+    try:
+        found = difference(measure, _labels(f, name), answers[one][name], answers[other][name], _seed(f, name))
+    except DataError:
+        return None
+    return as_difference(found)
+
+
+def _differences(f: Found, answers: Said) -> Iterator[dict[str, Any]]:
+    """The distilled student against the student alone and against its teacher, question by question."""
+    for other, called in (("alone", ALONE), ("teacher", f.teacher_name)):
+        for name, task in f.runs.test.items():
+            found = _difference(f, name, answers, "distilled", other)
+            if found is not None:
+                yield {"task": name, "a": DISTILLED, "b": called, "measure": main_measure(task.kind), **found}
+
+
+def _gain(f: Found, answers: Said) -> dict[str, Any] | None:
     """Mean relative change over questions against the student alone, in percent; None where it is not defined."""
     judged = {}
-    for name, labels in tasks.items():
-        task = f.runs.test[name]
+    for name, task in f.runs.test.items():
         sides = (answers["distilled"][name], answers["alone"][name])
-        judged[name] = Judged(main_measure(task.kind), task.rows[task.known], labels, *sides)
+        judged[name] = Judged(main_measure(task.kind), task.rows[task.known], _labels(f, name), *sides)
     try:
         return as_record(delta_m_interval(judged, f.config.seed))
     except DataError:
         return None
+
+
+def _networks(f: Found) -> dict[str, Any]:
+    """Teacher and student with what they cost; each answers one sample at its own size, in turn."""
+    nets = {"teacher": f.teacher.net, "student": f.runs.net(_first(f))}
+    samples = {"teacher": f.shared.shown.array[:1], "student": f.shared.data.store.array[:1]}
+    costs = inference_of(nets, samples)
+    made = {who: {**size_of(net), "input_size": net.input.size, **costs[who]} for who, net in nets.items()}
+    return {
+        "teachers": [{"name": f.teacher_name, **made["teacher"]}],
+        "student": {"name": f.config.student or "student", **made["student"]},
+    }
+
+
+def _run(f: Found, run: Run) -> dict[str, Any]:
+    seconds = f.runs.seen(run)["seconds"]
+    epoch = seconds / f.runs.config.recipe.epochs
+    return {"kind": run.kind, "seed": run.seed, "seconds": seconds, "seconds_per_epoch": epoch}
+
+
+def _curve(f: Found, run: Run) -> dict[str, Any]:
+    points = f.runs.seen(run)["curves"]
+    told = [{"epoch": p["epoch"], "loss": sum(p["losses"].values()), "losses": p["losses"]} for p in points]
+    return {"kind": run.kind, "seed": run.seed, "points": told}
 
 
 def model_of(f: Found, summary: Mapping[str, Any]) -> Model:
@@ -160,7 +221,7 @@ def model_of(f: Found, summary: Mapping[str, Any]) -> Model:
 
 def as_text(summary: Mapping[str, Any]) -> str:
     """The result for a terminal."""
-    teacher, student = summary["teacher"], summary["student"]
+    (teacher,), student = summary["teachers"], summary["student"]
     lines = [
         f"{summary['data']['num_images']} images; {student['name']} ({format_count(student['parameters'])}) learns "
         f"{count(len(summary['tasks']), 'question')} from {teacher['name']} ({format_count(teacher['parameters'])})",

@@ -33,6 +33,7 @@ from headstart.stage import Stage
 from headstart.strategies.distill_multitask import distill_multitask
 from headstart.strategies.multitask import multitask
 from headstart.studies.elapsed import Elapsed
+from headstart.studies.multitask_runs import curves_of
 
 Kind = Literal["alone", "distilled"]
 KINDS: tuple[Kind, ...] = ("alone", "distilled")
@@ -88,7 +89,7 @@ class Runs:
         return run.key in self._kept
 
     def seen(self, run: Run) -> dict[str, Any]:
-        """`outputs` by question on the test images, `seconds`, `net` and its `heads`."""
+        """`outputs` by question on the test images, `seconds`, `curves`, `net` and its `heads`."""
         assert self.done(run)
         return self._kept[run.key]
 
@@ -111,6 +112,7 @@ class Runs:
             "net": net.state_dict(),
             "heads": {name: net.head(name).spec() for name in net.heads},
             "seconds": round(clock.seconds["training"], 3),
+            "curves": curves_of(self.log.path, run.key),
         }
         distributed.first(lambda: save_state(self._file(run), state))
         if not self.done(run):

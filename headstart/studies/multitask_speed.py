@@ -17,13 +17,17 @@ from headstart.nets.net import Net
 _ROUNDS, _WARM = 20, 3
 
 
-def inference_of(nets: Mapping[str, Net], sample: np.ndarray[Any, Any]) -> dict[str, dict[str, float]]:
+def inference_of(
+    nets: Mapping[str, Net], sample: np.ndarray[Any, Any] | Mapping[str, np.ndarray[Any, Any]]
+) -> dict[str, dict[str, float]]:
     """Operations and milliseconds to answer all questions about one sample, by what `nets` are called.
 
-    sample  `[1, ...]` of the store. Times are medians over rounds in which every network has its turn, on one sample at a
-            time, on the network's device; `low` and `high` are the quartiles.
+    sample  `[1, ...]` of the store, or one per network where they see it at sizes of their own. Times are
+            medians over rounds in which every network has its turn, on one sample at a time, on the network's device;
+            `low` and `high` are the quartiles.
     """
-    calls = {name: _caller(net, sample) for name, net in nets.items()}
+    samples = sample if isinstance(sample, Mapping) else dict.fromkeys(nets, sample)
+    calls = {name: _caller(net, samples[name]) for name, net in nets.items()}
     times: dict[str, list[float]] = {name: [] for name in nets}
     for number in range(_WARM + _ROUNDS):
         for name, call in calls.items():
