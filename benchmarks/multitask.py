@@ -198,7 +198,7 @@ def settings(folder: Path) -> dict[str, Callable[[], list[Setting]]]:
 
     def towers(net: Net, names: tuple[str, ...], shared: SharingConfig) -> list[Arm]:
         return [
-            Arm("soft", "asked", names, replace(shared, pull=1.0), "soft"),
+            Arm("soft", "asked", names, replace(shared, pull=0.01), "soft"),
             Arm("cross-stitch", "asked", names, shared, "cross_stitch", 0, stages_of(net)),
         ]
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from headstart.catalog.adapt import BackboneConfig
 from headstart.catalog.asked import parse_tasks
-from headstart.catalog.sharing import SHARINGS
+from headstart.catalog.sharing import PULL, SHARINGS
 from headstart.catalog.weightings import WEIGHTINGS, check_extra
 from headstart.errors import ConfigError, problems
 
@@ -58,8 +58,8 @@ class MultitaskConfig:
     """with towers (partly, soft, cross_stitch): so many lower blocks stay one"""
     stitch: tuple[str, ...] = ()
     """blocks after which cross-stitch units mix the towers; none: after every stage of the network"""
-    pull: float = 1.0
-    """soft sharing: strength of the pull between towers"""
+    pull: float = PULL
+    """soft sharing: strength of the pull of every tower towards their mean, as of a weight decay"""
     settings: tuple[str, ...] = ()
     """settings of the weighting as key=value, e.g. alpha=1.5 temperature=2"""
     sampling: Literal["proportional", "sqrt", "round_robin"] = "proportional"

@@ -11,11 +11,15 @@ Sharing = Literal["hard", "partly", "soft", "cross_stitch"]
 SHARINGS: dict[str, str] = {
     "hard": "one backbone, a head per task",
     "partly": "the first --shared blocks are one, a tower per task above them",
-    "soft": "a tower per task, each pulled towards the others (Duong et al. 2015)",
+    "soft": "a tower per task, each pulled towards their mean (after Duong et al. 2015)",
     "cross_stitch": "a tower per task, mixed after blocks by learned units (Misra et al. 2016)",
 }
 """Ways to share a network, in words."""
 assert tuple(SHARINGS) == get_args(Sharing)
+
+PULL = 0.01
+"""Usual strength of soft sharing: twenty times the usual weight decay, so that towers stay near one another for as long as
+no task gains much by leaving."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class SharingConfig:
     weighting_settings: Any = None
     """that weighting's settings; none: its own"""
     pull: float = 0.0
-    """strength of the pull between towers (soft sharing)"""
+    """strength of the pull of every tower towards their mean (soft sharing), as of a weight decay"""
     stitch_scale: float = 100.0
     """learning rate of cross-stitch units relative to the blocks', 0.1 in all at most; the paper: 100 to 1000, of 0.001"""
     delta: float | None = None

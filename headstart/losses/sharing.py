@@ -11,15 +11,28 @@ from torch import Tensor
 
 
 def apart(networks: Sequence[Sequence[Tensor]]) -> Tensor:
-    """`sum_{i<j} ||theta_i - theta_j||^2`, divided by the number of weights of one network.
+    """`sum_k ||theta_k - mean||^2 / 2`, the mean being that of the K networks, weight by weight.
 
     networks  theta_1 to theta_K: the tensors of each, corresponding ones at the same place and of the same shapes
 
-    Its gradient with respect to theta_i is `2 (K theta_i - sum_j theta_j)` over that number. Zero, to the bit, for equal
-    networks and for a single one. One node of the graph whatever the number of tensors. In float32 also under autocast.
+    The same as `sum_{i<j} ||theta_i - theta_j||^2 / (2 K)`. Its gradient with respect to theta_k is `theta_k - mean`,
+    whatever K and however many weights there are: it draws to the mean as weight decay of strength one draws to nought.
+    Zero, to the bit, for equal networks and for a single one. One node of the graph whatever the number of tensors. In
+    float32 also under autocast.
     """
     found: Tensor = _Apart.apply(len(networks), *(tensor for network in networks for tensor in network))
     return found
+
+
+def distance(networks: Sequence[Sequence[Tensor]]) -> float:
+    """`sqrt(sum_k ||theta_k - mean||^2 / sum_k ||theta_k||^2)`, in float64: 0 for equal networks, `sqrt(1 - 1/K)` for K
+    that have nothing to do with one another, 1 at most; 0 where all weights are 0."""
+    own, whole = 0.0, 0.0
+    for tensors in zip(*networks, strict=True):
+        moved = torch.stack([tensor.detach().double() for tensor in tensors])
+        whole += float(moved.square().sum())
+        own += float((moved - moved[0] - (moved - moved[0]).mean(0)).square().sum())
+    return (own / whole) ** 0.5 if whole else 0.0
 
 
 class _Apart(torch.autograd.Function):
@@ -31,18 +44,14 @@ class _Apart(torch.autograd.Function):
         networks = [[tensor.detach() for tensor in tensors[k * size : (k + 1) * size]] for k in range(count)]
         # Distances do not change when all networks move; from the first one's place, equal networks are exact zeros.
         moved = [list(torch._foreach_sub(network, networks[0])) for network in networks]
-        total = [tensor.clone() for tensor in moved[0]]
+        mean = [tensor.clone() for tensor in moved[0]]
         for network in moved[1:]:
-            torch._foreach_add_(total, network)
-        # Half the gradient: sum_j (d_i - d_j) = K d_i - sum_j d_j; and sum_i <d_i, that> is the sum over pairs.
-        pulls = [list(torch._foreach_sub(torch._foreach_mul(network, float(count)), total)) for network in moved]
-        pull = list(chain.from_iterable(pulls))
-        each = [(one * other).sum() for one, other in zip(chain.from_iterable(moved), pull, strict=True)]
-        weights = sum(tensor.numel() for tensor in networks[0])
-        ctx.save_for_backward(*pull)
-        ctx.scale = 2.0 / weights
-        return torch.stack(each).sum() / weights
+            torch._foreach_add_(mean, network)
+        torch._foreach_div_(mean, float(count))
+        away = list(chain.from_iterable(torch._foreach_sub(network, mean) for network in moved))
+        ctx.save_for_backward(*away)
+        return torch.stack([one.square().sum() for one in away]).sum() / 2
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *torch._foreach_mul(list(ctx.saved_tensors), outer[0] * ctx.scale)
+        return None, *torch._foreach_mul(list(ctx.saved_tensors), outer[0])

@@ -76,7 +76,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "ways": [_way(found, arm) for arm in found.together],
         "details": details(found),
         "pictures": pictures(run, found),
-        "costs": costs(found, _on_device(run)),
+        "costs": costs(found),
         "data": shown,
         "defined": list(_defined(found)),
         "cost": closing.cost(_phased(run)),
@@ -146,9 +146,17 @@ def _towers(arm: Arm) -> Iterator[str]:
     if shared:
         yield f"the first {words.plural(shared, 'block')} stay one"
     if arm.sharing == "soft" and pull is not None:
-        yield f"strength of the pull {words.figures(pull)}"
+        yield f"each drawn to the towers' mean with a strength of {words.figures(pull)}"
+    if (end := number(table_of(arm.raw.get("distance")).get("end"))) is not None:
+        yield _distance(number(table_of(arm.raw.get("distance")).get("begin")), end)
     if stitch:
         yield f"units mix the towers after {words.listed(stitch)}"
+
+
+def _distance(begin: float | None, end: float) -> str:
+    """How far the towers were from their mean, as a share of the length of their weights."""
+    first = "" if begin is None else f"began {words.percent(begin, 1)} and "
+    return f"the towers {first}ended {words.percent(end, 1)} of the length of their weights away from their mean"
 
 
 def _defined(found: Found) -> Iterator[tuple[str, str]]:
@@ -162,11 +170,6 @@ def _defined(found: Found) -> Iterator[tuple[str, str]]:
             text = found.measures[name].text if name in found.measures else words.human(name)
             yield text[:1].upper() + text[1:], words.sentence(MEASURES[name])
     yield from LAST.items()
-
-
-def _on_device(run: RunFolder) -> bool:
-    """Whether a graphics card did the work."""
-    return bool(run.env.get("devices")) and run.config.get("device") != "cpu"
 
 
 def _phased(run: RunFolder) -> RunFolder:
@@ -240,7 +243,7 @@ def _of_comparison(found: Found) -> Iterator[str]:
     if stitched:
         yield (
             f"{words.listed(stitched)} began with the networks trained for one task each, as published: what those took to "
-            "train comes on top, and its lead over them is partly more training."
+            "train is part of its costs, and its lead over them is partly more training."
         )
     if sum(arm.role == "asked" for arm in found.arms) > 1:
         yield (

@@ -9,7 +9,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from headstart.catalog.weightings import WEIGHTINGS
 from headstart.report import words
 from headstart.report.distill_tables import Row
 from headstart.report.folder import number, table_of
@@ -38,8 +37,9 @@ class Costs:
     note: str
 
 
-def costs(found: Found, memory: bool) -> Costs | None:
-    """None when nothing was counted. `memory`: whether its peaks can be compared, as on a graphics card."""
+def costs(found: Found) -> Costs | None:
+    """None when nothing was counted."""
+    memory = any(arm.memory is not None for arm in found.together)
     rows = [_row(found, arm, memory) for arm in found.together]
     rows += [_each(found, memory)] if table_of(found.summary.get("apart")) else []
     if not rows:
@@ -103,7 +103,8 @@ def _bars(shares: Sequence[Share], width: float) -> Markup:
 def _row(found: Found, arm: Arm, memory: bool) -> Row:
     inference = table_of(table_of(found.summary.get("inference")).get("together")) if arm.name == found.chosen else {}
     tag_, tone = tag_of(found, arm)
-    cells = _cells(arm.parameters, arm.bytes, arm.training, inference, arm.seconds)
+    before = table_of(arm.raw.get("before"))
+    cells = _cells(arm.parameters, arm.bytes, arm.training, inference, arm.seconds, before)
     cells += [("Peak memory", words.size(arm.memory), "")] if memory else []
     return Row(arm.name, cells, tag_, tone)
 
@@ -123,22 +124,21 @@ def _cells(
     training: float | None,
     inference: Mapping[str, Any],
     seconds: float | None,
+    before: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, str, str]]:
     low, high = number(inference.get("ms_low")), number(inference.get("ms_high"))
     flops = number(inference.get("flops"))
     spread = "" if low is None or high is None else f"{words.figures(low)} to {words.figures(high)}{words.NARROW}ms"
     below = "; ".join(filter(None, (spread, words.flop(flops) if flops is not None else "")))
+    took = words.duration(seconds) if seconds is not None else ""
+    if before:
+        first = f"{words.flop(number(before.get('flops')))}, {words.duration(number(before.get('seconds')))}"
+        took += f"; of which {first} for the networks that it began as"
     return [
         ("Weights", words.compact(weights), words.size(stored) if stored is not None else ""),
         ("All answers", words.short(_seconds(inference)), below),
-        ("Training", words.flop(training), words.duration(seconds) if seconds is not None else ""),
+        ("Training", words.flop(training), took),
     ]
-
-
-def _more(arm: Arm) -> bool:
-    """Whether the weighting looks at every task's gradient."""
-    known = WEIGHTINGS.get(arm.weighting)
-    return known is not None and known.family == "by gradient norm"
 
 
 def _note(found: Found, memory: bool) -> str:
@@ -148,13 +148,14 @@ def _note(found: Found, memory: bool) -> str:
         "their quartiles; timed for the saved network only. Training: floating-point operations counted, seconds "
         f"measured{mean}"
     )
-    more = [arm.name for arm in found.together if _more(arm)]
-    if more:
-        verb = "takes" if len(more) == 1 else "take"
-        text += f"; what {words.listed(more)} {verb} besides, a pass per task to the last block, is in the seconds only"
+    parts = [table_of(table_of(arm.raw.get("flops")).get("parts")) for arm in found.together]
+    if any("task gradients" in part for part in parts):
+        text += ". Further backward passes of ways that look at every task's gradient are among the operations"
+    if any(len(arm.tasks) > 1 for arm in found.together):
+        text += ". Comparing the tasks' gradients once per epoch, for this page, is in the seconds only"
     if memory:
         return f"{text}. Peak memory: by how much its peak while training lay above what was in use before."
     return (
-        f"{text}. Peak memory is not shown: on a processor it is the whole process's, and that of the first training holds "
-        "what libraries ask for once; the figures are in summary.json."
+        f"{text}. Peak memory is not measured on a processor: it is the whole process's there, and that of the first "
+        "training holds what libraries ask for once, so that the figure would follow from the order of trainings."
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from headstart.nets.parallel import units_of
 from headstart.stage import Adapt, Budget, Optimizer, Stage, Train
 from headstart.strategies.common import layerwise, stitched, view_of, weighted_blocks
 from headstart.terms.base import Term
-from headstart.terms.pull import Pull
+from headstart.terms.pull import Pull, overshoots
 from headstart.terms.questions import MultiLabel, Regression
 from headstart.terms.supervised import Supervised
 
@@ -43,8 +43,8 @@ def multitask(net: Net, mix: Mix, cfg: SharingConfig | None = None) -> Iterator[
     yes/no, binary cross-entropy for several yes/no at once, squared error in standard deviations for numbers.
     """
     cfg = cfg or SharingConfig()
-    taken = [f"a task is called {_PULL!r}, as the pull between towers is; call it otherwise"] if _PULL in mix.tasks else []
-    problems(ConfigError, "these tasks cannot be trained together as asked:", [*cfg.faults(), *(taken if cfg.pull else [])])
+    faults = [*cfg.faults(), *pull_faults(cfg, tuple(mix.tasks))]
+    problems(ConfigError, "these tasks cannot be trained together as asked:", faults)
     for task in mix.tasks.values():
         add_head(net, task, mix)
     terms: dict[str, Term] = {name: loss_of(net, task, cfg) for name, task in mix.tasks.items()}
@@ -69,6 +69,27 @@ def multitask(net: Net, mix: Mix, cfg: SharingConfig | None = None) -> Iterator[
     )
 
 
+def pull_faults(cfg: SharingConfig, tasks: Sequence[str]) -> list[str]:
+    """What cannot be about the pull between towers, in words: a task of its name, a strength that drives them apart."""
+    if not cfg.pull:
+        return []
+    recipe = cfg.recipe
+    rate = recipe.lr * cfg.scale
+    most = overshoots(rate, Optimizer().momentum) if recipe.optimizer == "sgd" and rate > 0 else float("inf")
+    rules = [
+        (
+            _PULL not in tasks,
+            f"a task is called {_PULL!r}, as the pull between towers is; call it otherwise",
+        ),
+        (
+            not most <= cfg.pull,
+            f"pull {cfg.pull:g}: at a rate of {rate:g} for the towers every step would take them further past their mean; "
+            f"it must be below {most:.3g}",
+        ),
+    ]
+    return [text for holds, text in rules if not holds]
+
+
 def add_head(net: Net, task: Task, mix: Mix) -> None:
     """An empty head for `task`; of a number, with the unit of the labels it learns from."""
     head = net.add_head(task.name, task.outputs, kind=task.kind)
@@ -89,7 +110,7 @@ def balance_of(net: Net, mix: Mix, cfg: SharingConfig) -> Balance:
     """The weighting asked for; with `watch`, gradients are compared once per epoch where there are several tasks."""
     names = tuple(mix.tasks)
     kinds = {name: task.kind for name, task in mix.tasks.items()}
-    balance = balance_for(cfg.weighting, cfg.weighting_settings, names, kinds, _last_shared(net))
+    balance = balance_for(cfg.weighting, cfg.weighting_settings, names, kinds, last_shared(net))
     return Watched(balance, names) if cfg.watch and len(names) > 1 else balance
 
 
@@ -104,7 +125,7 @@ def trains(net: Net, mix: Mix, balance: Balance, cfg: SharingConfig) -> Mapping[
     return chosen
 
 
-def _last_shared(net: Net) -> list[nn.Parameter]:
+def last_shared(net: Net) -> list[nn.Parameter]:
     """Weights of the last block that all tasks share; where they share none, of the last one of every tower."""
     names = [name for name in weighted_blocks(net) if name not in units_of(net)]
     shared = [name for name in names if net.info[name].towers is None]

@@ -19,6 +19,7 @@ from headstart.data.mix import Mix
 from headstart.errors import ConfigError, problems
 from headstart.nets.net import Net
 from headstart.strategies.common import weighted_blocks
+from headstart.strategies.multitask import pull_faults
 from headstart.studies.arms import base_recipe
 from headstart.studies.multitask_runs import Arm, single_name
 
@@ -62,6 +63,7 @@ def arms_of(config: MultitaskConfig, net: Net, mix: Mix, recipe: Recipe, steps: 
             settings = _settings(config, name, names, faults)
             pull = config.pull if sharing == "soft" else 0.0
             cfg = replace(shared, weighting=name, weighting_settings=settings, pull=pull)
+            faults += [fault for fault in pull_faults(cfg, names) if fault not in faults]
             arm = Arm(arm_name(sharing, name, settings), "asked", names, cfg)
             asked.append(_with_towers(arm, sharing, config, net, faults) if sharing != "hard" else arm)
     _check_tasks(config, names, faults)
@@ -180,5 +182,3 @@ def _without_task(settings: Any, name: str) -> Any:
 def _check_tasks(config: MultitaskConfig, names: Sequence[str], faults: list[str]) -> None:
     if config.main is not None and config.main not in names:
         faults.append(f"--main {config.main} is none of the tasks {', '.join(names)}")
-    if "pull" in names and "soft" in config.sharing:
-        faults.append("a task is called 'pull', as the pull between towers of --sharing soft is; say NAME=pull in --tasks")

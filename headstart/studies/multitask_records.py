@@ -20,7 +20,7 @@ from headstart.studies.multitask_arms import BASELINE
 from headstart.studies.multitask_details import details
 from headstart.studies.multitask_helpers import helpers_of
 from headstart.studies.multitask_judged import Judge, alone_of, beside_alone, known, main_measure, most
-from headstart.studies.multitask_runs import Arm, Run, Runs
+from headstart.studies.multitask_runs import Arm, Run, Runs, single_name
 from headstart.studies.multitask_speed import inference_of
 from headstart.studies.multitask_told import sentences
 from headstart.studies.outcome import origin_of
@@ -121,6 +121,8 @@ def _arm(f: Found, arm: Arm) -> dict[str, Any]:
     seen = [f.runs.seen(Run(arm, seed)) for seed in f.seeds]
     alone = alone_of(f.arms)
     settings = arm.config.weighting_settings
+    before = _before(f, arm)
+    parts = {**seen[0]["flops"], **({"networks it began as": before["flops"]} if before else {})}
     return {
         "name": arm.name,
         "role": arm.role,
@@ -135,11 +137,33 @@ def _arm(f: Found, arm: Arm) -> dict[str, Any]:
         "delta_m": f.judge.delta(arm, alone) if arm.role != "single" and set(arm.tasks) <= set(alone) else None,
         "parameters": seen[0]["parameters"],
         "bytes": seen[0]["bytes"],
-        "flops": {"training": sum(seen[0]["flops"].values()), "parts": seen[0]["flops"]},
-        "seconds": float(np.mean([one["seconds"] for one in seen])),
+        "flops": {"training": sum(parts.values()), "parts": parts},
+        "seconds": float(np.mean([one["seconds"] for one in seen])) + (before["seconds"] if before else 0.0),
+        "before": before,
         "memory": most([one["memory"] for one in seen]),
+        "distance": _distance(seen),
         "curves": seen[0]["curves"],
     }
+
+
+def _before(f: Found, arm: Arm) -> dict[str, Any] | None:
+    """What it took to train the networks that the arm's towers began as, which is part of its costs; None for others."""
+    begun = [f.runs.begun_as(Run(arm, seed)) for seed in f.seeds]
+    if not begun[0]:
+        return None
+    seen = [[f.runs.kept(key) for key in keys] for keys in begun]
+    return {
+        "networks": [single_name(task) for task in arm.tasks],
+        "flops": sum(sum(one["flops"].values()) for one in seen[0]),
+        "seconds": float(np.mean([sum(one["seconds"] for one in each) for each in seen])),
+    }
+
+
+def _distance(seen: Sequence[Mapping[str, Any]]) -> dict[str, float] | None:
+    """Of towers from their mean when training began and ended, as a share of their weights; means over seeds."""
+    if seen[0].get("distance") is None:
+        return None
+    return {when: float(np.mean([one["distance"][when] for one in seen])) for when in ("begin", "end")}
 
 
 def _plain_settings(settings: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,14 +23,17 @@ from headstart.engine.fit import Machine
 from headstart.engine.log import RunLog, read_lines
 from headstart.engine.run import Drive
 from headstart.errors import CheckpointError
+from headstart.losses.sharing import distance
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net
+from headstart.nets.parallel import tower_parameters
 from headstart.nets.towers import towers, towers_from
 from headstart.seeding import seed_for
 from headstart.stage import Stage
 from headstart.strategies.multitask import multitask
 from headstart.studies.costs import stage_parts
 from headstart.studies.elapsed import Elapsed
+from headstart.studies.multitask_gradients import task_gradients
 from headstart.studies.peak_memory import PeakMemory
 
 Role = Literal["single", "sum", "asked", "without"]
@@ -103,9 +107,15 @@ class Runs:
         return run.key in self._kept
 
     def seen(self, run: Run) -> dict[str, Any]:
-        """What was found out: `outputs` by part and task, `flops`, `parameters`, `bytes`, `curves`, `seconds`, `memory`."""
+        """What was found out: `outputs` by part and task, `flops`, `parameters`, `bytes`, `curves`, `seconds`, `memory`, and
+        `distance` between its towers when it began and ended. Costs are its own, see `begun_as`; memory is the device's
+        peak, None on a processor, where the process's depends on what ran before."""
         assert self.done(run)
         return self._kept[run.key]
+
+    def kept(self, key: str) -> dict[str, Any]:
+        """The same of a run in `begun_as`."""
+        return self._kept[key]
 
     def carry_out(self, run: Run) -> None:
         """Train, and look at the validation and test images."""
@@ -118,15 +128,17 @@ class Runs:
         net = self.start(run)
         mix = self.mix.only(*run.arm.tasks)
         costs: dict[str, float] = {}
+        begun, family = apart_of(net), weighting(run.arm.config.weighting).family
 
         def counted() -> Iterator[Stage]:
             for stage in multitask(net, mix, run.arm.config):
                 costs.update(stage_parts(net, stage, self.machine, block_flops(net)))
-                costs.update(_more_backward(costs, run.arm))
+                costs.update(task_gradients(net, stage, family))
                 yield stage
 
         drive = Drive(net, seed_for(run.seed, "multitask", *run.arm.tasks), self.machine, place, None, log)
-        with clock.during("training"), PeakMemory(self.machine.device) as memory:
+        memory = PeakMemory(self.machine.device)
+        with clock.during("training"), memory if memory.device.type == "cuda" else nullcontext():
             drive.run(counted())
         net.to("cpu")
         state = {
@@ -134,6 +146,7 @@ class Runs:
             "net": net.state_dict(),
             "flops": costs,
             "memory": memory.bytes,
+            "distance": None if begun is None else {"begin": begun, "end": apart_of(net)},
             "curves": curves_of(self.log.path, run.key),
             "seconds": round(clock.seconds["training"], 3),
             **size_of(net),
@@ -145,19 +158,23 @@ class Runs:
         distributed.first(lambda: shutil.rmtree(self.machine.cache or place / "none", ignore_errors=True))
         self.log.event("run", run=run.key, seconds=state["seconds"])
 
-    def start(self, run: Run) -> Net:
-        """The network a run begins with. Cross-stitch towers begin as the networks trained for their tasks alone, as
-        published, where there are such and nothing is shared below them; else every tower is a copy."""
+    def begun_as(self, run: Run) -> list[str]:
+        """Keys of the runs whose networks its towers begin as. Those of cross-stitch begin as the networks trained for their
+        tasks alone, as published, where there are such and nothing is shared below them; what those cost is needed too."""
         arm = run.arm
-        if not arm.towers:
-            net = copy.deepcopy(self.base(run.seed))
+        keys = [f"{single_name(task)}-{run.seed}" for task in arm.tasks]
+        published = arm.towers and arm.sharing == "cross_stitch" and not arm.shared
+        return keys if published and all(key in self._kept for key in keys) else []
+
+    def start(self, run: Run) -> Net:
+        """The network a run begins with: a copy of the base, towers that all are such copies, or those of `begun_as`."""
+        arm = run.arm
+        if begun := self.begun_as(run):
+            net = towers_from([self._blocks_of(key, run.seed) for key in begun], arm.tasks, stitch=arm.stitch)
+        elif arm.towers:
+            net = towers(self.base(run.seed), arm.tasks, shared=arm.shared, stitch=arm.stitch)
         else:
-            alone = [self._alone(task, run.seed) for task in arm.tasks]
-            trained = [one for one in alone if one is not None]
-            if arm.sharing == "cross_stitch" and not arm.shared and len(trained) == len(arm.tasks):
-                net = towers_from(trained, arm.tasks, stitch=arm.stitch)
-            else:
-                net = towers(self.base(run.seed), arm.tasks, shared=arm.shared, stitch=arm.stitch)
+            net = copy.deepcopy(self.base(run.seed))
         return net.to(self.machine.device)
 
     def net_of(self, run: Run) -> Net:
@@ -168,13 +185,10 @@ class Runs:
         net.load_state_dict(self.seen(run)["net"])
         return net.eval()
 
-    def _alone(self, task: str, seed: int) -> Net | None:
-        """The backbone of the network trained for this task alone with this seed; None where there is none."""
-        found = next((self._kept[key] for key in self._kept if key == f"{single_name(task)}-{seed}"), None)
-        if found is None:
-            return None
-        net = copy.deepcopy(self.base(seed))
-        net.load_state_dict({name: value for name, value in found["net"].items() if not name.startswith("heads.")})
+    def _blocks_of(self, key: str, seed: int) -> Net:
+        """The backbone of a finished run with this seed."""
+        net, found = copy.deepcopy(self.base(seed)), self._kept[key]["net"]
+        net.load_state_dict({name: value for name, value in found.items() if not name.startswith("heads.")})
         return net
 
     def _look(self, net: Net, part: str, names: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -195,11 +209,9 @@ def single_name(task: str) -> str:
     return f"only {task}"
 
 
-def _more_backward(costs: Mapping[str, float], arm: Arm) -> dict[str, float]:
-    """What weightings by whole gradients add: a backward pass for every task but one, two thirds of a step each."""
-    if weighting(arm.config.weighting).family != "by gradients":
-        return {}
-    return {"task gradients": (len(arm.tasks) - 1) * 2 / 3 * costs.get("samples", 0.0)}
+def apart_of(net: Net) -> float | None:
+    """How far its towers are from their mean, relative to their weights (`losses.sharing.distance`); None without towers."""
+    return None if net.towers is None else distance(tower_parameters(net))
 
 
 def size_of(net: Net) -> dict[str, int]:

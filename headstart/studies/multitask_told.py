@@ -21,7 +21,7 @@ def sentences(summary: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"One network instead of {apart['networks']}: {format_count(chosen['parameters'])} parameters against "
             f"{format_count(apart['parameters'])}, {format_bytes(chosen['bytes'])} against {format_bytes(apart['bytes'])}; "
-            f"training {format_seconds(round(chosen['seconds'], 1))} against {format_seconds(round(apart['seconds'], 1))}."
+            f"training {_trained(chosen)} against {format_seconds(round(apart['seconds'], 1))}."
         )
     inference = summary["inference"]
     if inference["apart"] is not None:
@@ -32,6 +32,7 @@ def sentences(summary: Mapping[str, Any]) -> Iterator[str]:
         )
     if summary["chosen"] != summary["baseline"]:
         yield _against_sum(summary)
+    yield from (_pulled(arm) for arm in summary["arms"] if arm["pull"] and arm["role"] == "asked")
     for one in summary["helpers"]:
         yield _helped(summary, one)
 
@@ -44,6 +45,19 @@ def _helped(summary: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     if one["comparisons"] > 1:
         told += f"; p = {one['p_value']:.2g} among {one['comparisons']} comparisons (Holm)"
     return f"{told[0].upper()}{told[1:]}."
+
+
+def _trained(arm: Mapping[str, Any]) -> str:
+    """Seconds of training, and how much of it was the networks that it began as."""
+    text = format_seconds(round(arm["seconds"], 1))
+    if arm["before"] is None:
+        return text
+    return f"{text} (of which {format_seconds(round(arm['before']['seconds'], 1))} for the networks that it began as)"
+
+
+def _pulled(arm: Mapping[str, Any]) -> str:
+    share = f"{100 * arm['distance']['end']:.2g} %"
+    return f"{arm['name']}: with a pull of {arm['pull']:g} its towers ended {share} of their weights away from their mean."
 
 
 def _delta_told(arm: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from headstart.losses.sharing import apart
+from headstart.losses.sharing import apart, distance
 from headstart.nets.rng import forked
 
 SHAPES = ((3, 4), (5,), ())
@@ -20,30 +20,34 @@ def drawn(count: int, seed: int = 0, shapes: tuple[tuple[int, ...], ...] = SHAPE
         return [[torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes] for _ in range(count)]
 
 
+def flat(networks: list[list[Tensor]]) -> np.ndarray:
+    """`[K, P]`: all weights of every network."""
+    return np.stack([np.concatenate([np.ravel(one.detach().numpy()) for one in network]) for network in networks])
+
+
 def naive(networks: list[list[Tensor]]) -> float:
     """The sum over pairs as it is written."""
-    flat = [np.concatenate([np.ravel(one.detach().numpy()) for one in network]) for network in networks]
-    pairs = itertools.combinations(flat, 2)
-    return float(sum(((one - other) ** 2).sum() for one, other in pairs)) / len(flat[0])
+    pairs = itertools.combinations(flat(networks), 2)
+    return float(sum(((one - other) ** 2).sum() for one, other in pairs)) / (2 * len(networks))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_it_is_the_sum_over_pairs(count: int) -> None:
+def test_it_is_the_distance_from_the_mean_and_the_sum_over_pairs(count: int) -> None:
     networks = drawn(count)
+    weights = flat(networks)
     assert apart(networks).item() == pytest.approx(naive(networks), rel=1e-12)
+    assert apart(networks).item() == pytest.approx(((weights - weights.mean(0)) ** 2).sum() / 2, rel=1e-12)
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_its_gradient_is_the_closed_form(count: int) -> None:
+def test_its_gradient_is_what_a_network_is_away_from_the_mean(count: int) -> None:
     networks = drawn(count)
     every = [one for network in networks for one in network]
     found = torch.autograd.grad(3.0 * apart(networks), every)
-    size = sum(one.numel() for one in networks[0])
     for k, network in enumerate(networks):
         for place, one in enumerate(network):
-            total = torch.stack([other[place].detach() for other in networks]).sum(0)
-            expected = 3.0 * 2 * (count * one.detach() - total) / size
-            torch.testing.assert_close(found[k * len(SHAPES) + place], expected, rtol=1e-12, atol=1e-12)
+            mean = torch.stack([other[place].detach() for other in networks]).mean(0)
+            torch.testing.assert_close(found[k * len(SHAPES) + place], 3.0 * (one.detach() - mean), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -61,6 +65,7 @@ def test_equal_networks_are_exact_zeros(count: int) -> None:
     value.backward()
     assert value.item() == 0
     assert all(not bool(tensor.grad.any()) for network in networks for tensor in network)
+    assert distance(networks) == 0
 
 
 def test_networks_may_change_places_and_move_together() -> None:
@@ -77,3 +82,13 @@ def test_autocast_leaves_it_in_float32() -> None:
         found = apart(networks)
     assert found.dtype == torch.float32
     assert found.item() == pytest.approx(naive(networks), rel=1e-6)
+
+
+def test_the_relative_distance_is_the_share_of_the_weights_that_is_a_networks_own() -> None:
+    networks = drawn(3, 5)
+    weights = flat(networks)
+    assert distance(networks) == pytest.approx(np.sqrt(2 * apart(networks).item() / (weights**2).sum()), rel=1e-12)
+    away, zero = [torch.tensor([3.0, 0.0])], [torch.tensor([0.0, 3.0])]
+    assert distance([away, zero]) == pytest.approx(0.5**0.5)  # at right angles: nothing in common
+    assert distance([away, [-away[0]]]) == pytest.approx(1.0)
+    assert distance([[torch.zeros(2)], [torch.zeros(2)]]) == 0

@@ -109,6 +109,7 @@ def test_all_networks_take_as_many_steps(done: MultitaskResult):
     lines = [json.loads(line) for line in (done.folder / "log.jsonl").read_text().splitlines()]
     learned, batch = done.summary["data"]["learned_from"], USED["batch_size"]
     assert {arm["flops"]["training"] > 0 for arm in done.summary["arms"]} == {True}
+    assert {arm["memory"] for arm in done.summary["arms"]} == {None}  # on a processor it would follow from their order
     epochs = {}
     for line in lines:
         if line["event"] == "epoch":
@@ -194,6 +195,27 @@ def test_towers_begin_as_the_tasks_own_networks_for_cross_stitch_and_as_copies_f
     assert arms["cross-stitch"]["parameters"] > arms["soft"]["parameters"]
     assert "pull" in arms["soft"]["curves"][0]["losses"]
 
+    # Cross-stitch needs the networks that it begins as: they are among its costs.
+    begun, alone = arms["cross-stitch"]["before"], [arms["only digit"], arms["only odd"]]
+    assert begun["networks"] == ["only digit", "only odd"]
+    assert begun["flops"] == sum(one["flops"]["training"] for one in alone)
+    assert begun["seconds"] == pytest.approx(sum(one["seconds"] for one in alone))
+    own = arms["cross-stitch"]["flops"]["parts"]["samples"]
+    assert own > arms["soft"]["flops"]["training"]  # units besides the towers
+    assert arms["cross-stitch"]["flops"]["training"] == own + begun["flops"]
+    assert arms["cross-stitch"]["seconds"] > begun["seconds"]
+    assert all(arms[name]["before"] is None for name in ("sum", "soft", "only digit"))
+
+    # Copies part, and not far where they are pulled; networks trained apart begin with hardly anything in common.
+    distance = {name: arms[name]["distance"] for name in arms}
+    assert distance["sum"] is None
+    assert distance["soft"]["begin"] == 0
+    assert distance["soft"]["end"] > 0
+    assert distance["cross-stitch"]["begin"] > distance["soft"]["end"]
+    assert f"its towers ended {100 * distance['soft']['end']:.2g} % of their weights away" in str(found).replace("\n  ", " ")
+    free = run(tmp_path / "free", two, sharing=("soft",), pull=0.0, alone=False).summary["arms"][1]
+    assert distance["soft"]["end"] < 0.8 * free["distance"]["end"]
+
 
 def test_tasks_on_data_of_their_own(tmp_path: Path):
     images, labels = arrays(missing=0.0)
@@ -263,6 +285,7 @@ def test_from_the_command_line_with_a_table(tmp_path: Path, capsys: pytest.Captu
         ({"stitch": ("fc1",)}, "units are part of --sharing cross_stitch"),
         ({"sharing": ("cross_stitch",), "stitch": ("nowhere",)}, "--stitch nowhere"),
         ({"sharing": ("soft",), "shared": 40}, "the last cannot be shared"),
+        ({"sharing": ("soft",), "pull": 300.0}, r"pull 300: at a rate of 0.05 .* it must be below 27.1"),
         ({"weighting": ("schedule",)}, "needs --task-weights"),
         ({"weighting": ("schedule",), "task_weights": ("digit=1 / (epoch - 1)",)}, "(?s)digit.*zero"),
         ({"weighting": ("schedule",), "task_weights": ("digit=1 - epoch",)}, "negative"),

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from headstart.engine.fit import fit
 from headstart.errors import ConfigError
+from headstart.losses.sharing import apart
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.towers import towers
 from headstart.stage import Budget, Optimizer, Stage
-from headstart.terms.pull import Pull
-from tests.conftest import make_image_task
+from headstart.terms.pull import Pull, overshoots
+from tests.conftest import make_image_task, make_vector_task
 from tests.engine.engine_toys import differing, perceptron, resnet, state
 
 
@@ -51,14 +52,13 @@ def by_hand(net: Net, strength: float) -> tuple[float, dict[str, Tensor]]:
     """Value and gradients from names alone: `blocks.BLOCK.TOWER.rest`."""
     named = {name: one.detach().double() for name, one in net.named_parameters() if name.split(".")[2].isdigit()}
     count = len(net.towers.tasks) if net.towers else 0
-    size = sum(one.numel() for name, one in named.items() if name.split(".")[2] == "0")
     total, gradients = 0.0, {}
     for name, one in named.items():
         words = name.split(".")
-        every = [named[".".join([*words[:2], str(k), *words[3:]])] for k in range(count)]
-        total += float(sum(((one - other) ** 2).sum() for other in every)) / 2
-        gradients[name] = strength * 2 * (count * one - torch.stack(every).sum(0)) / size
-    return strength * total / size, gradients
+        mean = sum(named[".".join([*words[:2], str(k), *words[3:]])] for k in range(count)) / count
+        total += float(((one - mean) ** 2).sum())
+        gradients[name] = strength * (one - mean)
+    return strength / 2 * total, gradients
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -97,33 +97,40 @@ def test_the_weights_stay_the_nets() -> None:
     assert not pull.state_dict()
 
 
-def test_a_strength_means_the_same_for_a_network_of_any_size() -> None:
-    """All differences one: K (K - 1) / 2 pairs, each of which counts one."""
-    for count, net in ((2, towered(2)), (3, towered(3)), (2, towers(perceptron(), ["a", "b"]))):
-        with torch.no_grad():
-            for name, one in net.named_parameters():
-                place = name.split(".")[2]
-                if place.isdigit():
-                    one.copy_(torch.full_like(one, float(place != "0")))
-        # One tower lies one away from each of the others, which are equal.
-        assert Pull(net, 2.0)(STEP).item() == pytest.approx(2.0 * (count - 1))
+@pytest.mark.parametrize("count", [2, 3])
+def test_one_step_takes_rate_times_strength_of_the_way_to_the_mean_and_shared_blocks_stay(count: int) -> None:
+    """In networks of any size, and of any number of towers."""
+    for net in (towered(count), towers(perceptron(), [f"task{k}" for k in range(count)])):
+        shaken(net)
+        before, pull = copy.deepcopy(net), Pull(net, 2.0)
+        plain = Optimizer(lr=0.15, momentum=0.0, weight_decay=0.0, warmup=0.0, schedule="constant")
+        task = make_image_task(16, size=12) if net.input.kind == "image" else make_vector_task(16)
+        fit(net, Stage("pull", task, {"blocks": 1.0}, {"pull": pull}, Budget(steps=1), plain, batch_size=16))
+        was = Pull(before, 1.0).live
+        for place, column in enumerate(zip(*was, strict=True)):
+            mean = torch.stack(column).mean(0)
+            for k in range(count):
+                torch.testing.assert_close(pull.live[k][place], mean + 0.7 * (column[k] - mean), rtol=1e-4, atol=1e-5)
+        parameters = dict(net.named_parameters())
+        assert all(torch.equal(one, parameters[name]) for name, one in before.named_parameters() if "stem" in name)
+        assert differing(state(before), state(net))
 
 
-def test_pulled_alone_the_towers_meet_halfway_and_shared_blocks_stay() -> None:
-    net, task = shaken(towered()), make_image_task(16, size=12)
-    before = copy.deepcopy(net)
-    pull = Pull(net, 1.0)
-    size = sum(one.numel() for one in pull.live[0])
-    # A gradient step of rate P / 4 goes just to the middle: 2 (2 theta_1 - theta_1 - theta_2) / 4 is half the way.
-    fast = Optimizer(lr=size / 4, momentum=0.0, weight_decay=0.0, warmup=0.0, schedule="constant")
-    stage = Stage("pull", task, {"blocks": 1.0}, {"pull": pull}, Budget(steps=1), fast, batch_size=16)
-    fit(net, stage)
-    for one, other, was, had in zip(*pull.live, *Pull(before, 1.0).live, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(one, (was + had) / 2, rtol=1e-4, atol=1e-5)
-    parameters = dict(net.named_parameters())
-    assert all(torch.equal(one, parameters[name]) for name, one in before.named_parameters() if "stem" in name)
-    assert differing(state(before), state(net))
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+def test_below_the_largest_strength_towers_meet_and_above_it_they_part(momentum: float) -> None:
+    """By PyTorch's own optimiser, in float64."""
+    rate = 0.1
+    most, ends = overshoots(rate, momentum), []
+    for share in (0.97, 1.03):
+        one = torch.tensor([1.0], dtype=torch.float64, requires_grad=True)
+        other = torch.tensor([-1.0], dtype=torch.float64, requires_grad=True)
+        rule = torch.optim.SGD([one, other], lr=rate, momentum=momentum, nesterov=momentum > 0)
+        for _ in range(500):
+            one.grad, other.grad = torch.autograd.grad(share * most * apart([[one], [other]]), [one, other])
+            rule.step()
+        ends.append(abs(float(one.detach())))
+    assert ends[0] < 1e-3
+    assert ends[1] > 1e3
 
 
 @pytest.mark.parametrize(
