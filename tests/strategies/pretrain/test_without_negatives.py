@@ -63,12 +63,12 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, Found]:
     return load_file(folder / "0.safetensors"), load_file(folder / "1.safetensors")
 
 
-@pytest.mark.parametrize("name", methods.METHODS)
+@pytest.mark.parametrize("name", methods.CASES)
 def test_two_processes_learn_what_one_does(name: str, both: tuple[Found, Found]) -> None:
     """Statistics over a batch (correlation, covariance, codes, centre, batch normalisation) are over both parts of it."""
     first, second = ({k.partition("/")[2]: v for k, v in one.items() if k.startswith(f"{name}/")} for one in both)
     assert not differing(first, second)
-    alone, start = methods.learned(name), dict(TOYS[name].net().named_parameters())
+    alone, start = methods.learned(name), dict(methods.CASES[name].toy.net().named_parameters())
     apart = moved = 0.0
     for key, value in alone.items():
         if not value.is_floating_point():
