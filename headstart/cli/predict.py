@@ -33,8 +33,8 @@ class PredictConfig:
     task: str | None = None
     """task that the images are known to belong to, of a model that has learned several one after the other; none: it is
     inferred. Of a multi-task model the tasks to answer (digit,odd); none: all of them, in one pass"""
-    format: Format = "table"
-    """how to print the result"""
+    format: Format | None = None
+    """how to write the result; none: as the name of --out ends (.csv, .json), else a table"""
     out: Path | None = None
     """file to write the result to; none: print it"""
     device: str = "auto"
@@ -51,7 +51,7 @@ def run(config: PredictConfig) -> int:
     result = Model.load(folder, device=device_of(config.device)).predict(
         list(config.images), top_k=config.top_k, task=_tasks(config)
     )
-    text = as_text(result, config.format)
+    text = as_text(result, config.format or _form_of(config.out))
     if config.out is None:
         speak.say(text)
     else:
@@ -60,6 +60,12 @@ def run(config: PredictConfig) -> int:
     for bad in result.unreadable:
         speak.complain(f"{bad.path}: {bad.reason}", label="unreadable", style="yellow")
     return SOME_UNREADABLE if result.unreadable else 0
+
+
+def _form_of(out: Path | None) -> Format:
+    """What the ending of a file's name asks for."""
+    endings: dict[str, Format] = {".csv": "csv", ".json": "json"}
+    return endings.get(out.suffix.lower(), "table") if out is not None else "table"
 
 
 def _tasks(config: PredictConfig) -> list[str] | None:
@@ -107,7 +113,7 @@ COMMAND = Command(
     run=run,
     examples=(
         "headstart predict runs/photos new/1.jpg new/2.jpg",
-        "headstart predict runs/photos new --top-k 1 --format csv --out new.csv",
+        "headstart predict runs/photos new --top-k 1 --out new.csv",
         "headstart predict runs/pets-cars new --task cars",
         "headstart predict runs/many-questions new --task digit,odd --format csv",
     ),

@@ -96,6 +96,22 @@ def test_a_result_in_a_file(run: Any, saved: Path, photos: Path, tmp_path: Path)
     assert (said.code, said.out) == (0, "")
     assert (tmp_path / "new.csv").read_text(encoding="utf-8") == printed
     assert "new.csv" in said.err
+    run("predict", saved, photos, "--out", tmp_path / "named.csv", "--format", "json")
+    assert len(json.loads((tmp_path / "named.csv").read_text())["predictions"]) == 3, (
+        "what is asked for goes before the name"
+    )
+
+
+@pytest.mark.parametrize("model", ["saved", "many"])
+def test_a_file_is_written_as_its_name_says(
+    run: Any, model: str, photos: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    _good(photos)
+    for name, words in (("a.csv", ["--format", "csv"]), ("a.JSON", ["--format", "json"]), ("a.txt", []), ("plain", [])):
+        said = run("predict", request.getfixturevalue(model), photos, "--out", tmp_path / name)
+        assert (said.code, said.out) == (0, "")
+        printed = run("predict", request.getfixturevalue(model), photos, *words).out
+        assert (tmp_path / name).read_text(encoding="utf-8") == printed
 
 
 @pytest.mark.parametrize(
