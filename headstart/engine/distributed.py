@@ -6,6 +6,7 @@ failure of all, and none waits for an answer that will never come.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -218,7 +219,12 @@ def from_first(tensors: Iterable[Tensor]) -> None:
                 dist.broadcast(tensor, src=0)
 
 
+def parts(total: int) -> list[slice]:
+    """The part of a batch of `total` samples that each process has; they are contiguous and differ by one at most."""
+    edges = [total * place // world_size() for place in range(world_size() + 1)]
+    return [slice(low, high) for low, high in itertools.pairwise(edges)]
+
+
 def my_slice(total: int) -> slice:
-    """The part of a batch of `total` samples that is this process's; parts are contiguous and differ by at most one."""
-    low, high = (total * place // world_size() for place in (rank(), rank() + 1))
-    return slice(low, high)
+    """The part of a batch of `total` samples that is this process's."""
+    return parts(total)[rank()]

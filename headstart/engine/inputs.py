@@ -68,8 +68,9 @@ class Inputs:
         epoch = self.plan.epoch(index)
         places = self._batches_of(epoch)[index % self.plan.per_epoch]
         mine = distributed.my_slice(len(places))
-        batch = batch_of(self.stage.data, places, mine, self.device)
-        mixing = self._mixing(index, len(batch.rows))
+        mixed = self._mixed(index, len(places))
+        batch = batch_of(self.stage.data, places, mine, self.device, None if mixed is None else mixed[1])
+        mixing = None if mixed is None else self._mixing(mixed, mine)
         shown = _Shown(self, batch.rows, epoch, mixing)
         return Step(self.net, self.stage.data, batch, epoch, self.prefix.end, self.wanted, shown, mixing)
 
@@ -79,13 +80,24 @@ class Inputs:
             self._drawn = (epoch, self.plan.batches(epoch))
         return self._drawn[1]
 
-    def _mixing(self, index: int, count: int) -> tuple[Tensor, Tensor] | None:
-        """Each sample's share and partner (mixup), or None."""
+    def _mixed(self, index: int, total: int) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+        """Share and partner (mixup) of every sample of a batch, each of the part of its process; None where none is mixed.
+
+        Every process draws for all, each from its own stream: only so can it count the labels of the whole batch.
+        """
         if not self.stage.mixup:
             return None
-        draw = generator(self.seed, "mixup", index, distributed.rank())
-        share = torch.from_numpy(draw.beta(self.stage.mixup, self.stage.mixup, count).astype(np.float32))
-        return share.to(self.device), torch.from_numpy(draw.permutation(count)).to(self.device)
+        shares, partners = [], []
+        for process, part in enumerate(distributed.parts(total)):
+            draw, count = generator(self.seed, "mixup", index, process), part.stop - part.start
+            shares.append(draw.beta(self.stage.mixup, self.stage.mixup, count).astype(np.float32))
+            partners.append(draw.permutation(count) + part.start)
+        return np.concatenate(shares), np.concatenate(partners)
+
+    def _mixing(self, mixed: tuple[NDArray[np.float32], NDArray[np.int64]], mine: slice) -> tuple[Tensor, Tensor]:
+        """The same for the samples of this process, counted from its first."""
+        share, partner = mixed[0][mine], mixed[1][mine] - mine.start
+        return torch.from_numpy(share).to(self.device), torch.from_numpy(partner).to(self.device)
 
 
 @dataclass

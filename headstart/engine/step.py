@@ -25,7 +25,7 @@ class Batch:
 
     rows      `[B]` store rows; they are the sample ids
     targets   per task, `[B]` labels (several questions: `[B, L]`), unknown where missing; see `Task.labels`
-    counted   per task, known labels in the whole batch, over all processes
+    counted   per task, known labels in the whole batch, over all processes; where samples are mixed both must be known
     samples   samples in the whole batch
     source    `[B]` number of each sample's data set, where a stage trains on several
     """
@@ -37,15 +37,25 @@ class Batch:
     source: Tensor | None = None
 
 
-def batch_of(data: Task | Mix, places: NDArray[np.int64], mine: slice, device: torch.device) -> Batch:
-    """The part `mine` of the batch of `places`; every process can count the whole batch without asking the others."""
+def batch_of(
+    data: Task | Mix,
+    places: NDArray[np.int64],
+    mine: slice,
+    device: torch.device,
+    partner: NDArray[np.int64] | None = None,
+) -> Batch:
+    """The part `mine` of the batch of `places`; every process can count the whole batch without asking the others.
+
+    partner  `[len(places)]` the sample of the batch that each is mixed with; None where samples are not mixed
+    """
     rows = data.rows[places]
     columns = data.labels if isinstance(data, Mix) else {data.name: data.labels}
     targets = {name: labels[rows] for name, labels in columns.items()}
-    known = {name: int(valid(labels).sum()) for name, labels in targets.items()}
+    known = {name: valid(labels) for name, labels in targets.items()}
+    counted = {name: int((one if partner is None else one & one[partner]).sum()) for name, one in known.items()}
     here = {name: torch.from_numpy(labels[mine]).to(device) for name, labels in targets.items()}
     source = torch.from_numpy(data.source[rows[mine]]).to(device) if isinstance(data, Mix) else None
-    return Batch(rows[mine], here, known, len(rows), source)
+    return Batch(rows[mine], here, counted, len(rows), source)
 
 
 class Shown(Protocol):
@@ -146,7 +156,7 @@ class Step:
 
     def mean(self, per_sample: Tensor, task: str) -> Tensor:
         counted = self.counted(task)
-        if counted < self.batch.samples * per_sample[:1].numel() or self.mixing is not None:
+        if counted < self.batch.samples * per_sample[:1].numel():
             # `where` and not a product: what stands where nothing is known may be no number at all.
             per_sample = torch.where(self.valid(task), per_sample, 0.0)
         return per_sample.sum() / max(counted, 1)

@@ -67,11 +67,11 @@ class StepLike(Protocol):
         ...
 
     def valid(self, task: str) -> Tensor:
-        """`[B]` (several questions: `[B, L]`) bool: where the label is known."""
+        """`[B]` (several questions: `[B, L]`) bool: where the label is known, and where samples were mixed both."""
         ...
 
     def counted(self, task: str) -> int:
-        """Known labels in the whole batch, over all processes."""
+        """`valid` labels in the whole batch, over all processes."""
         ...
 
     def mean(self, per_sample: Tensor, task: str) -> Tensor:

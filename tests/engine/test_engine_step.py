@@ -13,8 +13,13 @@ from torch import Tensor
 from headstart.data.store import store_of
 from headstart.data.task import UNKNOWN, task_of
 from headstart.data.views import PLAIN, Erase, Flip, Rendering, ResizedCrop, Shift, View
+from headstart.engine import distributed
 from headstart.engine.fit import Machine, fit
+from headstart.engine.inputs import Inputs
+from headstart.engine.log import RunLog
+from headstart.engine.sampler import plan_for
 from headstart.engine.step import render
+from headstart.engine.trained import resolve
 from headstart.stage import Budget
 from headstart.terms.base import StepLike, Term
 from tests.engine.engine_toys import images, stage
@@ -80,7 +85,28 @@ def test_a_term_sees_the_pixels_that_the_net_sees(view: View, frozen: bool, tmp_
 def test_mixed_samples_say_so() -> None:
     net, task = images()
     term = Looker()
-    fit(net, stage(task, terms={"looker": term}, mixup=0.4, budget=Budget(epochs=1)))
+    labels = task.labels.copy()
+    labels[task.rows[::3]] = UNKNOWN  # a sample mixed with one of these teaches nothing, and does not count
+    fit(net, stage(replace(task, labels=labels), terms={"looker": term}, mixup=0.4, budget=Budget(epochs=1)))
     assert all(rendering.mixed for _, _, rendering in term.seen)
     ids, samples, _ = term.seen[0]
     assert not torch.equal(samples, torch.from_numpy(task.store.array[ids.numpy()]))
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_every_process_counts_the_labels_of_the_whole_batch(mixup: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts differ in size, partners come from the same part, and what all parts count together is what each divides by."""
+    net, task = images()
+    labels = task.labels.copy()
+    labels[task.rows[::4]] = UNKNOWN
+    how = stage(replace(task, labels=labels), mixup=mixup)
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
+    found = []
+    for process in range(3):
+        monkeypatch.setattr(distributed, "rank", lambda process=process: process)
+        trained = resolve(net, how)
+        found.append(Inputs.of(net, how, trained, plan_for(how, 0), Machine(), 0, RunLog(None)).step(1))
+    assert sum(int(step.valid("toy").sum()) for step in found) == found[0].counted("toy") > 0
+    assert len({step.counted("toy") for step in found}) == 1
+    ones = [step.mean(torch.ones(len(step.ids)), "toy") for step in found]
+    assert float(sum(ones)) == pytest.approx(1)
