@@ -110,8 +110,8 @@ PRETRAINING: dict[str, PretrainMethod] = {
         "pretext",
         "tell in which of eight directions of a patch another one lies",
         "Doersch et al. 2015",
-        passes=9 / 16,
-        limits="sees patches of a quarter of the side (nine of them count by their area): the network must take such sizes",
+        passes=4 * 0.40625**2,
+        limits="sees four patches of two fifths of the side (they count by their area): the network must take such sizes",
     ),
     "jigsaw": PretrainMethod(
         "pretext",

@@ -1,4 +1,4 @@
-"""Nine patches of an image, guarded against what would tell their place without being seen in them."""
+"""Patches of an image, guarded against what would tell their place without being seen in them."""
 
 from __future__ import annotations
 
@@ -12,34 +12,43 @@ from headstart.catalog.pretext import Colour
 from headstart.data.views import uniform
 from headstart.seeding import seed_for
 
-PLACES = 9
-"""Patches of an image, row by row; the fifth is in the middle."""
-NUMBERS = 2 + 2 * PLACES
-"""Random numbers per image that say where its patches lie."""
 NOISE = 0.01
 """Standard deviation of what stands where a channel was dropped; a patch's is 1 (Doersch et al. 2015, section 3.1)."""
 _LUMA = (0.299, 0.587, 0.114)
+_MAGENTA = (-1.0, 2.0, -1.0)
+"""From magenta to green, the axis along which lenses err most (Doersch et al. 2015, section 3.1)."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where patches lie, in pixels: `side` of each, `step` from one to the next, `reach` that each moves at most to either
-    side. The grid itself lies anywhere where all of that is within the image."""
+    """Where patches lie, in pixels: `across` times as many, row by row, `side` of each, `step` from one to the next, `reach`
+    that each moves at most to either side. The grid itself lies anywhere where all of that is within the image."""
 
     side: int
     step: int
     reach: int
+    across: int = 3
+
+    @property
+    def count(self) -> int:
+        """Patches of an image."""
+        return self.across**2
+
+    @property
+    def numbers(self) -> int:
+        """Random numbers per image that say where its patches lie."""
+        return 2 + 2 * self.count
 
     @property
     def span(self) -> int:
         """Pixels that the grid needs."""
-        return 2 * self.step + self.side + 2 * self.reach
+        return (self.across - 1) * self.step + self.side + 2 * self.reach
 
     def places(self, height: int, width: int, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Upper and left edge of each patch, `[B, 9]` int64, from `[B, NUMBERS]` in [0, 1)."""
-        number = torch.arange(PLACES, device=u.device)
-        rows = self._edges(height, number // 3, u[:, :1], u[:, 2 : 2 + PLACES])
-        return rows, self._edges(width, number % 3, u[:, 1:2], u[:, 2 + PLACES :])
+        """Upper and left edge of each patch, `[B, count]` int64, from `[B, numbers]` in [0, 1)."""
+        number = torch.arange(self.count, device=u.device)
+        rows = self._edges(height, number // self.across, u[:, :1], u[:, 2 : 2 + self.count])
+        return rows, self._edges(width, number % self.across, u[:, 1:2], u[:, 2 + self.count :])
 
     def _edges(self, side: int, place: Tensor, start: Tensor, moved: Tensor) -> Tensor:
         first = (start * (side - self.span + 1)).floor()
@@ -49,7 +58,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Patches:
-    """Nine patches of an image, as pieces of a view: guarded, and standardised one by one.
+    """The patches of an image, as pieces of a view: guarded, and standardised one by one.
 
     colour     how colours are kept from telling their place
     mean, std  by which the net's input is normalised, which is undone here
@@ -63,7 +72,7 @@ class Patches:
     seed: int = 0
 
     def __call__(self, x: Tensor, ids: Tensor, *, seed: int, draw: int) -> Tensor:
-        u = self.numbers("places", ids, NUMBERS, seed=seed, draw=draw)
+        u = self.numbers("places", ids, self.grid.numbers, seed=seed, draw=draw)
         found = guarded(cut(x, self.grid, u), self.colour, self._stream("colours", seed), draw, ids)
         mean, std = (torch.tensor(values, device=x.device) for values in (self.mean, self.std))
         return ((found * std + mean) * 255).flatten(0, 1)
@@ -77,14 +86,14 @@ class Patches:
 
 
 def cut(x: Tensor, grid: Grid, u: Tensor) -> Tensor:
-    """The nine patches of images `[B, H, W, C]`, `[B, 9, side, side, C]`, where `u` `[B, NUMBERS]` places them."""
+    """The patches of images `[B, H, W, C]`, `[B, count, side, side, C]`, where `u` `[B, numbers]` places them."""
     count, height, width, channels = x.shape
     top, left = grid.places(height, width, u)
     along = torch.arange(grid.side, device=x.device)
     rows = (top + torch.arange(count, device=x.device)[:, None] * height)[..., None] + along
     pixels = rows[..., :, None] * width + (left[..., None] + along)[..., None, :]
     found = x.reshape(-1, channels).index_select(0, pixels.reshape(-1))
-    return found.view(count, PLACES, grid.side, grid.side, channels)
+    return found.view(count, grid.count, grid.side, grid.side, channels)
 
 
 def standardised(patches: Tensor) -> Tensor:
@@ -98,13 +107,15 @@ def standardised(patches: Tensor) -> Tensor:
 
 
 def guarded(patches: Tensor, colour: Colour, seed: int, draw: int, ids: Tensor) -> Tensor:
-    """Standardised patches `[B, 9, S, S, C]` float32, in which colours tell no place (`colour`: see `catalog.pretext`).
+    """Standardised patches `[B, P, S, S, C]` float32, in which colours tell no place (`colour`: see `catalog.pretext`).
 
     `drop` shows one channel of each patch and noise in the others, from a stream of (seed, draw, sample id).
     """
     channels = patches.shape[-1]
     if channels == 1 or colour == "keep":
         return standardised(patches)
+    if colour == "project":
+        return standardised(projected(patches))
     if colour == "grey":
         grey = (patches.float() * torch.tensor(_LUMA, device=patches.device)).sum(-1, keepdim=True)
         return standardised(grey).expand(*grey.shape[:-1], channels)
@@ -114,6 +125,14 @@ def guarded(patches: Tensor, colour: Colour, seed: int, draw: int, ids: Tensor) 
     one = standardised(patches.gather(-1, kept.expand(shape)))
     noise = _normal(seed + 1, draw, ids, places * side * side * channels).view(count, places, side, side, channels)
     return torch.where(torch.arange(channels, device=patches.device) == kept, one, NOISE * noise)
+
+
+def projected(pixels: Tensor) -> Tensor:
+    """Colours `[..., 3]` less their share along green against magenta, float32: I - a a^T / a^T a (Doersch et al. 2015,
+    section 3.1). Brightness is kept up to the shares of its channels, red against blue wholly."""
+    axis = torch.tensor(_MAGENTA, device=pixels.device)
+    x = pixels.float()
+    return x - (x @ axis)[..., None] * axis / axis.square().sum()
 
 
 def _normal(seed: int, draw: int, ids: Tensor, count: int) -> Tensor:

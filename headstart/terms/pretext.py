@@ -19,11 +19,28 @@ from headstart.nets.net import Net, single
 from headstart.nets.rng import forked
 from headstart.seeding import seed_for
 from headstart.terms.base import StepLike, Term
-from headstart.terms.patches import PLACES, Grid, Patches
+from headstart.terms.patches import Grid, Patches
 
-CENTRE = PLACES // 2
-AROUND = tuple(place for place in range(PLACES) if place != CENTRE)
-"""The eight neighbours' places, which are the answers 0 to 7: upper left, above, ..., lower right."""
+DIRECTIONS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if down or right)
+"""Rows down and columns to the right of the answers 0 to 7: upper left, above, ..., lower right."""
+
+
+def pairs_of(across: int) -> tuple[tuple[int, int, int], ...]:
+    """From which patch, to which, and the answer, on a grid of so many patches across and down.
+
+    Of nine: from the middle one to the others. Of four: from each to each, those along a diagonal twice, so that no
+    direction is asked for more often than another and guessing is no better than one in eight.
+    """
+    places = [divmod(place, across) for place in range(across**2)]
+    asked = [(4, other) for other in range(9) if other != 4]
+    if across == 2:
+        diagonal = [(0, 3), (3, 0), (1, 2), (2, 1)]
+        asked = [(one, other) for one in range(4) for other in range(4) if one != other] + diagonal
+    found = []
+    for one, other in asked:
+        (top, left), (below, right) = places[one], places[other]
+        found.append((one, other, DIRECTIONS.index((below - top, right - left))))
+    return tuple(found)
 
 
 class Question(Term):
@@ -102,7 +119,7 @@ class Rotation(Question):
 
 
 class PatchQuestion(Question):
-    """A question about nine patches of an image that pass the backbone one by one; the view shows `Patches`.
+    """A question about patches of an image that pass the backbone one by one; the view shows `Patches`.
 
     grid    where they lie
     colour  how colours are kept from telling it
@@ -120,21 +137,22 @@ class PatchQuestion(Question):
 
 
 class RelativePosition(PatchQuestion):
-    """In which of eight directions of the middle patch is this one? (Doersch et al. 2015)
+    """In which of eight directions of one patch is another? (Doersch et al. 2015)
 
-    All eight neighbours in a 3 x 3 grid are asked for, each with the features of the middle one beside its own.
+    All pairs of `pairs_of` are asked for, each with the features of the second patch beside those of the first.
     """
 
     def __init__(
-        self, net: Net, grid: Grid, *, colour: Colour = "drop", hidden: int = 128, seed: int = 0, view: str = "main"
+        self, net: Net, grid: Grid, *, colour: Colour = "project", hidden: int = 128, seed: int = 0, view: str = "main"
     ) -> None:
-        super().__init__(net, grid, colour, len(AROUND), hidden=hidden, parts=2, seed=seed, view=view)
+        super().__init__(net, grid, colour, len(DIRECTIONS), hidden=hidden, parts=2, seed=seed, view=view)
+        self.pairs = pairs_of(grid.across)
 
     def answered(self, step: StepLike) -> tuple[Tensor, Tensor]:
-        found = self.features(step, PLACES)
-        around = found[:, AROUND]
-        both = torch.cat([found[:, CENTRE, None].expand_as(around), around], 2)
-        return self.head(both), torch.arange(len(AROUND), device=found.device)[None]
+        found = self.features(step, self.pieces.grid.count)
+        first, second, truth = (list(each) for each in zip(*self.pairs, strict=True))
+        both = torch.cat([found[:, first], found[:, second]], 2)
+        return self.head(both), torch.tensor(truth, device=found.device)[None]
 
 
 class Jigsaw(PatchQuestion):
@@ -159,11 +177,11 @@ class Jigsaw(PatchQuestion):
         seed: int = 0,
         view: str = "main",
     ) -> None:
-        super().__init__(net, grid, colour, len(orders), hidden=hidden, parts=PLACES, seed=seed, view=view)
+        super().__init__(net, grid, colour, len(orders), hidden=hidden, parts=grid.count, seed=seed, view=view)
         self.register_buffer("orders", torch.tensor(orders, dtype=torch.int64))
 
     def answered(self, step: StepLike) -> tuple[Tensor, Tensor]:
-        found = self.features(step, PLACES)
+        found = self.features(step, self.pieces.grid.count)
         u = self.pieces.numbers("orders", step.ids.to(found.device), 1, seed=step.rendering(self.view).seed, draw=step.epoch)
         which = (u * self.answers).long()
         mixed = found.gather(1, self.orders[which[:, 0]][..., None].expand_as(found))

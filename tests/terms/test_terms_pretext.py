@@ -24,8 +24,8 @@ from headstart.engine.run import Drive
 from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.strategies.pretrain import PRETRAIN
-from headstart.terms.patches import NUMBERS, Grid, cut, standardised
-from headstart.terms.pretext import AROUND, Jigsaw, PatchQuestion, Question, RelativePosition, Rotation
+from headstart.terms.patches import Grid, cut, standardised
+from headstart.terms.pretext import DIRECTIONS, Jigsaw, PatchQuestion, Question, RelativePosition, Rotation, pairs_of
 from tests.engine.engine_toys import resnet
 
 GRID, SEED = Grid(4, 5, 0), 11
@@ -94,15 +94,34 @@ def test_a_neighbours_direction_is_asked_beside_the_middle_patch() -> None:
     term = RelativePosition(net, GRID, colour="keep", hidden=7)
     step = Fake(net, x, term)
     loss = term(step)
-    patches = standardised(cut(x, GRID, numbers(term, step, "places", NUMBERS)))
+    patches = standardised(cut(x, GRID, numbers(term, step, "places", GRID.numbers)))
     torch.testing.assert_close(step.seen[0], patches.flatten(0, 1).permute(0, 3, 1, 2), atol=1e-4, rtol=0)
     features = net.run(patches.flatten(0, 1).permute(0, 3, 1, 2))["pool"].view(5, 9, -1)
     expected = [
         F.cross_entropy(term.head(torch.cat([features[:, 4], features[:, place]], 1)), torch.full((5,), answer))
         for answer, place in enumerate((0, 1, 2, 3, 5, 6, 7, 8))
     ]
-    assert AROUND == (0, 1, 2, 3, 5, 6, 7, 8)
+    assert DIRECTIONS == ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
     torch.testing.assert_close(loss, torch.stack(expected).mean(), atol=1e-4, rtol=1e-4)
+
+
+def test_four_patches_are_asked_for_from_each_other_every_direction_alike() -> None:
+    pairs = pairs_of(2)
+    assert sorted(answer for _, _, answer in pairs) == sorted([*range(8)] * 2), "guessing costs ln 8"
+    assert {(one, other) for one, other, _ in pairs} == {(a, b) for a in range(4) for b in range(4) if a != b}
+    for one, other, answer in pairs:
+        down, right = other // 2 - one // 2, other % 2 - one % 2
+        assert DIRECTIONS[answer] == (down, right)
+    net, x, grid = evaluating(), pictures(), Grid(6, 7, 1, 2)
+    term = RelativePosition(net, grid, colour="keep", hidden=7)
+    step = Fake(net, x, term)
+    loss = term(step)
+    features = term.features(step, 4)
+    expected = [
+        F.cross_entropy(term.head(torch.cat([features[:, one], features[:, other]], 1)), torch.full((5,), answer))
+        for one, other, answer in pairs
+    ]
+    torch.testing.assert_close(loss, torch.stack(expected).mean(), atol=1e-5, rtol=1e-5)
 
 
 def test_jigsaw_lays_the_features_in_the_order_asked_for() -> None:
@@ -151,29 +170,36 @@ def test_heads_are_drawn_by_their_seed_and_move_no_global_generator(rng_guard: N
     assert not torch.equal(same, other)
 
 
-def tinted(count: int = 96, side: int = 16) -> Task:
-    """Noise that is the same everywhere, and a tint from red on the left to green on the right and with more blue below, of
-    equal brightness: as if a lens bent colours by place, and no form to see."""
+def tinted(*tints: tuple[float, float, float], count: int = 96, side: int = 16) -> Task:
+    """Noise that is the same everywhere, and no form to see: the first tint grows from left to right, the second downwards,
+    as if a lens bent colours by place."""
     draw = np.random.default_rng(0)
     noise = draw.normal(0, 12, (count, side, side, 1))
-    across, down = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side))
-    to_green, to_blue = np.array([0.587, -0.299, 0.0]), np.array([-0.114, 0.0, 0.299])
-    tint = across[..., None] * to_green * -60 + down[..., None] * to_blue * 90
+    places = np.meshgrid(np.linspace(-1, 1, side), np.linspace(-1, 1, side))
+    tint = sum(place[..., None] * np.array(colour) for place, colour in zip(places, tints, strict=True))
     pixels = np.clip(128 + noise + tint, 0, 255).astype(np.uint8)
     return Task("tint", store_of(pixels), np.full(count, UNKNOWN), ("a", "b"), np.arange(count))
 
 
-def last_loss(colour: str) -> float:
+EVEN = ((-35.2, 17.9, 0.0), (-10.3, 0.0, 26.9))
+"""From red to green, and to blue, at equal brightness."""
+LENS = ((-40.0, 80.0, -40.0), (-20.0, 40.0, -20.0))
+"""Between magenta and green, as lenses err."""
+
+
+def last_loss(colour: str, tint: tuple[tuple[float, float, float], ...]) -> float:
     """Of the last epoch, relative to chance."""
     config = RelativePositionConfig(Schooling(epochs=8, batch_size=16, lr=0.02), pipeline="shift(0.0)", hidden=32)
     lines: list[dict[str, Any]] = []
     drive = Drive(resnet(16), seed=0, log=RunLog(None, (lines.append,)))
-    drive.run(PRETRAIN["relative_position"](drive.net, tinted(), replace(config, colour=colour)))  # type: ignore[arg-type]
+    drive.run(PRETRAIN["relative_position"](drive.net, tinted(*tint), replace(config, colour=colour)))  # type: ignore[arg-type]
     return float([line["loss"] for line in lines if line["event"] == "epoch"][-1]) / math.log(8)
 
 
 def test_a_tint_tells_the_place_without_a_guard_and_not_with_one() -> None:
     """The shortcut of Doersch et al. 2015, section 3.1: colours that change across the image."""
-    assert last_loss("keep") < 0.85
-    assert last_loss("drop") > 0.97
-    assert last_loss("grey") > 0.97
+    assert last_loss("keep", EVEN) < 0.85
+    assert last_loss("drop", EVEN) > 0.97
+    assert last_loss("grey", EVEN) > 0.97
+    assert last_loss("keep", LENS) < 0.93
+    assert last_loss("project", LENS) > 0.97

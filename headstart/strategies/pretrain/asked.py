@@ -56,10 +56,11 @@ def grid_of(cfg: RelativePositionConfig | JigsawConfig, net: Net, data: Task) ->
         grid, name = _cells(side, cfg.tile), "tile"
     else:
         grid, name = _with_gaps(side, cfg), "patch"
+    words = {4: "four", 9: "nine"}[grid.count]
     if grid.side < SMALLEST_PATCH or grid.span > side:
         least = f"{SMALLEST_PATCH} at least"
         said = f"{name}s of {grid.side} px ({least}) on {grid.span} px with what lies between; the images have {side} px"
-        raise ConfigError(f"the images are too small for nine patches: {said}; give larger images, or another {name}=")
+        raise ConfigError(f"the images are too small for {words} patches: {said}; give larger images, or another {name}=")
     _check_size(net, grid.side, name)
     return grid
 
@@ -67,7 +68,7 @@ def grid_of(cfg: RelativePositionConfig | JigsawConfig, net: Net, data: Task) ->
 def _with_gaps(side: int, cfg: RelativePositionConfig) -> Grid:
     """Lengths in whole pixels, none of them more than asked for but a move of one pixel."""
     patch, reach = int(cfg.patch * side + 1e-6), max(int(cfg.jitter * side + 1e-6), int(cfg.jitter > 0))
-    return Grid(patch, patch + int(cfg.gap * side + 1e-6), reach)
+    return Grid(patch, patch + int(cfg.gap * side + 1e-6), reach, cfg.across)
 
 
 def _cells(side: int, tile: float) -> Grid:

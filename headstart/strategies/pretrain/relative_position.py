@@ -16,9 +16,12 @@ from headstart.terms.pretext import RelativePosition
 def relative_position(net: Net, data: Task, cfg: RelativePositionConfig | None = None) -> Iterator[Stage]:
     """Tell in which of eight directions of a patch another one lies (Doersch et al. 2015).
 
-    Patches of a 3 x 3 grid have gaps between them, are moved a little, show one channel of three and are standardised one
-    by one, so that neither edges that go on nor the lens's colours tell the answer. Deviations: one grid per image and
-    rendering with all its eight pairs; patches are not scaled down and up at random.
+    Patches have gaps between them, are moved a little, lose the colours along which lenses err (`colour`) and are
+    standardised one by one, so that neither edges that go on nor the lens's colours tell the answer.
+
+    Deviations: one square of 2 x 2 patches per image and rendering with all its pairs (`across=3`: a grid of nine, with the
+    eight pairs of the middle one), where the paper draws pairs; a patch is two fifths of the side, where the paper's is
+    about a sixth, because a sixth of a small image shows nothing; patches are not scaled down and up at random.
     """
     cfg = cfg or RelativePositionConfig()
     checked("relative_position", cfg, net, data)

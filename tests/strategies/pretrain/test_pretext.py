@@ -44,7 +44,13 @@ def first(name: str, net: Net, data: Task, **settings: Any) -> Stage:
 
 @pytest.mark.parametrize(
     ("side", "expected"),
-    [(16, Grid(4, 5, 1)), (28, Grid(7, 9, 1)), (32, Grid(8, 11, 1)), (35, Grid(8, 11, 1)), (224, Grid(56, 77, 7))],
+    [
+        (16, Grid(6, 7, 1, 2)),
+        (28, Grid(11, 13, 1, 2)),
+        (32, Grid(13, 16, 1, 2)),
+        (35, Grid(14, 17, 1, 2)),
+        (224, Grid(91, 112, 7, 2)),
+    ],
 )
 def test_patches_fit_images_of_any_size(side: int, expected: Grid) -> None:
     grid = grid_of(RelativePositionConfig(), resnet(side), blank(side))
@@ -62,9 +68,9 @@ def test_tiles_lie_in_cells(side: int, expected: Grid) -> None:
 
 def test_passes_count_patches_by_their_area() -> None:
     assert PRETRAINING["rotation"].passes == 4
-    assert PRETRAINING["relative_position"].passes == RelativePositionConfig().passes == 9 / 16
+    assert PRETRAINING["relative_position"].passes == RelativePositionConfig().passes == 4 * (13 / 32) ** 2
     assert PRETRAINING["jigsaw"].passes == JigsawConfig().passes == 9 / 16
-    assert RelativePositionConfig(patch=1 / 3, gap=0, jitter=0).passes == pytest.approx(1)
+    assert RelativePositionConfig(across=3, patch=1 / 3, gap=0, jitter=0).passes == pytest.approx(1)
 
 
 def test_rotation_refuses_images_that_are_not_square() -> None:
@@ -72,16 +78,17 @@ def test_rotation_refuses_images_that_are_not_square() -> None:
         first("rotation", resnet(), blank(12, 16))
 
 
-@pytest.mark.parametrize("name", ["relative_position", "jigsaw"])
-def test_images_smaller_than_the_grid_are_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"too small for nine patches: .* of 3 px \(4 at least\).*the images have 12 px"):
-        first(name, resnet(), blank(12))
+@pytest.mark.parametrize(("name", "side", "words"), [("relative_position", 8, "four"), ("jigsaw", 12, "nine")])
+def test_images_smaller_than_the_grid_are_refused(name: str, side: int, words: str) -> None:
+    said = rf"too small for {words} patches: .* of 3 px \(4 at least\).*the images have {side} px"
+    with pytest.raises(ConfigError, match=said):
+        first(name, resnet(), blank(side))
 
 
-@pytest.mark.parametrize("name", ["relative_position", "jigsaw"])
-def test_patches_that_the_network_cannot_take_are_refused(name: str) -> None:
+@pytest.mark.parametrize(("name", "pixels"), [("relative_position", 13), ("jigsaw", 8)])
+def test_patches_that_the_network_cannot_take_are_refused(name: str, pixels: int) -> None:
     net = convnet8(32, 4)
-    with pytest.raises(ConfigError, match=r"does not take images of 8 px.*a network that takes any size"):
+    with pytest.raises(ConfigError, match=rf"does not take images of {pixels} px.*a network that takes any size"):
         first(name, net, blank(32))
     assert not net.training or torch.is_grad_enabled()
 
@@ -99,8 +106,8 @@ def test_everything_wrong_with_settings_is_said_together(name: str) -> None:
     settings: dict[str, Any] = {"school": Schooling(epochs=0, lr=-1), "pipeline": "flop(2) grey(3)"}
     words = ["epochs=0", "lr=-1", "no step is called 'flop'", "grey(3): p=3"]
     if name == "relative_position":
-        settings |= {"patch": 0.3, "gap": -0.1, "colour": "red", "hidden": 0}
-        words += ["gap=-0.1", "colour='red'", "hidden=0"]
+        settings |= {"across": 4, "patch": 0.6, "gap": -0.1, "colour": "red", "hidden": 0}
+        words += ["across=4: 2 or 3", "patch=0.6", "gap=-0.1", "colour='red'", "hidden=0"]
     if name == "jigsaw":
         settings |= {"tile": 0.5, "permutations": 1, "colour": "red", "hidden": 0}
         words += ["tile=0.5", "permutations=1", "colour='red'", "hidden=0"]
@@ -108,7 +115,10 @@ def test_everything_wrong_with_settings_is_said_together(name: str) -> None:
         first(name, resnet(32), blank(32), **settings)
     for word in words:
         assert word in str(caught.value)
-    assert any("more than the image" in fault for fault in RelativePositionConfig(patch=0.3).faults())
+    assert any(
+        "more than the image" in fault
+        for fault in RelativePositionConfig(across=3).faults() + RelativePositionConfig(patch=0.45).faults()
+    )
 
 
 def test_what_learns_is_the_backbone_and_the_terms_own_head() -> None:
