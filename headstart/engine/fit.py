@@ -102,7 +102,9 @@ def fit(
     with _prepared(net, stage, trained, machine, seed):
         frozen = digest(frozen_state(net, stage, trained))
         optimizer = make_optimizer(stage.optimizer, trained)
-        restore(optimizer, trained.parameters, carried or {} if stage.carry else {}, all_at_once=plan.mix is None)
+        # A tower gets its first gradient when somebody asks for its answer, which the first step need not do.
+        at_once = plan.mix is None and net.towers is None
+        restore(optimizer, trained.parameters, carried or {} if stage.carry else {}, all_at_once=at_once)
         inputs = Inputs.of(net, stage, trained, plan, machine, run_seed, log)
         course = Course(net, stage, trained, plan, optimizer, log)
         first = course.resume(checkpoints)

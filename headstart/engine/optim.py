@@ -66,7 +66,8 @@ def restore(
 ) -> None:
     """Put memory back for the parameters that have some; the others start fresh.
 
-    all_at_once  every parameter gets a gradient from the first step on; not so where some tasks are absent from it
+    all_at_once  every parameter gets a gradient from the first step on; not so where some tasks are absent from it,
+                 or towers
     """
     known = {name: parameter for name, parameter in parameters.items() if name in saved}
     for name, parameter in known.items():

@@ -45,6 +45,19 @@ class CrossStitch(nn.Module):
             self.alpha.fill_((1 - self.keep) / (towers - 1))
             self.alpha[range(towers), range(towers)] = self.keep
 
+    def widened(self, like: int) -> CrossStitch:
+        """A unit for one tower more, which begins as a copy of number `like`: it is mixed as that one is, its own share of
+        itself included, and the others take nothing of it."""
+        towers = len(self.alpha)
+        made = CrossStitch(towers + 1, self.alpha.shape[2], self.layout, self.keep).to(self.alpha.device, self.alpha.dtype)
+        with torch.no_grad():
+            made.alpha.zero_()
+            made.alpha[:towers, :towers] = self.alpha
+            made.alpha[towers, :towers] = self.alpha[like]
+            made.alpha[towers, towers], made.alpha[towers, like] = self.alpha[like, like], 0.0
+        made.alpha.requires_grad_(self.alpha.requires_grad)
+        return made.train(self.training)
+
     def forward(self, x: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Each `[N, ...]` of the unit's layout; computed in the wider of the types, given in the activations' own."""
         places = x[0].ndim - 2 if _AXIS[self.layout] == 1 else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -14,7 +15,7 @@ from headstart.nets.initialise import reinitialise
 from headstart.nets.net import Net, TowerPlan
 from headstart.nets.parallel import UNIT, Tower, side_by_side, units_of
 from headstart.nets.sources import ready
-from headstart.nets.stitch import check_keep
+from headstart.nets.stitch import CrossStitch, check_keep
 from headstart.seeding import seed_for
 
 _SHOWN = 8
@@ -71,6 +72,35 @@ def towers_from(
     plan = _planned(nets[0], tasks, shared, stitch, keep, faults)
     problems(ConfigError, "these networks cannot become towers:", list(_unequal(nets, nets[0].block_names[: plan.shared])))
     return ready(side_by_side([copy.deepcopy(one).to(nets[0].device) for one in nets], plan))
+
+
+def add_tower(net: Net, task: str, like: int | str) -> None:
+    """One more tower, for `task`, which begins as a copy of another; in place.
+
+    like  number of the tower that is copied, from 0, or its task
+
+    Heads answer as before, to the bit: units give the other towers nothing of the new one, and the new one what they gave
+    the one it is a copy of. Blocks of the new tower come last, `blocks.layer3.2` being that of the third task.
+
+    Raises ConfigError for a network without towers, a tower that is not there, and a task that has one already.
+    """
+    if net.towers is None:
+        raise ConfigError("this network has no towers to add one to; make them with nets.towers.towers")
+    number, plan = _number(net.towers.tasks, like), net.towers
+    if task in plan.tasks:
+        raise ConfigError(f"task {task!r} has a tower already; towers are of the tasks {', '.join(plan.tasks)}")
+    units = units_of(net)
+    for name, block in net.blocks.items():
+        if isinstance(block, Tower):
+            block.append(copy.deepcopy(block[number]))
+        elif name in units:
+            assert isinstance(block, CrossStitch)
+            net.blocks[name] = block.widened(number)
+    for name, info in net.info.items():
+        net.info[name] = info if info.towers is None else replace(info, towers=len(plan.tasks) + 1)
+    net.towers = replace(plan, tasks=(*plan.tasks, task))
+    if net.source is not None:
+        net.source = {**net.source, **net.towers.to_json()}
 
 
 def tower(net: Net, which: int | str) -> Net:

@@ -38,6 +38,7 @@ from headstart.studies.extend_multitask import asks_several, in_place, old_sourc
 from headstart.studies.extend_records import Found, as_text, card_of, name_of_run, summary_of
 from headstart.studies.extend_runs import Arm, Run, Runs
 from headstart.studies.extend_tasks import Judged, Start, lacking, names_for, network_of, new_tasks, old_tasks, start_from
+from headstart.studies.extend_towers import with_towers
 from headstart.studies.opening import Opening, fingerprint_of, opened
 from headstart.studies.result import JobResult
 from headstart.studies.splitting import Splits
@@ -123,6 +124,8 @@ class _Job:
                 check_kind(source, start.net.input)
         with self._phase("data", "reading and inspecting the images"):
             new, old, marks = self._tasks(start)
+            net, told = with_towers(start.net, [one.train for one in new])
+            start, self.notes = replace(start, net=net), [*self.notes, *told]
         arms = self._arms(start, new)
         seeds = [config.seed + n for n in range(config.seeds)]
         runs = self._runs(start, old, new, arms[0])

@@ -33,18 +33,12 @@ def asks_several(config: ExtendConfig, given: Any = None) -> bool:
 def past_of(config: ExtendConfig, model: Model, name: str) -> Past:
     """What a model brings that was trained for several questions: each is an old task.
 
-    Raises ConfigError for a scenario in which tasks do not stay apart, and for towers.
+    Raises ConfigError for a scenario in which tasks do not stay apart.
     """
     if config.scenario not in (None, "task"):
         raise ConfigError(
             f"--scenario {config.scenario}: {name} answers several questions about the same image, so that a new one is a "
             "task of its own; leave --scenario out"
-        )
-    if model.net.towers is not None:
-        raise ConfigError(
-            f"{name} has a tower for each of its tasks ({', '.join(model.net.towers.tasks)}), and a new task would have "
-            "none; extend a model with one backbone (headstart multitask --sharing hard), or one task's own network "
-            "(headstart.nets.towers.tower)"
         )
     if model.past is not None:
         return replace(model.past, tasks=list(model.past.tasks))

@@ -25,7 +25,7 @@ from headstart.nets.rng import forked
 from headstart.nets.saved import load_net, read_description, save_net
 from headstart.nets.small import convnet8
 from headstart.nets.sources import from_module, from_source
-from headstart.nets.towers import tower, towers, towers_from
+from headstart.nets.towers import add_tower, tower, towers, towers_from
 from headstart.nets.vit import vit
 from tests.conftest import random_states
 from tests.engine.engine_toys import differing, perceptron, resnet, state
@@ -414,3 +414,38 @@ def test_convolutions_of_towers_lie_in_channels_last_memory() -> None:
     assert weights
     assert all(one.is_contiguous(memory_format=torch.channels_last) for one in weights)
     assert COLUMNS not in net.blocks
+
+
+@pytest.mark.parametrize("stitch", [(), ("layer1_0", "layer2_0", "pool")], ids=["apart", "mixed"])
+def test_a_tower_more_changes_no_answer_and_answers_as_the_one_it_copies(stitch: tuple[str, ...], tmp_path: Path) -> None:
+    net = towers(build("headstart:resnet8", size=16, seed=1), ["a", "b"], shared=1, stitch=stitch)
+    x = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for number, one in enumerate(net.blocks.parameters()):
+            one.add_(0.1 * torch.randn(one.shape, generator=torch.Generator().manual_seed(number)))
+        for name in ("a", "b"):
+            nn.init.normal_(net.add_head(name, 3).linear.weight, generator=torch.Generator().manual_seed(7))
+        before = {name: net(x, name) for name in ("a", "b")}
+        add_tower(net, "c", "b")
+        net.add_head("c", 3).linear.load_state_dict(net.head("b").linear.state_dict())
+        for name, logits in before.items():
+            assert torch.equal(net(x, name), logits)
+        assert torch.allclose(net(x, "c"), before["b"], atol=1e-5)
+        save_net(net, tmp_path / "net")
+        again = load_net(tmp_path / "net")
+        assert again.towers == net.towers
+        assert torch.equal(again(x, "c"), net(x, "c"))
+    net.train()
+    net(x, "c").square().sum().backward()
+    assert all(one.grad is not None for name, one in net.blocks.named_parameters() if "_stitch" in name or ".2." in name)
+
+
+def test_a_tower_that_cannot_be_added_says_why() -> None:
+    net = build("headstart:resnet8", size=16, seed=1)
+    with pytest.raises(ConfigError, match="no towers to add one to"):
+        add_tower(net, "c", 0)
+    split = towers(net, ["a", "b"])
+    with pytest.raises(ConfigError, match="'b' has a tower already"):
+        add_tower(split, "b", 0)
+    with pytest.raises(ConfigError, match="there is no tower 'z'"):
+        add_tower(split, "c", "z")

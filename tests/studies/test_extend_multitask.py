@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from headstart.catalog.continual import METHODS
 from headstart.catalog.extend import ExtendConfig
 from headstart.engine.model import Ancestor, Card, Model
 from headstart.engine.multi_answers import values_of
@@ -75,10 +76,6 @@ def test_every_question_becomes_an_old_task() -> None:
     ]
     with pytest.raises(ConfigError, match="--scenario class: m answers several questions"):
         past_of(ExtendConfig("", (), scenario="class"), model(), "m")
-    split = model("kind", "odd")
-    split.net = towers(mlp(6, (12, 10)), ["kind", "odd"], shared=1)
-    with pytest.raises(ConfigError, match=r"has a tower for each of its tasks \(kind, odd\)"):
-        past_of(ExtendConfig("", ()), split, "m")
 
 
 def test_it_is_kept_with_the_model(tmp_path: Path) -> None:
@@ -153,3 +150,69 @@ def test_questions_with_one_class_each_are_kept_by_methods_that_ask_for_old_data
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give that table first"):
         run(model("kind"), tmp_path, old=[vectors(4)])
+
+
+# --- a tower per task ------------------------------------------------------------------------------------------------------
+
+TOWERS: dict[str, dict[str, Any]] = {
+    "soft": {},
+    "partly shared": {"shared": 1},
+    "cross-stitch": {"stitch": ("layer0", "layer1")},
+}
+REFUSED = {
+    "packnet": "use all weights",
+    "si": "si",
+    "icarl": "cannot work task-incrementally",
+    "lwf_mc": "cannot work task-incrementally",
+    "expand": "has towers, of the tasks kind, odd, left",
+}
+"""Methods that cannot extend such a model, and what they say."""
+
+
+def split_model(sharing: str) -> Model:
+    """Two towers that differ, with the heads of `model`."""
+    given = model("kind", "odd")
+    net = towers(given.net, ["kind", "odd"], **TOWERS[sharing])
+    with forked(5), torch.no_grad():
+        for one in net.blocks.parameters():
+            one.add_(0.02 * torch.randn_like(one))
+        for name in ("kind", "odd"):
+            net.add_head(name, given.net.head(name).num_classes, kind=given.net.head(name).kind)
+            net.head(name).linear.load_state_dict(given.net.head(name).linear.state_dict())
+    return Model(net.eval(), given.card)
+
+
+@pytest.mark.parametrize(
+    "sharing", ["cross-stitch", *(pytest.param(one, marks=pytest.mark.slow) for one in ("soft", "partly shared"))]
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_of_towers_is_extended_by_every_method_or_says_why_not(method: str, sharing: str, tmp_path: Path) -> None:
+    given = split_model(sharing)
+    if method in REFUSED:
+        with pytest.raises(ConfigError, match=REFUSED[method]):
+            run(given, tmp_path, method, epochs=1, old=[table(given)])
+        assert not (tmp_path / "run" / "model").exists()
+        return
+    found = run(given, tmp_path, method, epochs=1, old=[table(given)])
+    made, x = Model.load(found.folder), vectors(9)[0]
+    assert made.net.towers is not None
+    assert made.net.towers.tasks == ("kind", "odd", "left")
+    ours, theirs = values_of(made.net, made.card.questions, x), values_of(given.net, given.card.questions, x)
+    assert set(ours) == {"kind", "odd", "left"}
+    assert ours["left"].std(0).max() > 0
+    if method in ("new_head", "feature_extraction") or (sharing == "soft" and method == "fine_tune"):
+        for name, values in theirs.items():
+            assert np.array_equal(ours[name], values), f"{name}: nothing that it is answered by has trained"
+
+
+def test_the_new_tower_begins_as_the_one_whose_features_suit_it_best(tmp_path: Path) -> None:
+    """The new question is about the sum of the first two numbers: the tower of `kind` is blind to them."""
+    given = split_model("soft")
+    blind = given.net.blocks["layer0"].get_submodule("0.0").get_parameter("weight")
+    with torch.no_grad():
+        blind[:, :2] = 0.0
+    found = run(given, tmp_path, "new_head", epochs=1)
+    assert "left: a tower of its own, which begins as a copy of that of odd" in (found.folder / "log.jsonl").read_text()
+    for name, value in Model.load(found.folder).net.blocks.named_parameters():
+        if name.split(".")[1] == "2":
+            assert torch.equal(value, given.net.blocks.get_parameter(name.replace(".2.", ".1.", 1))), name
