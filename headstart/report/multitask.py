@@ -224,7 +224,7 @@ def _of_comparison(found: Found) -> Iterator[str]:
     elif found.seeds == 2 and found.arms:
         yield (
             "Two seeds only: from two values hardly anything is known about how much seeds differ, so that the intervals "
-            "(Student's t) are very wide. Three to five seeds narrow them."
+            "(Student's t) are very wide where they do. Three to five seeds narrow them."
         )
     if found.alone:
         if _uneven(found):

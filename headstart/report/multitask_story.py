@@ -190,14 +190,22 @@ def _helped(found: Found) -> str:
     first, total = found.helpers[0], len(found.helpers)
     alone = {arm.name for arm in found.alone.values()}
     if first.b in alone:
-        text = f"{first.a} against {first.task}'s own network; right of nought, {first.helper} helped."
+        whose = f"{first.task}'s own network" if total == 1 else "each task's own network"
+        text = f"{first.a} against {whose}; right of nought, {first.helper if total == 1 else 'the other task'} helped."
+    elif total == 1:
+        text = f"{first.a} was trained again without {first.helper}; right of nought, having that task helped."
     else:
         who = f"the others beside {found.main}" if found.main else "the tasks"
         text = f"{first.a} was trained again without each of {who} in turn; right of nought, having that task helped."
+    if total == 1:
+        return text
     count = {said: sum(gap.said == said for gap in found.helpers) for said in ("better", "worse", "undecided")}
     parts = [("helped", count["better"]), ("harmed", count["worse"]), ("undecided", count["undecided"])]
     told = words.listed(f"{name} {words.count(n)}" for name, n in parts if n)
-    return f"{text} Of {words.plural(total, 'such comparison')}: {told}." if total > 1 else text
+    text += f" Of {words.plural(total, 'such comparison')}: {told}."
+    return (
+        f"{text} The more of them, the more come out by chance: p is Holm's, adjusted for all; intervals are each one's own."
+    )
 
 
 def _open(gap: Gap) -> str:

@@ -17,6 +17,7 @@ from headstart.report.figures import figure_of
 from headstart.report.multitask_course import cosine_map
 from headstart.report.multitask_forest import Line, forest, forests
 from headstart.report.multitask_read import Gap, Measure, read
+from headstart.report.multitask_story import helpers
 
 SECTIONS = ("tasks", "helpers", "course", "each", "pictures", "costs", "data", "defined", "cost", "repeat", "limits")
 ERROR = Measure("mean_absolute_error", "mean absolute error", higher=False)
@@ -64,6 +65,7 @@ def test_the_page_holds_everything(tmp_path: Path) -> None:
     assert "moving helped vehicle: +5.0 points (3.0 to 7.0)." in section(text, "helpers")
     assert "Whether weather helps vehicle is undecided: +1.0 point (−1.0 to 3.0)" in section(text, "helpers")
     assert "dwa One backbone, a head per task. Dynamic weight average" in section(text, "course")
+    assert "p is Holm's, adjusted for all; intervals are each one's own." in section(text, "helpers")
     assert "No ROC curve of fog" in section(text, "each")
     assert "vehicle bus , truly van" in section(text, "pictures")
     assert "moving no, right" in section(text, "pictures")
@@ -94,6 +96,26 @@ def test_undecided_is_said_to_be_undecided(tmp_path: Path) -> None:
         in said
     )
     assert "Task by task: undecided on every one." in said
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [
+        ([("moving", "vehicle", "without moving")], "sum was trained again without moving; right of nought, having that"),
+        ([("moving", "vehicle", "only vehicle")], "sum against vehicle's own network; right of nought, moving helped."),
+        (
+            [("moving", "vehicle", "only vehicle"), ("vehicle", "moving", "only moving")],
+            "sum against each task's own network; right of nought, the other task helped. Of 2 such comparisons: undecided 2.",
+        ),
+    ],
+)
+def test_who_was_compared_to_see_who_helps(pairs: list[tuple[str, str, str]], told: str) -> None:
+    found = summary()
+    found["helpers"] = [difference(task, "sum", other, "classes", 0.01, helper=helper) for helper, task, other in pairs]
+    section = helpers(read(found))
+    assert section is not None
+    assert section.lead.startswith(told)
+    assert ("Holm" in section.lead) == (len(pairs) > 1)
 
 
 def test_sharing_may_cost(tmp_path: Path) -> None:
