@@ -105,7 +105,8 @@ def test_undecided_is_said_to_be_undecided(tmp_path: Path) -> None:
         ([("moving", "vehicle", "only vehicle")], "sum against vehicle's own network; right of nought, moving helped."),
         (
             [("moving", "vehicle", "only vehicle"), ("vehicle", "moving", "only moving")],
-            "sum against each task's own network; right of nought, the other task helped. Of 2 such comparisons: undecided 2.",
+            "sum against each task's own network; right of nought, the other task helped. Of 2 such comparisons: "
+            "undecided 2.",
         ),
     ],
 )
