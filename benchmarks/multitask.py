@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.rows import append
-from headstart.catalog.sharing import SharingConfig
+from headstart.catalog.sharing import PULL, SharingConfig
 from headstart.catalog.strategies import Recipe
 from headstart.catalog.weightings import WEIGHTINGS
 from headstart.data.mix import mix_of
@@ -198,7 +198,7 @@ def settings(folder: Path) -> dict[str, Callable[[], list[Setting]]]:
 
     def towers(net: Net, names: tuple[str, ...], shared: SharingConfig) -> list[Arm]:
         return [
-            Arm("soft", "asked", names, replace(shared, pull=0.01), "soft"),
+            Arm("soft", "asked", names, replace(shared, pull=PULL), "soft"),
             Arm("cross-stitch", "asked", names, shared, "cross_stitch", 0, stages_of(net)),
         ]
 

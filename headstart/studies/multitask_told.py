@@ -32,7 +32,7 @@ def sentences(summary: Mapping[str, Any]) -> Iterator[str]:
         )
     if summary["chosen"] != summary["baseline"]:
         yield _against_sum(summary)
-    yield from (_pulled(arm) for arm in summary["arms"] if arm["pull"] and arm["role"] == "asked")
+    yield from (_pulled(arm) for arm in summary["arms"] if arm["pull"] and arm["distance"] and arm["role"] == "asked")
     for one in summary["helpers"]:
         yield _helped(summary, one)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.catalog.sharing import SharingConfig
+from headstart.catalog.sharing import PULL, SharingConfig
 from headstart.catalog.strategies import Recipe
 from headstart.catalog.weightings import WEIGHTINGS
 from headstart.data.mix import Mix, mix_of
@@ -20,7 +20,9 @@ from headstart.engine.interrupt import STOP
 from headstart.engine.log import RunLog
 from headstart.engine.run import Drive
 from headstart.errors import ConfigError, Interrupted
+from headstart.losses.sharing import distance
 from headstart.nets.net import Net
+from headstart.nets.parallel import tower_parameters
 from headstart.nets.towers import towers
 from headstart.seeding import seed_for
 from headstart.strategies.multitask import multitask
@@ -98,6 +100,17 @@ def test_every_way_to_share_repeats_and_moves_every_tower(sharing):
             assert not torch.equal(value, before[name]), f"{name} did not move"
 
 
+def test_towers_end_the_nearer_the_harder_they_are_pulled_and_at_the_usual_strength_already():
+    """Copies of one network, which part by what their tasks want."""
+    found = []
+    for pull in (0.0, PULL, 100 * PULL):
+        net = towers(perceptron(12), tuple(mixed().tasks))
+        trained(net, mixed(), replace(CONFIG, pull=pull, recipe=replace(CONFIG.recipe, epochs=15), watch=False))
+        found.append(distance(tower_parameters(net)))
+    assert found[1] < 0.97 * found[0]
+    assert found[2] < 0.3 * found[0]
+
+
 @pytest.mark.parametrize("weighting", [name for name, one in WEIGHTINGS.items() if one.family != "by gradients"])
 @pytest.mark.parametrize("stop", [2, 7])
 def test_a_run_stopped_inside_goes_on_to_the_same_bits_with_any_weighting(weighting, stop, tmp_path):
@@ -164,6 +177,14 @@ def test_the_mean_over_valid_labels_is_what_a_task_alone_would_see():
 def test_what_cannot_be_trained_is_refused():
     with pytest.raises(ConfigError, match=r"(?s)scale=0.*pull=-1"):
         next(multitask(perceptron(12), mixed(), replace(CONFIG, scale=0.0, pull=-1.0)))
+
+
+def test_a_pull_that_drives_towers_apart_is_refused_where_that_is_known():
+    net, cfg = towers(perceptron(12), tuple(mixed().tasks)), replace(CONFIG, pull=30.0)
+    with pytest.raises(ConfigError, match=r"pull 30: at a rate of 0.05 .* it must be below 27.1"):
+        next(multitask(net, mixed(), cfg))
+    adaptive = replace(cfg, recipe=replace(cfg.recipe, optimizer="adamw"))  # which scales gradients as it goes
+    assert next(multitask(net, mixed(), adaptive)).terms["pull"].strength == 30.0
 
 
 def test_a_task_cannot_be_called_as_the_pull_is():
