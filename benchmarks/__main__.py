@@ -32,6 +32,7 @@ NAMES = (
     "shared",
     "views",
     "simclr",
+    "greedy",
 )
 
 

@@ -4,9 +4,11 @@
 
 10 000 training images, a network of our own from random weights (ResNet-20, or the encoder that a method needs), as many
 epochs as make at most 400 000 view passes (`PretrainMethod.passes`), the method's own defaults otherwise, last epoch, one
-seed. Then a linear probe on 10 000 labelled images: of the trained and the untrained encoder the block is chosen by
-cross-validation on these, and both answer the 10 000 test images. The difference is paired over images (bootstrap, 95 %).
-Finished methods are kept, and one that was stopped goes on.
+seed. Greedy pretraining shares the epochs of joint supervised training out among its blocks and the training of all
+together at the end, on the same images: an image that a block learns from counts as a whole view pass. Then a linear probe
+on 10 000 labelled images: of the trained and the untrained encoder the block is chosen by cross-validation on these, and
+both answer the 10 000 test images. The difference is paired over images (bootstrap, 95 %), and so is that between greedy and
+joint supervised training where both are there. Finished methods are kept, and one that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import argparse
 import copy
 import io
 import math
+import shutil
 import tempfile
 import time
 import zipfile
@@ -41,6 +44,7 @@ from headstart.metrics.paired import paired_bootstrap
 from headstart.nets.build import build
 from headstart.nets.net import Net
 from headstart.seeding import permutation, seed_for
+from headstart.strategies.common import weighted_blocks
 from headstart.strategies.early_probe import early_probe
 from headstart.strategies.pretrain import PRETRAIN
 from headstart.strategies.pretrain.greedy import settings_of
@@ -95,13 +99,23 @@ def encoder(method: str) -> Net:
     return net
 
 
+def schooled(method: str, net: Net, images: int) -> tuple[Any, int]:
+    """The method's settings for `PASSES` view passes at most, and the epochs of all its stages."""
+    config = settings_of(PRETRAIN[method])()
+    epochs = max(1, math.floor(PASSES / (PRETRAINING[method].passes * images)))
+    if method != "greedy":
+        return replace(config, school=replace(config.school, epochs=epochs)), epochs
+    blocks = len(weighted_blocks(net))  # each of which learns for so many epochs as the settings say
+    each = max(1, 3 * epochs // (4 * blocks))
+    together = max(0, epochs - each * blocks)
+    return replace(config, school=replace(config.school, epochs=each), together=together), each * blocks + together
+
+
 def pretrained(method: str, train: Task, work: Path) -> tuple[Net, dict[str, Any]]:
     """The encoder after the method, and what it took."""
     net, place = encoder(method), work / method
     place.mkdir(parents=True, exist_ok=True)
-    config = settings_of(PRETRAIN[method])()
-    epochs = max(1, math.floor(PASSES / (PRETRAINING[method].passes * len(train))))
-    config = replace(config, school=replace(config.school, epochs=epochs))
+    config, epochs = schooled(method, net, len(train))
     data = train
     if not PRETRAINING[method].labels:
         data = Task(train.name, train.store, np.full(len(train.store), UNKNOWN, np.int64), (), train.rows)
@@ -111,6 +125,7 @@ def pretrained(method: str, train: Task, work: Path) -> tuple[Net, dict[str, Any
         Drive(net, seed_for(0, "pretraining"), Machine(cache=place / "cache"), place, None, log).run(
             PRETRAIN[method](net, data, config)
         )
+    shutil.rmtree(place / "cache", ignore_errors=True)
     return net, {"epochs": epochs, "seconds": round(time.monotonic() - began, 1), "memory": memory.bytes}
 
 
@@ -152,6 +167,16 @@ def main() -> None:
             f"{method}: {100 * found.mean:.1f} % ({block}), untrained {100 * before.mean():.1f} % ({first}), {gain}",
             flush=True,
         )
+        np.save(args.work / method / "right.npy", after)
+    _greedy_or_joint(args.work)
+
+
+def _greedy_or_joint(work: Path) -> None:
+    """Say by how much greedy pretraining is ahead of joint training, where both have answered."""
+    paths = [work / method / "right.npy" for method in ("greedy", "supervised")]
+    if all(path.exists() for path in paths):
+        greedy, joint = (np.load(path).astype(float) for path in paths)
+        print(f"greedy less supervised: {paired_bootstrap(greedy, joint, 0)}", flush=True)
 
 
 if __name__ == "__main__":

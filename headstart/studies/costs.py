@@ -201,6 +201,17 @@ def solve_parts(net: Net, stage: Solve, flops: Mapping[str, int]) -> dict[str, f
     return {"features": len(stage.task) * 2.0 * _forward(net, _solved_reads(net, stage), flops)}
 
 
+def passing_flops(net: Net, machine: Machine, stage: Stage | Solve) -> float | None:
+    """Operations of the network's own passes in a stage; None where its terms show the blocks something else than its views,
+    as a masked autoencoder does. See `course_of` for what counts."""
+    flops = block_flops(net)
+    if isinstance(stage, Solve):
+        return sum(solve_parts(net, stage, flops).values())
+    if not any(term.reads or term.heads for term in stage.terms.values()):
+        return None
+    return sum(stage_parts(net, stage, machine, flops).values())
+
+
 def _taught_flops(stage: Stage, samples: int, visits: float) -> float:
     """What the stage's teachers do: one pass for every recorded rendering, or for every sample they see live."""
     asked = {id(one): one for term in stage.terms.values() for one in each_of(getattr(term, "teacher", None))}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from headstart.seeding import seed_for
 from headstart.stage import Evaluate, Solve, Stage
 from headstart.strategies.pretrain import Pretrain
 from headstart.studies.checks import check_apart, check_kind, device_of
+from headstart.studies.costs import passing_flops
 from headstart.studies.elapsed import Elapsed
 from headstart.studies.opening import Opening, shrunk
 from headstart.studies.pretrain_data import parts_of
@@ -127,6 +129,7 @@ class _Job:
         opening.begin(start, data)
         self.clock.keep_in(opening.folder.work / "seconds.json")
         machine = Machine(device=device, cache=opening.folder.work / "cache")
+        machine = replace(machine, cache_limit=max(machine.cache_limit, method.room))
         looker = Looker(parts, seed_for(config.seed, "look"))
         first = self._first_look(copy.deepcopy(start).to(device), looker)
         done = self._pretrain(net, stages, found, looker, machine, card)
@@ -189,7 +192,7 @@ class _Job:
         drive = Drive(net, seed_for(self.config.seed, "pretrain"), machine, place, None, log)
         text = f"{found.method.name} on {len(found.parts.pool)} images"
         with opening.phase("pretraining", text), self.clock.during(_PRETRAINING):
-            watched = self._watched(stages, looker, seen)
+            watched = self._watched(stages, looker, seen, partial(passing_flops, net, machine))
             try:
                 with closing(watched):  # a method that has taken the network apart puts it together again
                     results = drive.run(watched)
@@ -198,12 +201,16 @@ class _Job:
         return [{**one, **_shape(result)} for one, result in zip(seen, results, strict=True)]
 
     def _watched(
-        self, stages: Iterator[Stage | Solve], looker: Looker, seen: list[dict[str, Any]]
+        self,
+        stages: Iterator[Stage | Solve],
+        looker: Looker,
+        seen: list[dict[str, Any]],
+        flops: Callable[[Stage | Solve], float | None],
     ) -> Generator[Stage | Solve]:
-        """The same stages, each judged now and then."""
+        """The same stages, each judged now and then; what they are is told in `seen`."""
         for stage in stages:
             epochs = stage.budget.epochs if isinstance(stage, Stage) else None
-            seen.append({"name": stage.name, "epochs": epochs})
+            seen.append({"name": stage.name, "epochs": epochs, "flops": flops(stage)})
             if isinstance(stage, Stage):
                 self.views = {**stage.views, **self.views}
             if isinstance(stage, Stage) and stage.evaluate is None and epochs is not None and self.config.looks:

@@ -45,6 +45,11 @@ class Method:
         return found
 
     @property
+    def room(self) -> int:
+        """Bytes of disk that what it keeps may take, where it has a setting for that; else 0."""
+        return round(1e9 * float(getattr(self.config, "room", 0)))
+
+    @property
     def needs_labels(self) -> bool:
         """Whether it learns from labels, which for greedy pretraining depends on what its blocks learn."""
         inner = getattr(self.config, "objective", None)

@@ -20,6 +20,7 @@ from headstart.engine.model import Model
 from headstart.errors import ConfigError, DataError, Interrupted, ModelFileError, NonFiniteLoss
 from headstart.jobs import run_pretrain
 from headstart.nets.build import build
+from headstart.nets.cost import block_flops
 from headstart.studies.pretrain import PretrainResult
 from tests.conftest import random_states
 from tests.engine.engine_toys import differing, resnet, state
@@ -243,6 +244,11 @@ def test_methods_by_name_on_the_command_line(method: str, tmp_path: Path, capsys
     assert len(summary["stages"]) == (1 if method == "supervised" else 5)
     net = build(tmp_path / "pre" / "model")
     assert net.block_names == ["stem", "layer1_0", "layer2_0", "layer3_0", "pool"]
+    each, images = block_flops(net), summary["data"]["parts"]["pool"]
+    learning = 3 * sum(each.values()) * (1 if method == "supervised" else 2)  # greedily each block once, then all together
+    frozen = sum(each[name] for name in net.block_names[:3]) if method == "greedy" else 0
+    counted = sum(stage["flops"] for stage in summary["stages"])
+    assert counted == pytest.approx(2 * images * (learning + frozen), rel=0.01)
     assert (tmp_path / "pre" / "report.html").exists()
 
 
@@ -252,7 +258,7 @@ def test_methods_by_name_on_the_command_line(method: str, tmp_path: Path, capsys
         ("cpc", {}, "batch normalisation"),
         ("mae", {}, "transformer"),
         ("rotation", {"fit": "pad", "data": "wide"}, "padded to squares"),
-        ("relative_position", {}, "px"),
+        ("jigsaw", {}, "px"),
         ("swav", {"settings": ("prototypes=0",)}, "prototypes=0"),
         ("byol", {"batch_size": 16, "settings": ("momentum=2",)}, "momentum=2"),
     ],

@@ -64,13 +64,14 @@ def room_for(net: Net, stage: Stage, cfg: GreedyConfig) -> Kept:
         return Kept(None, False, 0, text)
     if cfg.renderings < 0:
         return Kept(None, False, 0, "views are drawn anew in every epoch: the frozen blocks run anew each time")
-    asked = _bytes(net, stage, cfg.renderings)
-    most, limit = max(1, cfg.renderings), round(cfg.room * 1e9)
+    # More than there are epochs would never be seen.
+    most, limit = min(cfg.renderings, cfg.school.epochs), round(cfg.room * 1e9)
+    asked = _bytes(net, stage, most)
     if asked <= limit:
-        return Kept(cfg.renderings, True, asked, _said(stage, cfg.renderings, asked))
+        return Kept(most, True, asked, _said(stage, most, asked))
     for count in range(most - 1, 0, -1):
         if (taken := _bytes(net, stage, count)) <= limit:
-            text = f"renderings={cfg.renderings} would take {asked / 1e9:.1f} GB of disk, and room={cfg.room:g} GB"
+            text = f"renderings={most} would take {asked / 1e9:.1f} GB of disk, and room={cfg.room:g} GB"
             return Kept(count, True, taken, f"{text}: {_said(stage, count, taken)}", "warning")
     raise ConfigError(
         f"greedy cannot be done as asked: what frozen blocks put out for one rendering of {len(stage.data.store)} images "

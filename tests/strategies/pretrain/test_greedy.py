@@ -185,7 +185,7 @@ def test_what_has_no_room_is_drawn_less_often_or_refused_in_words():
     def stages(room: int) -> list[Stage]:
         net = resnet()
         drive = Drive(net, 0, None, None, None, RunLog(None, (said.append,)))
-        config = replace(CONFIG, renderings=5, room=room / 1e9, together=0, school=replace(CONFIG.school, epochs=1))
+        config = replace(CONFIG, renderings=5, room=room / 1e9, together=0, school=replace(CONFIG.school, epochs=5))
         found = list[Stage]()
 
         def seen() -> Iterator[Any]:
