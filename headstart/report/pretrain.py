@@ -15,6 +15,7 @@ from headstart.report.distill_tables import texts
 from headstart.report.folder import RunFolder, number, rows_of, table_of
 from headstart.report.pictures import picture
 from headstart.report.pretrain_curves import curves
+from headstart.report.pretrain_headline import headline
 from headstart.report.pretrain_verdict import judgement
 from headstart.report.tables import text_of
 from headstart.report.verdict import Fact, Verdict
@@ -84,27 +85,9 @@ def _verdict(run: RunFolder) -> Verdict:
     if found.get("why"):
         sentence = f"{words.sentence(str(found['why']))} What is known without one stands below."
         return Verdict("undecided", "Learned; what it is worth is not known", sentence, (), facts)
-    gaps = [gap for gap in rows_of(found.get("differences")) if gap.get("than") == "random"]
-    sure = [gap for gap in gaps if gap.get("decided")]
-    better = [gap for gap in sure if (number(gap.get("mean")) or 0) > 0]
     after = tuple(words.sentence(text) for text in texts(summary.get("sentences")) if text.startswith("With "))[:4]
-    if not gaps:
-        return Verdict("undecided", "Not compared", "The time did not reach for any comparison.", (), facts)
-    if better and len(better) == len(sure):
-        kicker = "Pretraining paid"
-        sentence = f"It is better than starting from nothing in {words.count(len(better))} of {len(gaps)} comparisons"
-        sentence += ", all of them decided." if len(better) == len(gaps) else "; the others are undecided."
-        return Verdict("decided", kicker, sentence, after, facts)
-    if sure and not better:
-        sentence = f"It is worse than starting from nothing in {words.count(len(sure))} of {len(gaps)} comparisons."
-        return Verdict("decided", "Pretraining did not pay", sentence, after, facts)
-    if not sure:
-        sentence = "Whether it is better than starting from nothing is undecided in every comparison."
-        return Verdict("undecided", "Not decided", sentence, after, facts)
-    sentence = (
-        f"Better than starting from nothing in {len(better)}, worse in {len(sure) - len(better)} of {len(gaps)} cases."
-    )
-    return Verdict("decided", "It depends on the number of labels", sentence, after, facts)
+    tone, kicker, sentence = headline(found)
+    return Verdict(tone, kicker, sentence, after, facts)
 
 
 def _facts(summary: Mapping[str, Any]) -> tuple[Fact, ...]:

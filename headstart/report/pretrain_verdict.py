@@ -58,17 +58,34 @@ def judgement(summary: Mapping[str, Any]) -> Judgement | None:
         Row(_labels(images, share), label, name == OURS, [_cell(by.get((images, kind, name)), kind, name) for kind in KINDS])
         for images, share in shares.items()
         for name, label in names.items()
-        if any((images, kind, name) in by for kind in KINDS)
     ]
-    tests, budget = words.count(number(found.get("test_images"))), words.duration(number(found.get("budget")))
     lead = (
-        f"Accuracy on the same {tests} test images, within {budget}. Probed: a linear head on the block that "
-        "cross-validates best, the network frozen; fine-tuned: the whole network, which of random weights is training "
-        "from scratch."
+        f"Accuracy on the same {words.count(number(found.get('test_images')))} test images. Probed: a linear head on the "
+        "block that cross-validates best, the network frozen; fine-tuned: the whole network, which of random weights is "
+        f"training from scratch. {_time(found)}"
     )
     gaps = rows_of(found.get("differences"))
     forests = [one for kind in KINDS if (one := _forest(gaps, kind, names, shares)) is not None]
     return Judgement(lead, rows, forests, list(_left_out(found)))
+
+
+def _time(found: Mapping[str, Any]) -> str:
+    """What was spent, beside what was allowed."""
+    spent, budget = number(found.get("seconds")), number(found.get("budget"))
+    if spent is None or budget is None:
+        return ""
+    told = f"That took {words.duration(spent)} of the {words.duration(budget)} it was given"
+    if spent <= budget:
+        return f"{told}."
+    return (
+        f"That took {words.duration(spent)}, more than the {words.duration(budget)} it was given: the first comparison, and "
+        "what all of them need, are done in any case."
+    )
+
+
+def planned(found: Mapping[str, Any]) -> int:
+    """Comparisons with one other network that there would be with enough time: each share of the labels, each way."""
+    return len(rows_of(found.get("shares"))) * len(KINDS)
 
 
 def _labels(images: int, share: float | None) -> str:

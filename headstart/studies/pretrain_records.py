@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -31,7 +31,7 @@ from headstart.studies.pretrain_data import Parts
 from headstart.studies.pretrain_judged import RANDOM
 from headstart.studies.pretrain_method import Method
 from headstart.studies.pretrain_verdict import Verdict
-from headstart.studies.pretrain_watch import Look, best_probe, looks_of, slope
+from headstart.studies.pretrain_watch import COURSE, Look, best_probe, looks_of, slope, standing
 from headstart.studies.records import again, name_of, plain
 from headstart.terms.supervised import Supervised
 
@@ -122,7 +122,7 @@ def summary_of(f: Found, log: Path | None, seconds: Mapping[str, float], verdict
             "losses": [_epoch(line) for line in lines if line.get("event") == "epoch" and "network" not in line],
             "looks": [_look(look) for look in looks],
             "end": _end(looks, f.first),
-            "warnings": _warnings(lines),
+            "warnings": _warnings(lines, standing(looks)),
             "verdict": {"why": verdict.why, **verdict.record},
             "pretraining_seconds": round(f.seconds.get("pretraining", 0.0), 2),
             "looking_seconds": round(f.seconds.get("looking", 0.0), 2),
@@ -197,8 +197,11 @@ def _end(looks: Sequence[Look], first: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def _warnings(lines: Sequence[Mapping[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(str(line.get("text")) for line in lines if line.get("event") == "warning"))
+def _warnings(lines: Sequence[Mapping[str, Any]], wrong: Collection[tuple[str, str]]) -> list[str]:
+    """What was warned of; of what was said about a stage's course (`wrong`) only what still held at its end."""
+    said = [line for line in lines if line.get("event") == "warning"]
+    stays = [line for line in said if line.get("key") not in COURSE or (line.get("stage"), line.get("key")) in wrong]
+    return list(dict.fromkeys(str(line.get("text")) for line in stays))
 
 
 def sentences(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -19,18 +19,21 @@ from headstart.studies.pretrain_look import PROBE
 FLAT_RANK, FLAT_SPREAD = 1.5, 0.02
 """Effective rank and spread (1 where features fill the sphere) below which features have collapsed."""
 AT_CHANCE, EARLY = 0.98, 0.2
-"""Share of the loss of guessing above which nothing was learned, and of the training after which that is said."""
+"""Share of the loss of guessing above which nothing was learned, and of the training that must be over before an epoch
+begins whose loss, a mean over all its steps, is judged by that; the last epoch always is."""
 LAST, SOONEST = 0.2, 0.4
 """Share of the training in which nothing was gained when it is called a plateau, and of it that must be over by then."""
 _LESS, _MORE = 0.005, 0.002
 """What is a gain: the loss lower by so much of itself, k-NN higher by so much."""
+COURSE = ("collapse", "chance", "plateau")
+"""Keys of warnings about how a stage goes, which may be over at its end."""
 _PAYS = 0.005
 """Accuracy that the rest of the training should still bring for going on to pay."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """One look at a stage.
+    """One look at a stage, or at a training of several stages, whose epochs are counted through.
 
     seconds  of pretraining so far, over all processes that did a part of it
     chance   loss of guessing, where it is known
@@ -67,10 +70,11 @@ def looks_of(lines: Iterator[Mapping[str, Any]] | Sequence[Mapping[str, Any]]) -
         if line.get("event") != "epoch" or "of" not in line:
             continue
         known = {name: float(value) for name, value in line.items() if name in _NUMBERS or name.startswith(PROBE)}
+        before = line.get("before")
         found.append(
             Look(
-                str(line["stage"]),
-                int(line["epoch"]),
+                str(line["stage"]) if before is None else course_name(str(line["stage"]), int(before)),
+                int(line["epoch"]) + int(before or 0),
                 int(line["of"]),
                 float(line["at"]),
                 float(line["loss"]),
@@ -82,6 +86,11 @@ def looks_of(lines: Iterator[Mapping[str, Any]] | Sequence[Mapping[str, Any]]) -
 
 
 _NUMBERS = ("knn", "spread", "rank", "uniformity", "alignment")
+
+
+def course_name(stage: str, before: int) -> str:
+    """What a training of several stages is called, of which `stage` began after so many epochs (see `stage.Part`)."""
+    return stage.removesuffix(str(before + 1))
 
 
 @dataclass
@@ -134,7 +143,8 @@ def _collapse(look: Look) -> Iterator[Remark]:
 
 def _chance(look: Look) -> Iterator[Remark]:
     share = against_chance(look.loss, look.chance)
-    if share is not None and share >= AT_CHANCE and look.share >= EARLY:
+    late = look.epoch - 1 >= EARLY * look.epochs or look.epoch == look.epochs
+    if share is not None and share >= AT_CHANCE and late:
         text = (
             f"at chance: after {look.share:.0%} of the training the loss is {look.loss:.3f}, and guessing gives "
             f"{look.chance:.3f}. Try another rate (--lr), easier views (--views), or more images"
@@ -157,6 +167,32 @@ def _plateau(looks: Sequence[Look]) -> Iterator[Remark]:
         what = "neither the loss nor k-NN has" if "knn" in now.numbers else "the loss has not"
         said = f"a plateau: in the last fifth of the training {what} gained anything; going on will probably bring little"
         yield Remark("warning", "plateau", said)
+
+
+def standing(looks: Sequence[Look]) -> set[tuple[str, str]]:
+    """(stage, key) of what is still wrong at the last look at each stage, and not of what was wrong before."""
+    by = {look.stage: [one for one in looks if one.stage == look.stage] for look in looks}
+    return {(stage, remark.key) for stage, mine in by.items() for remark in remarks(mine)}
+
+
+def worse(first: Mapping[str, float], last: Look, held: int) -> Iterator[Remark]:
+    """Whether neighbours are right less often at the end than before anything was learned, on `held` images.
+
+    Said from one standard error of such a difference on; the same images are asked about, so that it is less in truth.
+    """
+    before, after = first.get("knn"), last.numbers.get("knn")
+    if before is None or after is None or not held:
+        return
+    error = float(np.sqrt((before * (1 - before) + after * (1 - after)) / held))
+    if before - after <= max(error, 1 / held):
+        return
+    sure = "" if before - after > 2 * error else f"; {held} images are too few to be sure"
+    text = (
+        f"worse than before: k-NN ends at {after:.1%} and began at {before:.1%} on {held} held-out images{sure}. Whatever "
+        "the loss says, what was learned does not tell these classes apart: try other views (--views) or another method, "
+        "or use the block that is best"
+    )
+    yield Remark("warning", "worse", text)
 
 
 def slope(looks: Sequence[Look]) -> float | None:

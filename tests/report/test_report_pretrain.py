@@ -32,10 +32,34 @@ def test_the_page_holds_every_section_and_nothing_foreign(tmp_path: Path):
 
 def test_the_verdict_says_whether_pretraining_paid(tmp_path: Path):
     found = context(read_run(made.write(tmp_path / "run")))["verdict"]
-    assert found.kicker == "Pretraining paid"
-    assert found.sentence.startswith("It is better than starting from nothing in 3 of 5 comparisons; the others are")
+    assert found.kicker == "Pretraining paid, but less than another network"
+    told = (
+        "It is better than starting from nothing in 3 of the 5 comparisons, of 6, that had time; the others are undecided."
+    )
+    rival = (
+        f"Embedded <small> is better than it in 3 of 5, by up to 8 points (probed, {words.percent(0.01, 0)} of the labels)."
+    )
+    assert found.sentence == f"{told} {rival}"
     assert words.percent(0.6) in {fact.value for fact in found.facts}
     assert any(f"{words.percent(0.31)} before" in fact.note for fact in found.facts)
+
+
+def test_one_comparison_that_had_time_is_not_called_every_one(tmp_path: Path):
+    content = made.summary()
+    verdict = content["verdict"]
+    verdict["differences"] = [made.difference(80, "probe", "random", 0.02, False)]
+    verdict["cells"] = [one for one in verdict["cells"] if (one["images"], one["kind"]) == (80, "probe")]
+    verdict |= {"budget": 8.0, "seconds": 46.4}
+    found = context(read_run(made.write(tmp_path / "run", content)))
+    assert found["verdict"].sentence == (
+        "Whether it is better than starting from nothing is undecided in the 1 comparison, of 6, that had time."
+    )
+    assert found["verdict"].kicker == "Not decided"
+    assert len(found["judged"].rows) == 9, "what was left out keeps its place in the table"
+    assert [cell.figure for cell in found["judged"].rows[-1].cells] == ["left out"] * 2
+    assert f"took {words.duration(46.4)}, more than the {words.duration(8)} it was given" in found["judged"].lead
+    lead = context(read_run(made.write(tmp_path / "within")))["judged"].lead
+    assert f"took {words.duration(280)} of the {words.duration(300)} it was given." in lead
 
 
 @pytest.mark.parametrize(

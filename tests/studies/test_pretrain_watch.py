@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 
 from headstart.engine.log import RunLog, read_lines
-from headstart.studies.pretrain_watch import Look, Watch, best_probe, left, looks_of, progress, remarks, slope
+from headstart.studies.pretrain_watch import (
+    Look,
+    Watch,
+    best_probe,
+    left,
+    looks_of,
+    progress,
+    remarks,
+    slope,
+    standing,
+    worse,
+)
 
 LN4 = math.log(4)
 
@@ -38,11 +49,50 @@ def test_collapse_is_said(numbers: dict[str, float], words: str):
     assert found[0].text.startswith("collapsed")
 
 
-def test_a_loss_at_chance_is_said_after_a_fifth_of_the_training():
-    assert keys(look(9, LN4)) == []
-    assert keys(look(10, LN4)) == ["chance"]
-    assert keys(look(10, 0.9 * LN4)) == []
+def test_a_loss_at_chance_is_said_of_epochs_that_began_after_a_fifth_of_the_training():
+    assert keys(look(10, LN4)) == []
+    assert keys(look(11, LN4)) == ["chance"]
+    assert keys(look(11, 0.9 * LN4)) == []
+    assert keys(look(1, LN4, epochs=4)) == [], "a mean over the first epoch is one over the warm-up"
+    assert keys(look(1, LN4, epochs=1)) == ["chance"], "there is no later one"
     assert keys(Look("x", 10, 50, 1.0, LN4, None, {})) == []
+
+
+def test_what_is_over_at_the_end_of_its_stage_stands_no_longer():
+    assert standing([look(11, LN4), look(50, 0.8)]) == set()
+    other = Look("again", 2, 2, 1.0, LN4, LN4, {"rank": 1.1})
+    assert standing([look(11, LN4), look(50, LN4), other]) == {
+        ("rotation", "chance"),
+        ("again", "collapse"),
+        ("again", "chance"),
+    }
+
+
+def test_features_that_end_worse_than_they_began_are_told():
+    def said(before: float, after: float, held: int) -> list[str]:
+        return [one.text for one in worse({"knn": before}, look(50, knn=after), held)]
+
+    (text,) = said(0.423, 0.269, 26)
+    assert "ends at 26.9% and began at 42.3% on 26 held-out images; 26 images are too few to be sure" in text
+    (sure,) = said(0.423, 0.269, 500)
+    assert "too few" not in sure
+    assert said(0.423, 0.5, 500) == []
+    assert said(0.423, 0.422, 500) == [], "less than what another 500 images would change"
+    assert list(worse({}, look(50, knn=0.1), 500)) == []
+
+
+def test_a_training_of_several_stages_is_looked_at_as_one():
+    lines = [
+        {"event": "epoch", "stage": f"clusters{n + 1}", "epoch": 1, "before": n, "of": 50, "at": 2.0 * (n + 1), "loss": 3.0,
+         "knn": 0.2 + 0.01 * n}
+        for n in range(9)
+    ]  # fmt: skip
+    looks = looks_of(lines)
+    assert {one.stage for one in looks} == {"clusters"}
+    assert [one.epoch for one in looks] == list(range(1, 10))
+    assert slope(looks) == pytest.approx(0.3)
+    assert left(looks, 0.0) == pytest.approx(2.0 * 41)
+    assert "clusters, epoch 9 of 50" in progress(looks).text
 
 
 def test_a_plateau_is_said_when_neither_loss_nor_neighbours_gain():
