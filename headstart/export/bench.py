@@ -34,6 +34,7 @@ from headstart.export.task_bench import judged_tasks, task_lines
 from headstart.export.timing import Timed, measure, waited
 from headstart.metrics.cost import format_bytes, format_count, format_flops, format_seconds
 from headstart.metrics.intervals import wilson
+from headstart.metrics.measured import MEASURES
 from headstart.metrics.paired import paired_bootstrap
 from headstart.seeding import seed_for
 from headstart.studies.records import plain
@@ -184,6 +185,7 @@ def _measure(
         "images": len(shown[0].check) if real else None,
         "data": shown[0].where,
         "reference": runners[0].name,
+        "measures": {name: {"words": one.words, "higher": one.higher} for name, one in MEASURES.items()},
         "models": [{**_model(runner), "latency": t.latency(), "throughput": t.throughput(), **j} for runner, t, j in rows],
         "warnings": warnings,
         "seconds": round(time.monotonic() - began, 2),

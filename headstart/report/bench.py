@@ -14,6 +14,9 @@ from headstart.report.compared_charts import Spot, front, scatter
 from headstart.report.distill_tables import Row, Table, texts
 from headstart.report.folder import RunFolder, interval, number, rows_of, table_of
 from headstart.report.growing import Curve, swatch
+from headstart.report.multitask_read import Measure, measure_of, measures_of
+from headstart.report.multitask_tables import Cell
+from headstart.report.multitask_tables import Table as Sides
 from headstart.report.svg import both, fit
 from headstart.report.tables import flatten
 from headstart.report.verdict import Fact, Verdict
@@ -57,6 +60,7 @@ def context(run: RunFolder) -> dict[str, Any]:
         "verdict": verdict(summary),
         "warnings": [words.sentence(words.grouped(text)) for text in warnings],
         "picture": picture(summary),
+        "questions": questions(summary),
         "latency": latency(summary),
         "throughput": throughput(summary),
         "speeds": speeds(summary),
@@ -214,6 +218,44 @@ def picture(summary: Mapping[str, Any]) -> Section | None:
         "left is quicker, further up more often right. Blue and joined: the Pareto front, where nothing is both quicker and "
         "more often right.",
     )
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What every model knows of every question."""
+
+    lead: str
+    table: Sides
+
+
+def questions(summary: Mapping[str, Any]) -> Questions | None:
+    """Quality by question for models that answer several, or None where none was asked about images."""
+    asked = {name: {str(one.get("task")): one for one in rows_of(row.get("tasks"))} for name, row in models_of(summary)}
+    names = list(dict.fromkeys(task for told in asked.values() for task in told))
+    if not names:
+        return None
+    measures = measures_of(summary)
+    first = {task: next(told[task] for told in asked.values() if task in told) for task in names}
+    by = {task: measure_of(one.get("measure"), measures) for task, one in first.items()}
+    heads = [(task, by[task].text if first[task].get("measure") else "no label known", by[task].way) for task in names]
+    rows = []
+    for name, row in models_of(summary):
+        kind = "" if _kind(row) in name else _kind(row)
+        rows.append((name, kind, "", [_asked(asked[name].get(task), by[task]) for task in names]))
+    images = number(summary.get("images"))
+    on = f", on the same {words.plural(images, 'image')}" if images else ""
+    lead = f"Each column is a question in its own measure{on}"
+    lead += f"; below each figure its 95{words.NARROW}% interval, and on how many images the first model answers the same."
+    return Questions(lead, Sides(heads, rows))
+
+
+def _asked(one: Mapping[str, Any] | None, measure: Measure) -> Cell:
+    if one is None:
+        return Cell(words.UNKNOWN, "does not answer it")
+    alike, value = number(one.get("agreement")), number(one.get("value"))
+    said = f"as the first on {words.percent(alike)}" if alike is not None else ""
+    figure = words.UNKNOWN if value is None else measure.value(value)
+    return Cell(figure, measure.between(interval(one.get("interval"))), said)
 
 
 def latency(summary: Mapping[str, Any]) -> Section | None:

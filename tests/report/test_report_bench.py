@@ -170,3 +170,24 @@ def test_in_chromium(tmp_path: Path) -> None:
         assert seen[name]["width"] <= width, name
         assert [address for address in seen[name]["fetched"] if not address.startswith("data:")] == []
         assert min(seen[name]["soft"], seen[name]["kicker"]) > 4.5
+
+
+def test_models_for_several_questions_are_told_question_by_question(tmp_path: Path) -> None:
+    def tasks(lights: float, alike: float | None) -> list[dict[str, Any]]:
+        known = {"measure": "accuracy", "value": lights, "interval": [lights - 0.02, lights + 0.02], "agreement": alike}
+        error = {"measure": "mean_absolute_error", "value": 2.5, "interval": [2.25, 2.75], "agreement": None}
+        unknown = {"measure": None, "value": None, "interval": None, "agreement": alike}
+        rows = {"lights": ("classes", known), "speed": ("number", error), "signs": ("several", unknown)}
+        return [{"task": name, "kind": kind, **one} for name, (kind, one) in rows.items()]
+
+    measures = {"accuracy": {"words": "accuracy", "higher": True}}
+    measures["mean_absolute_error"] = {"words": "mean absolute error", "higher": False}
+    given = [{**models()[0], "tasks": tasks(0.94, None)}, {**models()[3], "tasks": tasks(0.93, 0.985)}]
+    text = page(tmp_path, models=given, measures=measures)
+    section = re.search(r'<section id="questions".*?</section>', text, flags=re.DOTALL)
+    assert section
+    said = plain(section[0])
+    assert "lights accuracy more is better speed mean absolute error less is better signs no label known" in said
+    assert "teacher PyTorch 94.0 % 92.0–96.0 % 2.5 2.25 to 2.75" in said
+    assert "student-int8 ONNX, int8 93.0 % 91.0–95.0 % as the first on 98.5 % 2.5 2.25 to 2.75" in said
+    assert 'id="questions"' not in page(tmp_path, "one")
