@@ -33,7 +33,7 @@ class ShortRunsConfig:
     lr: float | None = None
     """learning rate; none: as simclr has it"""
     seeds: int = 1
-    """how often every training is done, from --seed, --seed + 1, ..."""
+    """how often every training is done, from --seed, --seed + 1, ...; with one, no difference is called decided"""
     budget: str = "30m"
     """time for all trainings, e.g. 10m, 2h; those that it does not reach are named"""
     seed: int = 0
@@ -79,7 +79,7 @@ class ScalingConfig(ShortRunsConfig):
     projections: tuple[str, ...] = ("none", "linear", "nonlinear")
     """what stands between features and embeddings; the last is what the other comparisons have"""
     batches: tuple[int, ...] = (32, 128, 512)
-    """images per step; rates go with the root of the batch"""
+    """images per step, half of those learned from at most; rates go with the root of the batch"""
     networks: tuple[str, ...] = ("headstart:resnet8", "headstart:resnet20")
     """networks, the smallest first"""
     lengths: tuple[int, ...] = (3, 10, 30)

@@ -73,7 +73,7 @@ def context(run: RunFolder) -> dict[str, Any]:
 
 
 def _subtitle(summary: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> str:
-    name = (summary.get("backbone") or {}).get("name", "a network")
+    name = words.listed(summary.get("networks") or [(summary.get("backbone") or {}).get("name", "a network")])
     seeds = len(summary.get("seeds", [])) or 1
     parts = [f"{words.plural(len(cells), 'training')} of {name}"]
     if summary.get("images"):
@@ -88,6 +88,8 @@ def _limits(summary: Mapping[str, Any]) -> list[str]:
         "published findings are of hundreds of passes over a million images.",
         "All are judged by a probe on shared test images; what is called undecided may differ by less than these can tell.",
     ]
+    if summary.get("command") == "study augmentations":
+        said.append("The best is chosen on the images it is judged on: of many alike, the one shown first was lucky too.")
     if len(summary.get("seeds", [])) < 2:
         said.append(
             "One seed: how far chance in the weights moves a training is not in the intervals; --seeds 3 puts it there."
@@ -134,7 +136,7 @@ def _gap(one: Mapping[str, Any] | None, sign: int) -> str:
     if one is None:
         return ""
     ends = sorted((sign * float(one["low"]), sign * float(one["high"])))
-    verdict = "" if one["decided"] else ", undecided"
+    verdict = "" if one["decided"] else ", one seed" if one.get("seeds") == 1 else ", undecided"
     return f"{words.points(sign * float(one['mean']), sign=True)} ({words.points_range((ends[0], ends[1]))}){verdict}"
 
 

@@ -26,7 +26,6 @@ from headstart.engine.log import RunLog, read_lines
 from headstart.engine.run import Drive
 from headstart.errors import CheckpointError, ConfigError, TrainingError
 from headstart.metrics.intervals import Interval, hierarchical, wilson
-from headstart.metrics.paired import Difference, paired_bootstrap
 from headstart.nets.cost import block_flops
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
@@ -91,18 +90,32 @@ class ShortRuns:
             once.setdefault((cell.key, seed), (cell, seed))
         todo = [(cell, seed) for cell, seed in once.values() if self.seen(cell, seed) is None]
         for number, (cell, seed) in enumerate(todo):
-            spent, needed = self.clock.seconds.get("training", 0.0), self._needs(cell)
-            if needed is not None and spent + needed > self.limit:
-                if seed == seeds[0]:
-                    left_out[cell.name] = f"the time does not reach: {needed:.0f} s more, {self.limit - spent:.0f} s left"
+            reason = self._no_time(cell)
+            if reason is None:
+                reason = self._tried(cell, seed)
+            elif seed != seeds[0]:  # the row of such a training says how many seeds it has
                 continue
-            try:
-                self._train(cell, seed)
-            except (ConfigError, TrainingError) as error:
-                left_out[cell.name] = str(error).partition("\n")[0]
-                self.log.event("warning", text=f"{cell.name} was left out: {error}")
+            if reason is not None:
+                left_out |= {_told(one, seed, seeds): reason for one in cells if one.key == cell.key}
             self.log.tick(number + 1, len(todo), "trainings")
         return left_out
+
+    def _no_time(self, cell: Cell) -> str | None:
+        """Why a training does not fit into the time that is left; None where it does."""
+        left, needed = self.limit - self.clock.seconds.get("training", 0.0), self._needs(cell)
+        if needed is None or needed <= left:
+            return None
+        rest = f"{left:.0f} s are left" if left >= 1 else "no time is left"
+        return f"it would take {max(needed, 1):.0f} s, and {rest}"
+
+    def _tried(self, cell: Cell, seed: int) -> str | None:
+        """Train it; what kept it from that, if anything did."""
+        try:
+            self._train(cell, seed)
+        except (ConfigError, TrainingError) as error:
+            self.log.event("warning", text=f"{cell.name} was left out: {error}")
+            return str(error).partition("\n")[0]
+        return None
 
     def seen(self, cell: Cell, seed: int) -> dict[str, Any] | None:
         """What was found of a finished training: `correct` `[T]`, `block`, `loss`, `seconds`; None where there is none."""
@@ -116,10 +129,10 @@ class ShortRuns:
 
         return distributed.first(read)
 
-    def correct(self, cell: Cell, seeds: Sequence[int]) -> NDArray[np.bool_]:
-        """`[S, T]` right or wrong, of the seeds that were trained."""
-        found = [self.seen(cell, seed) for seed in seeds]
-        return np.stack([one["correct"].numpy() for one in found if one is not None])
+    def correct(self, cell: Cell, seeds: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
+        """Of the seeds that were trained: `[T]` right or wrong."""
+        found = {seed: self.seen(cell, seed) for seed in seeds}
+        return {seed: one["correct"].numpy() for seed, one in found.items() if one is not None}
 
     def _needs(self, cell: Cell) -> float | None:
         """Seconds that a training should take, from those done; None before any was."""
@@ -175,8 +188,5 @@ def accuracy(correct: NDArray[np.bool_], seed: int) -> Interval:
     return hierarchical(correct.astype(float), seed)
 
 
-def gap(one: NDArray[np.bool_], other: NDArray[np.bool_], seed: int) -> Difference:
-    """Paired on the same test images, and on the same seeds where there are several."""
-    seeds = min(len(one), len(other))
-    a, b = one[:seeds].astype(float), other[:seeds].astype(float)
-    return paired_bootstrap(a if seeds > 1 else a[0], b if seeds > 1 else b[0], seed)
+def _told(cell: Cell, seed: int, seeds: Sequence[int]) -> str:
+    return cell.name if seed == seeds[0] else f"{cell.name}, seed {seed}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations, pairwise
@@ -12,7 +13,6 @@ from typing import Any
 import numpy as np
 
 import headstart
-from headstart.catalog.adapt import BackboneConfig
 from headstart.catalog.pretrain import PretrainConfig
 from headstart.catalog.short_runs import AugmentationsConfig, ScalingConfig, ShortRunsConfig, check_short_runs, simclr_with
 from headstart.data.sources import Source
@@ -22,13 +22,15 @@ from headstart.engine.fit import Machine
 from headstart.engine.log import Listener
 from headstart.engine.run_folder import open_run
 from headstart.engine.source_statistics import evenly
+from headstart.errors import ConfigError, DataError
 from headstart.nets.net import Net
 from headstart.studies.checks import device_of
 from headstart.studies.opening import Opening, opened
 from headstart.studies.pretrain_start import network_of, starting_net
 from headstart.studies.records import again, data_record, name_of, plain
 from headstart.studies.result import JobResult
-from headstart.studies.short_runs import Cell, ShortRuns, accuracy, gap
+from headstart.studies.short_runs import Cell, ShortRuns, accuracy
+from headstart.studies.short_told import against_the_best, as_text, between_neighbours, sentences
 
 _FOLDS = 5
 """As `headstart adapt` has by default, so that all jobs set the same test images aside."""
@@ -78,22 +80,25 @@ class _Study:
 
     def run(self) -> ShortRunsResult:
         began, opening, config = time.monotonic(), self.opening, self.config
-        base = network_of(self._pretraining(config.seed), self.source)
         with opening.phase("network", "drawing the network"):
-            net = self._draw(None, config.seed)
+            net = self._draw(_networks(config)[-1], config.seed)
+            self._check_sizes(net)
         with opening.phase("data", "reading and inspecting the images"):
             found, splits = opening.read(self.source, net)
         train = splits.train.take(evenly(len(splits.train), min(len(splits.train), config.most)))
-        cells = list(cells_of(config, len(train)))
+        check_images(config, len(train))
+        cells, too_large = list(cells_of(config, len(train))), too_large_batches(config, len(train))
         opening.begin(net, found)
+        for name, reason in too_large.items():
+            opening.log.event("warning", text=f"{name} was left out: {reason}")
         machine = Machine(device=device_of(config.device))
         runs = ShortRuns(
             self._draw, train, splits.test, machine, opening.folder.work, opening.log, config.seconds, config.seed
         )
         seeds = [config.seed + number for number in range(config.seeds)]
         with opening.phase("runs", f"{len(cells) * len(seeds)} trainings of {len(train)} images"):
-            left_out = runs.carry_out(cells, seeds)
-        summary = self._summary(runs, cells, seeds, left_out, train, splits.test, found, net, base)
+            left_out = {**too_large, **runs.carry_out(cells, seeds)}
+        summary = self._summary(runs, cells, seeds, left_out, train, splits.test, found, net)
         summary["seconds"] = round(time.monotonic() - began, 2)
         distributed.first(lambda: opening.folder.write("summary.json", summary))
         distributed.first(opening.folder.clean)
@@ -108,6 +113,17 @@ class _Study:
         network = network_of(config, self.source) if name is None else replace(self.config.network, backbone=name)
         return starting_net(config, network, self.source)
 
+    def _check_sizes(self, net: Net) -> None:
+        """Images are decoded once, in the size of one network. Raises ConfigError where others see another."""
+        names = [name for name in _networks(self.config) if name is not None]
+        sizes = {name: self._draw(name, self.config.seed).input.size for name in names[:-1]}
+        unlike = [f"{name} takes images of {size} px" for name, size in sizes.items() if size != net.input.size]
+        if unlike:
+            raise ConfigError(
+                f"--networks: {', '.join(unlike)}, {names[-1]} images of {net.input.size} px; what is compared should see "
+                f"the same: give --size {net.input.size}"
+            )
+
     def _summary(
         self,
         runs: ShortRuns,
@@ -118,22 +134,25 @@ class _Study:
         test: Task,
         found: Any,
         net: Net,
-        base: BackboneConfig,
     ) -> dict[str, Any]:
         done = [cell for cell in cells if runs.seen(cell, seeds[0]) is not None]
-        rows = [_row(runs, cell, seeds, self.config.seed) for cell in done]
+        usual = _networks(self.config)[-1]
+        if usual is None:
+            usual = name_of(network_of(self._pretraining(self.config.seed), self.source), net)
+        rows = [_row(runs, cell, seeds, self.config.seed, usual) for cell in done]
         summary: dict[str, Any] = plain(
             {
                 "command": self.command,
                 "data": data_record(found, train, test),
                 "backbone": {
-                    "name": base.backbone or name_of(base, net),
+                    "name": usual,
                     "blocks": net.block_names,
                     "input_size": net.input.size,
                 },
+                "networks": list(dict.fromkeys(row["network"] for row in rows)) or [usual],
                 "cells": rows,
                 "left_out": [{"name": name, "reason": reason} for name, reason in left_out.items()],
-                "differences": list(_differences(self.config, runs, done, seeds)),
+                "differences": _differences(self.config, runs, done, seeds),
                 "steps": list(getattr(self.config, "paired", ())),
                 "epochs": self.config.epochs,
                 "images": len(train),
@@ -166,12 +185,12 @@ def _pairs(config: AugmentationsConfig) -> Iterator[Cell]:
 def _scales(config: ScalingConfig, images: int) -> Iterator[Cell]:
     """One thing changed at a time, from the last projection, the study's batch and length, and the last network."""
     usual = {"projection": config.projections[-1] if config.projections else "nonlinear"}
-    network = config.networks[-1] if config.networks else None
+    network = _networks(config)[-1]
     for projection in config.projections:
         yield Cell(
             f"projection {projection}", ("projection", projection), simclr_with(config, projection=projection), network
         )
-    for batch in config.batches:
+    for batch in (one for one in config.batches if _fits(one, images)):
         # The root of the batch keeps the noise of a step as it was (Krizhevsky 2014).
         lr = (config.lr or simclr_with(config).school.lr) * math.sqrt(batch / config.batch_size)
         made = simclr_with(config, **usual, batch_size=batch, lr=lr)
@@ -182,13 +201,43 @@ def _scales(config: ScalingConfig, images: int) -> Iterator[Cell]:
         yield Cell(f"epochs {epochs}", ("epochs", str(epochs)), simclr_with(config, **usual, epochs=epochs), network)
 
 
-def _row(runs: ShortRuns, cell: Cell, seeds: Sequence[int], seed: int) -> dict[str, Any]:
+def _networks(config: ShortRunsConfig) -> tuple[str | None, ...]:
+    """By name, the one that all but the comparison of networks have at the end; None: the study's own."""
+    return (config.networks or (None,)) if isinstance(config, ScalingConfig) else (None,)
+
+
+def _fits(batch: int, images: int) -> bool:
+    """Whether an epoch has two batches at least: with fewer, batches of several sizes are all the same one."""
+    return 2 * batch <= images
+
+
+def too_large_batches(config: ShortRunsConfig, images: int) -> dict[str, str]:
+    """Batches asked for that these images do not fill, and why they are left out."""
+    asked = config.batches if isinstance(config, ScalingConfig) else ()
+    return {f"batch {batch}": f"{images} images are not two batches of it" for batch in asked if not _fits(batch, images)}
+
+
+def check_images(config: ShortRunsConfig, images: int) -> None:
+    """Raise DataError where so many images do not do for what all trainings share, ConfigError where nothing is compared."""
+    if not _fits(config.batch_size, images):
+        raise DataError(
+            f"{images} images to learn from: an epoch should have two batches of {config.batch_size} at least; give "
+            f"--batch-size {max(2, images // 4)}, or more images"
+        )
+    places = Counter(cell.place[0] for cell in cells_of(config, images))
+    if isinstance(config, ScalingConfig) and max(places.values(), default=0) < 2:
+        said = "; ".join(f"{name}: {reason}" for name, reason in too_large_batches(config, images).items())
+        raise ConfigError(f"nothing is left to compare ({said}); give --batches of {images // 2} at most, or more images")
+
+
+def _row(runs: ShortRuns, cell: Cell, seeds: Sequence[int], seed: int, network: str) -> dict[str, Any]:
     seen = [one for one in (runs.seen(cell, number) for number in seeds) if one is not None]
-    found = accuracy(runs.correct(cell, seeds), seed)
+    found = accuracy(np.stack(list(runs.correct(cell, seeds).values())), seed)
     losses = [one["loss"] for one in seen if one["loss"] is not None]
     return {
         "name": cell.name,
         "place": list(cell.place),
+        "network": cell.network or network,
         "accuracy": {"mean": found.mean, "low": found.low, "high": found.high},
         "block": seen[0]["block"],
         "loss": float(np.mean(losses)) if losses else None,
@@ -200,77 +249,11 @@ def _row(runs: ShortRuns, cell: Cell, seeds: Sequence[int], seed: int) -> dict[s
 
 def _differences(
     config: ShortRunsConfig, runs: ShortRuns, cells: Sequence[Cell], seeds: Sequence[int]
-) -> Iterator[dict[str, Any]]:
+) -> list[dict[str, Any]]:
     """Of pairs: the best against every other. Of scales: neighbours on each axis."""
+    answers = {cell.name: runs.correct(cell, seeds) for cell in cells}
     if isinstance(config, AugmentationsConfig):
-        ranked = sorted(cells, key=lambda cell: -float(runs.correct(cell, seeds).mean()))
-        couples = [(ranked[0], other) for other in ranked[1:]] if ranked else []
-    else:
-        axes = dict.fromkeys(cell.place[0] for cell in cells)
-        on = [[cell for cell in cells if cell.place[0] == axis] for axis in axes]
-        couples = [(after, before) for line in on for before, after in pairwise(line)]
-    for one, other in couples:
-        found = gap(runs.correct(one, seeds), runs.correct(other, seeds), config.seed)
-        yield {
-            "a": one.name,
-            "b": other.name,
-            "mean": found.mean,
-            "low": found.low,
-            "high": found.high,
-            "p_value": found.p_value,
-            "decided": found.decided,
-            "detectable": found.detectable,
-        }
-
-
-PUBLISHED = {
-    "augmentations": "SimCLR (ImageNet, ResNet-50): random crop and colour distortion together teach most, more than either",
-    "projection": "SimCLR: nonlinear is 3 points above linear, and more than 10 above none",
-    "batch": "SimCLR: larger batches are better, the more so the shorter the training",
-    "network": "SimCLR: wider and deeper networks gain more than they do with labels",
-    "epochs": "SimCLR: longer training is better, up to 1 000 epochs",
-}
-
-
-def sentences(summary: Mapping[str, Any]) -> Iterator[str]:
-    """What was found, and what is published."""
-    rows = {row["name"]: row for row in summary["cells"]}
-    if summary["command"] == "study augmentations" and rows:
-        best = max(rows.values(), key=lambda row: row["accuracy"]["mean"])
-        rivals = [one for one in summary["differences"] if not one["decided"]]
-        told = f"{best['name']} taught most: {_percent(best)}"
-        if rivals:
-            names = ", ".join(one["b"] for one in rivals[:4])
-            told += f"; it cannot be told from {names}{' and others' if len(rivals) > 4 else ''}"
-        yield f"{told}. {PUBLISHED['augmentations']}."
-        return
-    for axis in dict.fromkeys(row["place"][0] for row in rows.values()):
-        line = [row for row in rows.values() if row["place"][0] == axis]
-        gaps = {one["a"]: one for one in summary["differences"]}
-        parts = [f"{line[0]['place'][1]} {_percent(line[0])}"]
-        for row in line[1:]:
-            one = gaps[row["name"]]
-            verdict = "" if one["decided"] else ", undecided"
-            points = f"{100 * one['mean']:+.1f} points, {100 * one['low']:+.1f} to {100 * one['high']:+.1f}{verdict}"
-            parts.append(f"{row['place'][1]} {_percent(row)} ({points})")
-        yield f"{axis}: {'; '.join(parts)}. {PUBLISHED[axis]}."
-
-
-def _percent(row: Mapping[str, Any]) -> str:
-    return f"{100 * row['accuracy']['mean']:.1f} %"
-
-
-def as_text(summary: Mapping[str, Any]) -> str:
-    """The result for a terminal."""
-    head = (
-        f"{summary['images']} images, {summary['epochs']} epochs of SimCLR on {summary['backbone']['name']}, judged by a "
-        "linear probe on the best block"
-    )
-    lines = [head, ""]
-    for row in sorted(summary["cells"], key=lambda row: -row["accuracy"]["mean"]):
-        low, high = (100 * row["accuracy"][end] for end in ("low", "high"))
-        lines.append(
-            f"{row['name']:<24} {_percent(row):>8}  ({low:.1f} to {high:.1f})  {row['block']:<12} {row['seconds']:.0f} s"
-        )
-    lines += [f"{one['name']:<24} left out: {one['reason']}" for one in summary["left_out"]]
-    return "\n".join([*lines, "", *summary["sentences"]])
+        return against_the_best(answers, config.seed)
+    axes = dict.fromkeys(cell.place[0] for cell in cells)
+    on = [[cell.name for cell in cells if cell.place[0] == axis] for axis in axes]
+    return between_neighbours(answers, [(after, before) for line in on for before, after in pairwise(line)], config.seed)

@@ -73,6 +73,16 @@ def test_a_run_that_got_nowhere_says_what_is_missing(command: str, tmp_path: Pat
     assert "Not shown: the result" in text
 
 
+def test_a_difference_of_one_seed_says_so_and_the_networks_are_those_trained(tmp_path: Path) -> None:
+    found = pairs()
+    found["differences"] = [{**gap("crop jitter", "crop", 0.11, False), "seeds": 1}]
+    text = page(tmp_path, {**found, "networks": ["headstart:resnet20", "headstart:vit"]})
+    assert ", one seed" in text
+    assert ", undecided" not in text
+    assert "2 trainings of headstart:resnet20 and headstart:vit" in text
+    assert "chosen on the images it is judged on" in text
+
+
 def test_names_are_escaped(tmp_path: Path) -> None:
     found = pairs()
     found["sentences"] = ["<script>alert(1)</script>"]
