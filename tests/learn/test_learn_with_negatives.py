@@ -2,8 +2,8 @@
 
 Scikit-learn's digits at 16 px, or at 32 px where a method has a grid of patches. Judged is the same network before and
 after: a linear probe with few labels on its best block, chosen by cross-validation of those labels, on images that nobody
-learned from. AMDIM is not among them, because it takes minutes: on one seed ten epochs by SGD led from 0.836 to 0.875,
-by AdamW (rates of 0.0005 and 0.002) once up and twice below the untrained encoder.
+learned from. AMDIM learns with an encoder of a quarter of its width, which takes seconds (measured: 0.735 and 0.808, 0.735
+and 0.755); at its own width ten epochs by SGD led from 0.836 to 0.875, by AdamW once up and twice below the untrained one.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from headstart.catalog.contrast import CpcConfig, MocoConfig, SimclrConfig, TripletConfig
+from headstart.catalog.contrast import AmdimConfig, CpcConfig, MocoConfig, SimclrConfig, TripletConfig
 from headstart.catalog.pretraining import Schooling
 from headstart.data.store import store_of
 from headstart.data.task import UNKNOWN, Task
 from headstart.engine.evaluate import answers
 from headstart.engine.run import Drive
 from headstart.nets.net import Net
-from headstart.nets.patches import cpc_encoder
+from headstart.nets.patches import amdim_encoder, cpc_encoder
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet
 from headstart.stage import Solve
@@ -42,6 +42,7 @@ METHODS: Mapping[str, tuple[Callable[[], Net], int, Any]] = {
     "simclr": (lambda: cifar_resnet(8, 8, 16), 16, SimclrConfig(SCHOOL, VIEWS)),
     "moco": (lambda: cifar_resnet(8, 8, 16), 16, MocoConfig(SCHOOL, VIEWS, queue=256)),
     "triplet": (lambda: cifar_resnet(8, 8, 16), 16, TripletConfig(SCHOOL, VIEWS)),
+    "amdim": (lambda: amdim_encoder(32, 8), 32, AmdimConfig(replace(SCHOOL, epochs=10, lr=0.03), VIEWS, dimensions=64)),
     "cpc": (lambda: cpc_encoder(32, 32, 1), 32, CpcConfig(ADAM, "shift(0.125)", width=48, layers=3, rows=3)),
 }
 

@@ -1,7 +1,8 @@
 """The direction of the papers on small real data: images against themselves alone teach features that classes need.
 
 scikit-learn's digits at 16 px without labels. Judged is the same network before and after: a linear probe with ten labels
-per class on its best block, chosen by cross-validation of those labels, on images that nobody learned from.
+per class on its best block, chosen by cross-validation of those labels, on images that nobody learned from. The network is
+a small residual one, for masked patches a small transformer.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from headstart.catalog.pretraining import Schooling
-from headstart.catalog.self_supervision import BarlowConfig, ByolConfig, DeepClusterConfig, SwavConfig, VicregConfig
+from headstart.catalog.self_supervision import (
+    BarlowConfig,
+    ByolConfig,
+    DeepClusterConfig,
+    DinoConfig,
+    MaeConfig,
+    SimSiamConfig,
+    SwavConfig,
+    VicregConfig,
+)
 from headstart.data.store import store_of
 from headstart.data.task import UNKNOWN, Task
 from headstart.engine.evaluate import answers
@@ -24,6 +34,7 @@ from headstart.engine.run import Drive
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet
+from headstart.nets.vit import vit
 from headstart.stage import Solve
 from headstart.strategies.pretrain import PRETRAIN
 
@@ -39,8 +50,17 @@ def school(seed: int, epochs: int, **more: Any) -> Schooling:
     return Schooling(epochs=epochs, batch_size=64, seed=seed, **more)
 
 
+def adam(seed: int, epochs: int, **more: Any) -> Schooling:
+    return school(seed, epochs, lr=3e-3, optimizer="adamw", **more)
+
+
 CONFIGS: dict[str, Callable[[int], Any]] = {
     "byol": lambda seed: ByolConfig(school(seed, 15, lr=0.1), SEEN, dimensions=64, hidden=256, momentum=0.9),
+    "simsiam": lambda seed: SimSiamConfig(school(seed, 15, lr=0.1), SEEN, dimensions=128, hidden=32),
+    "dino": lambda seed: DinoConfig(
+        adam(seed, 12, weight_decay=0.04, clip=3.0), SEEN, words=128, hidden=128, bottleneck=32, momentum=0.95
+    ),
+    "mae": lambda seed: MaeConfig(adam(seed, 40, weight_decay=0.05), "shift(0.1)", width=32),
     "barlow": lambda seed: BarlowConfig(school(seed, 10), SEEN, dimensions=256),
     "vicreg": lambda seed: VicregConfig(school(seed, 10), SEEN, dimensions=256),
     "deepcluster": lambda seed: DeepClusterConfig(school(seed, 10), SEEN, every=2),
@@ -64,9 +84,9 @@ def parts() -> tuple[Task, Task, Task]:
     return Task("digits", store, unknown, names, np.sort(learned)), known[0], known[1]
 
 
-def fresh(seed: int) -> Net:
+def fresh(name: str, seed: int) -> Net:
     with forked(seed):
-        return cifar_resnet(8, 8, SIDE)
+        return vit(SIDE, 4, width=48, depth=2, heads=4) if name == "mae" else cifar_resnet(8, 8, SIDE)
 
 
 def accuracy(net: Net, seed: int) -> float:
@@ -80,11 +100,13 @@ def accuracy(net: Net, seed: int) -> float:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_it_beats_the_untrained_network(name: str) -> None:
+    """Measured, untrained and after: simsiam 0.676 and 0.713, 0.736 and 0.786; dino 0.676 and 0.851, 0.736 and 0.805; mae
+    0.608 and 0.673, 0.613 and 0.723."""
     gains = []
     for seed in SEEDS:
-        net = fresh(seed)
+        net = fresh(name, seed)
         Drive(net, seed=seed).run(PRETRAIN[name](net, parts()[0], CONFIGS[name](seed)))
-        before, after = accuracy(fresh(seed), seed), accuracy(net, seed)
+        before, after = accuracy(fresh(name, seed), seed), accuracy(net, seed)
         print(f"{name}, seed {seed}: {before:.3f} untrained, {after:.3f} after")
         gains.append(after - before)
     assert min(gains) > 0
