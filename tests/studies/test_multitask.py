@@ -397,3 +397,7 @@ def test_each_of_several_weightings_takes_what_is_its_own(tmp_path: Path):
     assert settings["dwa"]["temperature"] == 3
     assert settings["gradnorm"]["alpha"] == 1
     assert settings["schedule"]["schedule"]["digit"] == "1 - t / 2"
+    more = {arm["name"]: arm["flops"]["training"] - arm["flops"]["parts"]["samples"] for arm in found.summary["arms"]}
+    # Every task's gradient by the last shared block, through its own head; the others take one backward pass a step.
+    by_hand = 2 * found.summary["data"]["learned_from"] * (4 * 24 * 16 + 16 * (10 + 2 + 1 + 2))
+    assert more == {"sum": 0, "schedule": 0, "dwa": 0, "gradnorm": pytest.approx(by_hand)}
