@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from headstart.export.task_parity import task_loss, task_parity
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet
-from headstart.nets.towers import towers
+from headstart.nets.towers import add_tower, towers
 from tests.conftest import images
 from tests.export.conftest import needs_onnx
 from tests.export.toys import CLASSES, SIZE
@@ -147,9 +148,18 @@ def test_onnx_has_an_output_by_name_for_every_question(
 
 
 @pytest.mark.slow
-def test_towers_are_exported_too(pixels: NDArray[np.uint8], tmp_path: Path) -> None:
-    given = model(("layer2_0",))
-    made = export_model(given, "torch-export", out=tmp_path / "a.pt2")
+@pytest.mark.parametrize("kind", ["torch-export", pytest.param("onnx", marks=needs_onnx)])
+@pytest.mark.parametrize("stitch", [(), ("layer2_0",)], ids=["soft", "cross-stitch"])
+def test_towers_are_exported_too(stitch: tuple[str, ...], kind: Any, pixels: NDArray[np.uint8], tmp_path: Path) -> None:
+    """On a shared lower block; a tower that was added afterwards is one like the others."""
+    given = model(stitch)
+    add_tower(given.net, "late", "marks")
+    head = given.net.add_head("late", 3)
+    with forked(2):
+        nn.init.normal_(head.linear.weight)
+    late = {"name": "late", "head": "late", "classes": ["x", "y", "z"], "kind": "classes"}
+    given = Model(given.net, replace(given.card, tasks=(*given.card.tasks, late)))
+    made = export_model(given, kind, out=tmp_path / ("a.onnx" if kind == "onnx" else "a.pt2"))
     for mine, theirs in zip(open_runner(made.path).answer(pixels), expected(given, pixels), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
 
