@@ -56,7 +56,8 @@ def cell_of(
         "kind": kind,
         "network": network,
         "accuracy": interval.mean,
-        "interval": [interval.low, interval.high],
+        # With two draws Student's quantile leads beyond what an accuracy can be.
+        "interval": [max(interval.low, 0.0), min(interval.high, 1.0)],
         "draws": len(right),
         "seconds": round(trained, 3),
     }

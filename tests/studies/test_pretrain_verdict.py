@@ -161,3 +161,12 @@ def test_draws_that_all_agree_still_have_an_interval():
     assert cell["interval"][0] < 0.95
     same = np.ones((3, 30))
     assert gap_of(same, same, 0).low < 0 < gap_of(same, same, 0).high
+
+
+def test_few_draws_that_differ_do_not_leave_what_an_accuracy_can_be():
+    """Two draws have one degree of freedom, whose quantile is 12.7 standard errors."""
+    point = Point(PROBE, 10, 0)
+    seen = {Unit("probe", 10, draw): {OURS: answered(point, [1] * n + [0] * (30 - n))} for draw, n in enumerate((9, 21))}
+    cell = cell_of(seen, "probe", 10, OURS, 0)
+    assert cell is not None
+    assert cell["interval"] == [0.0, 1.0]
