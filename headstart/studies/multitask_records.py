@@ -47,10 +47,6 @@ class Found:
         return self.config.network
 
     @property
-    def arms_asked(self) -> list[Arm]:
-        return [arm for arm in self.arms if arm.role == "asked"]
-
-    @property
     def judge(self) -> Judge:
         return Judge(self.runs, "test", self.seeds, self.config.seed)
 

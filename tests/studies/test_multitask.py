@@ -226,6 +226,10 @@ def test_tasks_on_data_of_their_own(tmp_path: Path):
         assert found.summary["apart"] is None
         assert found.summary["inference"]["apart"] is None
         assert found.summary["arms"][0]["delta_m"] is None
+    same = {name: (images[:140], labels[name][:140]) for name in data}
+    found = run(tmp_path / "same", same, sampling="sqrt", alone=False, epochs=1)
+    assert found.summary["data"]["sources"] == {"digit+odd": 140}
+    assert any("--sampling sqrt had nothing to choose between" in text for text in found.summary["warnings"])
 
 
 def table(place: Path, rows: int = 60) -> Path:
