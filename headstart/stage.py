@@ -90,6 +90,20 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A stage that is a part of one longer training, whose epochs are counted through when it is looked at.
+
+    The names of such stages are alike but for the number of the epoch each begins with, counted from 1, at their end.
+
+    before  epochs of that training in earlier stages
+    of      epochs of that training in all
+    """
+
+    before: int
+    of: int
+
+
+@dataclass(frozen=True)
 class Stage:
     """One call of the loop.
 
@@ -97,6 +111,8 @@ class Stage:
     data      the task whose samples and labels it sees, or a mix of several
     trains    name prefix -> Train, a bare number (the scale), or Adapt. Everything unnamed is frozen
     terms     named losses
+    even      batches of an epoch differ by one sample at most; for losses that compare the samples of a batch or take
+              statistics over it. Else all have `batch_size` but the last, which may be much smaller
     views     named renderings of the batch; `main` is what heads answer on
     average   decay per step of an exponential moving average of the weights, which replaces them at the end; None for none
     mixup     Beta(mixup, mixup) image mixing (Zhang et al. 2018), 0 for none; makes the prefix uncacheable
@@ -105,6 +121,7 @@ class Stage:
               cache is computed from, and it is removed then. None: the cache is computed from the samples. The bits are the
               same in either case, and where nothing was kept
     carry     keep optimiser state of parameters that trained in the stage before
+    part      of a longer training; None: it is a training by itself
     """
 
     name: str
@@ -115,6 +132,7 @@ class Stage:
     optimizer: Optimizer = Optimizer()
     balance: Balance = field(default_factory=Fixed)
     batch_size: int = 128
+    even: bool = False
     views: Mapping[str, View] = field(default_factory=lambda: {"main": PLAIN})
     evaluate: Evaluate | None = None
     average: float | None = None
@@ -122,6 +140,7 @@ class Stage:
     cache: Literal["auto", "on", "off"] = "auto"
     below: str | None = None
     carry: bool = False
+    part: Part | None = None
 
     @property
     def task(self) -> Task:

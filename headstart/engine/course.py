@@ -20,6 +20,8 @@ from headstart.errors import NonFiniteLoss, RunFolderMismatch
 from headstart.nets.net import Net
 from headstart.stage import Evaluate, Stage
 
+KEPT = "The last good checkpoint is kept"
+"""Said when a loss is no number."""
 _CHECK_EVERY = 25
 """Steps between looks at the loss on an accelerator, where a look waits for the device."""
 
@@ -78,7 +80,7 @@ class Course:
                 raise NonFiniteLoss(
                     f"stage {self.stage.name!r}, step {index + 1}: loss {name!r} is {value}. "
                     f"The learning rate {self.stage.optimizer.lr} is probably too high: try a tenth of it. "
-                    "The last good checkpoint is kept"
+                    f"{KEPT}"
                 )
             total, count = self._sums.get(name, (0.0, 0.0))
             self._sums[name] = [total + value, count + 1]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,13 @@ class Drive:
     folder: Path | None = None
     bank: FeatureBank | None = None
     log: RunLog = SILENT
-    _memos: int = 0
+    _held: dict[str, Any] | None = field(default=None, init=False)
 
     def run(self, strategy: Iterable[Stage | Solve]) -> list[Result]:
         """Carry out every stage; finished ones are loaded instead. The net ends as the strategy leaves it."""
-        token = _CURRENT.set(self)
         results: list[Result] = []
         carried: OptimizerState = {}
-        try:
+        with self._current():
             release(self.net)
             for number, stage in enumerate(strategy):
                 result = self._restore(number, stage) or self._carry_out(number, stage, carried)
@@ -53,8 +54,37 @@ class Drive:
                 results.append(result)
                 release(self.net)
             return results
+
+    @contextmanager
+    def ahead(self) -> Iterator[None]:
+        """Inside, this is the drive of strategies that ask for theirs, as in `run`: for making the first stage before it.
+        What is worked out for that is held until `keep_in`."""
+        self._held = {}
+        with self._current():
+            yield
+
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        token = _CURRENT.set(self)
+        try:
+            yield
         finally:
             _CURRENT.reset(token)
+
+    def keep_in(self, folder: Path) -> None:
+        """Save stages in `folder` from now on, and first what was worked out `ahead` of there being one."""
+        self.folder, held, self._held = folder, self._held or {}, None
+        for name in held:
+            self.memo(name, partial(held.get, name))
+
+    def memo(self, name: str, compute: Callable[[], Any]) -> Any:
+        """See `memo`."""
+        if self.folder is not None:
+            return stored(self.folder / f"memo-{name}.safetensors", compute, self.log)
+        value = distributed.first(compute)
+        if self._held is not None:
+            self._held[name] = value
+        return value
 
     def _carry_out(self, number: int, stage: Stage | Solve, carried: OptimizerState) -> Result:
         place = self._place(number, stage)
@@ -134,9 +164,7 @@ def memo(name: str, compute: Callable[[], Any]) -> Any:
     The value is a nested dict of tensors and JSON values. Outside a drive it is simply computed.
     """
     drive = _CURRENT.get()
-    if drive is None:
-        return compute()
-    return stored(None if drive.folder is None else drive.folder / f"memo-{name}.safetensors", compute, drive.log)
+    return compute() if drive is None else drive.memo(name, compute)
 
 
 def stored(path: Path | None, compute: Callable[[], Any], log: RunLog = SILENT) -> Any:

@@ -135,13 +135,14 @@ def _method(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     method = table_of(summary.get("method"))
     if not method:
         return []
-    passes = number(method.get("view_passes"))
+    shown, passes = number(method.get("renderings")), number(method.get("view_passes"))
     rows = [
         ("What it does", words.sentence(str(method.get("summary") or ""))),
         ("From", str(method.get("paper") or "")),
         ("Cannot", words.sentence(str(method.get("limits") or ""))),
         ("Labels", "it learned from labels" if method.get("labels") else "it saw no label"),
-        ("Images shown", f"{words.count(passes)} renderings" if passes is not None else ""),
+        ("Renderings shown", words.count(shown) if shown is not None else ""),
+        ("View passes", f"{words.count(passes)}; patches and small views by their area" if passes is not None else ""),
         ("Settings", _settings(table_of(method.get("settings")))),
     ]
     return [(name, text) for name, text in rows if text]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from headstart.catalog.adapt import AdaptConfig, BackboneConfig
 from headstart.catalog.pretrain import PretrainConfig, check_settings
@@ -23,30 +22,31 @@ from headstart.data.prepare import DataSet
 from headstart.data.sources import Source
 from headstart.data.views import View
 from headstart.engine import distributed, interrupt
-from headstart.engine.checkpoint import load_state
 from headstart.engine.evaluate import looking
 from headstart.engine.fit import Machine
-from headstart.engine.log import Listener, RunLog
+from headstart.engine.log import Listener, RunLog, read_lines
 from headstart.engine.model import Card, Model
 from headstart.engine.run import Drive, stored
 from headstart.engine.run_folder import open_run
 from headstart.engine.trained import release
-from headstart.errors import CheckpointError, NonFiniteLoss
+from headstart.errors import NonFiniteLoss
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
-from headstart.stage import Evaluate, Solve, Stage
+from headstart.stage import Evaluate, Part, Solve, Stage
 from headstart.strategies.pretrain import Pretrain
 from headstart.studies.checks import check_apart, check_kind, device_of
 from headstart.studies.costs import passing_flops
 from headstart.studies.elapsed import Elapsed
 from headstart.studies.opening import Opening, shrunk
-from headstart.studies.pretrain_data import parts_of
+from headstart.studies.pretrain_data import Parts, parts_of
+from headstart.studies.pretrain_kept import last_good
 from headstart.studies.pretrain_look import Looker
-from headstart.studies.pretrain_method import check_method, method_of
+from headstart.studies.pretrain_method import Method, check_method, check_views, method_of
+from headstart.studies.pretrain_passes import passes_of, renderings_of
 from headstart.studies.pretrain_records import Found, as_text, card_of, chance_of, summary_of, write_pictures
-from headstart.studies.pretrain_start import network_of, starting_net
+from headstart.studies.pretrain_start import forgotten, network_of, starting_net
 from headstart.studies.pretrain_verdict import Other, other_network, verdict_of, why_none
-from headstart.studies.pretrain_watch import Watch
+from headstart.studies.pretrain_watch import Watch, looks_of, worse
 from headstart.studies.result import JobResult
 
 _PRETRAINING, _LOOKING = "pretraining", "looking"
@@ -116,6 +116,8 @@ class _Job:
         with opening.phase("network", "loading the network"):
             net = starting_net(config, self.network, self.source, backbone)
             check_kind(self.source, net.input)
+            for text in forgotten(config, backbone):
+                opening.log.event("warning", text=text)
             method = method_of(config, given, net.input.size)
         with opening.phase("data", "reading and inspecting the images"):
             data = self._read(net)
@@ -125,14 +127,15 @@ class _Job:
         found = Found(config, self.network, data, parts, method, net, self.given)
         start, card = copy.deepcopy(net), card_of(found)
         device = device_of(config.device)
-        stages = _begun(method.stages(net.to(device), parts), net)
-        opening.begin(start, data)
-        self.clock.keep_in(opening.folder.work / "seconds.json")
         machine = Machine(device=device, cache=opening.folder.work / "cache")
         machine = replace(machine, cache_limit=max(machine.cache_limit, method.room))
+        drive = Drive(net.to(device), seed_for(config.seed, "pretrain"), machine, log=opening.log)
+        stages = self._begin(drive, method, parts, partial(opening.begin, start, data))
+        self.clock.keep_in(opening.folder.work / "seconds.json")
         looker = Looker(parts, seed_for(config.seed, "look"))
         first = self._first_look(copy.deepcopy(start).to(device), looker)
-        done = self._pretrain(net, stages, found, looker, machine, card)
+        done = self._pretrain(drive, stages, found, looker, card)
+        self._compare(first, parts)
         net.to("cpu")
         distributed.first(lambda: Model(net, card).save(opening.folder.path / "model"))
         found = replace(found, first=first, stages=done, views=self.views, seconds=self.clock.seconds)
@@ -181,27 +184,56 @@ class _Job:
             found = stored(self.opening.folder.work / "start.safetensors", look, self.opening.log)
         return {str(name): float(value) for name, value in found.items()}
 
+    def _begin(self, drive: Drive, method: Method, parts: Parts, begin: Callable[[], None]) -> Generator[Stage | Solve]:
+        """The method's stages, the first of them made: one that cannot do as asked says so then, before `begin` replaces an
+        earlier run. A run that goes on has begun before; what it worked out for the first stage is read, not done again."""
+        folder = self.opening.folder
+
+        def begun() -> None:
+            begin()
+            drive.log = self.opening.log
+            drive.keep_in(folder.work / "pretraining")
+
+        if folder.resumed:
+            begun()
+        stages = method.stages(drive.net, parts)
+        release(drive.net)
+        with drive.ahead():
+            first = next(stages)
+            check_views(method, drive.net, first)
+        if not folder.resumed:
+            begun()
+        return _after(first, stages)
+
+    def _compare(self, first: Mapping[str, float], parts: Parts) -> None:
+        """Say aloud where features are worth less than they were."""
+        looks = looks_of(read_lines(self.opening.log.path))
+        for remark in worse(first, looks[-1], len(parts.held) if parts.held is not None else 0) if looks else ():
+            self.opening.log.event(remark.kind, key=remark.key, text=remark.text)
+
     def _pretrain(
-        self, net: Net, stages: Iterator[Stage | Solve], found: Found, looker: Looker, machine: Machine, card: Card
+        self, drive: Drive, stages: Generator[Stage | Solve], found: Found, looker: Looker, card: Card
     ) -> list[dict[str, Any]]:
         """Carry out the method; returns its stages in short."""
-        opening, seen = self.opening, list[dict[str, Any]]()
+        opening, seen, net = self.opening, list[dict[str, Any]](), drive.net
+        assert drive.machine is not None
         watch = Watch(lambda: opening.log)
-        log = RunLog(opening.log.path, (*opening.log.listeners, self.clock.heard, watch.heard))
+        drive.log = RunLog(opening.log.path, (*opening.log.listeners, self.clock.heard, watch.heard))
         place = opening.folder.work / "pretraining"
-        drive = Drive(net, seed_for(self.config.seed, "pretrain"), machine, place, None, log)
         text = f"{found.method.name} on {len(found.parts.pool)} images"
         with opening.phase("pretraining", text), self.clock.during(_PRETRAINING):
-            watched = self._watched(stages, looker, seen, partial(passing_flops, net, machine))
+            watched = self._watched(found.method, stages, looker, seen, partial(passing_flops, net, drive.machine))
             try:
                 with closing(watched):  # a method that has taken the network apart puts it together again
                     results = drive.run(watched)
             except NonFiniteLoss as error:
-                raise NonFiniteLoss(f"{error}{distributed.first(lambda: self._last_good(net, place, card))}") from error
+                told = partial(last_good, error, net, place, card, opening.folder.work / "last_good")
+                raise distributed.first(told) from error
         return [{**one, **_shape(result)} for one, result in zip(seen, results, strict=True)]
 
     def _watched(
         self,
+        method: Method,
         stages: Iterator[Stage | Solve],
         looker: Looker,
         seen: list[dict[str, Any]],
@@ -210,62 +242,42 @@ class _Job:
         """The same stages, each judged now and then; what they are is told in `seen`."""
         for stage in stages:
             epochs = stage.budget.epochs if isinstance(stage, Stage) else None
-            seen.append({"name": stage.name, "epochs": epochs, "flops": flops(stage)})
+            shown = {"renderings": renderings_of(stage), "passes": passes_of(method, stage)}
+            seen.append({"name": stage.name, "epochs": epochs, "flops": flops(stage), **shown})
             if isinstance(stage, Stage):
                 self.views = {**stage.views, **self.views}
             if isinstance(stage, Stage) and stage.evaluate is None and epochs is not None and self.config.looks:
-                every = max(1, -(-epochs // self.config.looks))
-                look = self._look(stage, replace(looker, views=stage.views), epochs)
-                stage = replace(stage, evaluate=Evaluate(every, look))
+                stage = self._looked_at(stage, epochs, replace(looker, views=stage.views))
             yield stage
 
-    def _look(self, stage: Stage, looker: Looker, epochs: int) -> Callable[[Net], Mapping[str, float]]:
+    def _looked_at(self, stage: Stage, epochs: int, looker: Looker) -> Stage:
+        """The stage with its looks: as many as asked for over the whole training that it is a part of."""
+        part = stage.part or Part(0, epochs)
+        every, after = max(1, -(-part.of // self.config.looks)), part.before + epochs
+        if after // every == part.before // every and after < part.of:
+            return stage
+        return replace(stage, evaluate=Evaluate(min(every, epochs), self._look(stage, looker, part)))
+
+    def _look(self, stage: Stage, looker: Looker, part: Part) -> Callable[[Net], Mapping[str, float]]:
+        before = {} if stage.part is None else {"before": part.before}
+
         def look(net: Net) -> dict[str, float]:
             self.clock.keep()
             at = self.clock.seconds.get(_PRETRAINING, 0.0)
             with self.clock.during(_LOOKING):
                 numbers = looker(net)
             chance = chance_of(stage)
-            return {**numbers, **({} if chance is None else {"chance": chance}), "at": round(at, 3), "of": epochs}
+            known = {**numbers, **({} if chance is None else {"chance": chance})}
+            return {**known, **before, "at": round(at, 3), "of": part.of}
 
         return look
 
-    def _last_good(self, net: Net, place: Path, card: Card) -> str:
-        """Where the weights before the loss went astray are kept, as a backbone; nothing where there are none yet."""
-        kept = sorted({path.parent for path in place.glob("*/*.safetensors")})
-        state = _sound(kept[-1]) if kept else None
-        if state is None:
-            return ". It came to that before a first checkpoint was due"
-        last = copy.deepcopy(net).cpu()
-        last.heads.clear()
-        last.load_state_dict({name: value for name, value in state.items() if name in last.state_dict()}, strict=False)
-        target = Model(last, card).save(self.opening.folder.work / "last_good")
-        return f"; it can be gone on from: --start trained --backbone {target} with a smaller --lr and another --out"
 
-
-def _begun(stages: Iterator[Stage | Solve], net: Net) -> Iterator[Stage | Solve]:
-    """The same stages, the first of them made: a method that cannot do as asked says so then, before anything is written."""
-    release(net)
-    first = next(stages)
-
-    def every() -> Iterator[Stage | Solve]:
+def _after(first: Stage | Solve, stages: Generator[Stage | Solve]) -> Generator[Stage | Solve]:
+    """The stages, of which the first one has been drawn already."""
+    with closing(stages):  # a method that has taken the network apart puts it together again
         yield first
         yield from stages
-
-    return every()
-
-
-def _sound(place: Path) -> Mapping[str, torch.Tensor] | None:
-    """The network in the newest checkpoint, or finished stage, that holds numbers throughout; None where there is none."""
-    for name in ("latest", "previous", "finished"):
-        path = place / f"{name}.safetensors"
-        try:
-            state: Mapping[str, torch.Tensor] = load_state(path)["net"] if path.exists() else {}
-        except CheckpointError:
-            continue
-        if state and all(bool(torch.isfinite(value).all()) for value in state.values()):
-            return state
-    return None
 
 
 def _shape(result: Any) -> dict[str, Any]:

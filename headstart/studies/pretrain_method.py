@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from headstart.catalog.pretrain import PretrainConfig
 from headstart.catalog.pretrain_methods import PRETRAINING
 from headstart.catalog.pretraining import PretrainMethod, Schooling
 from headstart.catalog.settings import names_of, with_settings
+from headstart.data.crops import CropTo
 from headstart.data.pipelines import parse_pipeline
 from headstart.data.views import View
 from headstart.errors import ConfigError, DataError, problems
@@ -22,6 +23,7 @@ from headstart.stage import Solve, Stage
 from headstart.strategies.pretrain import PRETRAIN, Pretrain
 from headstart.strategies.pretrain.greedy import settings_of
 from headstart.studies.pretrain_data import Parts
+from headstart.terms.bootstrap import PAIR
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,15 @@ class Method:
             return self.about.labels
         return bool(inner == "supervised" or (inner in PRETRAINING and PRETRAINING[inner].labels))
 
-    def stages(self, net: Net, parts: Parts) -> Iterator[Stage | Solve]:
+    @property
+    def learns(self) -> tuple[PretrainMethod, Any]:
+        """What is shown and asked, and its settings: of greedy pretraining what its blocks learn."""
+        inner = getattr(self.config, "objective", None)
+        if self.name != "greedy" or inner not in PRETRAINING:
+            return self.about, self.config
+        return PRETRAINING[inner], settings_of(PRETRAIN[inner])()
+
+    def stages(self, net: Net, parts: Parts) -> Generator[Stage | Solve]:
         """Its stages on the images of the pool; labels are seen only by a method that learns from them."""
         data = parts.pool if self.needs_labels else parts.unlabelled
         for stage in self.run(net, data, self.config):
@@ -128,6 +138,28 @@ def check_method(method: Method, net: Net, parts: Parts, sides: Sequence[float],
             f"images of {sides[0]:.0f} x {sides[1]:.0f} px are padded to squares, whose borders tell which way is up; use "
             "--fit crop or --fit squash"
         )
+    problems(ConfigError, f"{method.name} cannot be done as asked:", wrong)
+
+
+def check_views(method: Method, net: Net, stage: Stage | Solve) -> None:
+    """Raise ConfigError for views of another size than the network's, which only small views may have (`local=`).
+
+    Ways of one's own are left alone: they may show what they like.
+    """
+    if not isinstance(stage, Stage) or PRETRAIN.get(method.name) is not method.run:
+        return
+    side, local = net.input.size, "local" in names_of(method.config)
+    sizes = {
+        name: next((op.size for op in reversed(view.ops) if isinstance(op, CropTo)), side)
+        for name, view in stage.views.items()
+        if name in PAIR or not local
+    }
+    wrong = [
+        f"view {name!r} is cropped to {size} px, and the network is shown {side} px: leave out size= (--size {size} makes a "
+        "network for such images; small views of another size are drawn by dino and swav with --settings local=4)"
+        for name, size in sizes.items()
+        if size != side
+    ]
     problems(ConfigError, f"{method.name} cannot be done as asked:", wrong)
 
 

@@ -157,8 +157,15 @@ def _method(f: Found) -> dict[str, Any]:
         "settings": asdict(f.method.config),
         "labels": f.method.needs_labels,
         "views": {name: _text(view) for name, view in f.views.items()},
-        "view_passes": round(f.method.about.passes * f.method.school.epochs * len(f.parts.pool)),
+        "renderings": _shown(f, "renderings"),
+        "view_passes": _shown(f, "passes"),
     }
+
+
+def _shown(f: Found, what: str) -> int:
+    """Over all stages: what every image was shown in an epoch, times epochs and images."""
+    each = [(one.get("epochs") or 0) * (one.get(what) or 0) for one in f.stages]
+    return round(sum(each) * len(f.parts.pool))
 
 
 def _text(view: View) -> str:
@@ -207,9 +214,10 @@ def _warnings(lines: Sequence[Mapping[str, Any]], wrong: Collection[tuple[str, s
 def sentences(summary: Mapping[str, Any]) -> Iterator[str]:
     """What was found, in words."""
     end, data = summary["end"], summary["data"]
+    drawn = ", all its weights drawn anew," if summary["backbone"]["start"] == "random" else ""
     yield (
-        f"{summary['backbone']['name']} learned from {data['parts']['pool']} images by {summary['method']['name']} in "
-        f"{format_seconds(round(summary['pretraining_seconds'], 1))}."
+        f"{summary['backbone']['name']}{drawn} learned from {data['parts']['pool']} images by {summary['method']['name']} "
+        f"in {format_seconds(round(summary['pretraining_seconds'], 1))}."
     )
     if end.get("of_chance") is not None:
         yield f"Its loss ended at {end['loss']:.3f}, {end['of_chance']:.0%} of what guessing gives."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -60,6 +61,16 @@ def starting_net(
     net.heads.clear()
     drawn_anew(net, config.seed)
     return net
+
+
+def forgotten(config: PretrainConfig, given: nn.Module | Net | None = None) -> Iterator[str]:
+    """A word of warning where a network is named that has learned something, none of which is used."""
+    name = str(config.network.backbone)
+    if config.start == "random" and given is None and (name == "embedded" or model_folder(name) is not None):
+        yield (
+            f"--start random: all weights of {name} are drawn anew, and what it had learned is not used; --start trained "
+            "goes on from it"
+        )
 
 
 def drawn_anew(net: Net, seed: int) -> None:

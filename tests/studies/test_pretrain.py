@@ -53,6 +53,9 @@ def test_it_is_judged_while_it_learns(done: PretrainResult):
     assert summary["end"]["epoch"] == 4
     assert len(summary["losses"]) == 4
     assert [stage["name"] for stage in summary["stages"]] == ["flipped"]
+    images, epochs = summary["data"]["parts"]["pool"], summary["method"]["settings"]["school"]["epochs"]
+    assert summary["method"]["renderings"] == images * epochs, "one view"
+    assert summary["method"]["view_passes"] == round(ABOUT.passes * images * epochs)
 
 
 def test_parts_are_set_aside_and_told(done: PretrainResult):
@@ -161,6 +164,36 @@ def test_it_can_go_on_from_trained_weights(done: PretrainResult, tmp_path: Path)
     fresh = run(tmp_path / "fresh", backbone=str(done.folder), epochs=1, looks=1)
     assert result.summary["start"]["rank"] != fresh.summary["start"]["rank"]
     assert fresh.summary["backbone"]["start"] == "random"
+    (text,) = [one for one in fresh.summary["warnings"] if one.startswith("--start random")]
+    assert f"all weights of {done.folder} are drawn anew" in text
+    assert not any(one.startswith("--start random") for one in (*result.summary["warnings"], *done.summary["warnings"]))
+    assert "all its weights drawn anew, learned from" in fresh.summary["sentences"][0]
+    assert "drawn anew" not in result.summary["sentences"][0]
+
+
+def test_what_chunks_mean_for_batch_normalisation_is_said_by_the_run(tmp_path: Path):
+    result = run(tmp_path / "run", None, "simclr", epochs=1, looks=0, batch_size=16, settings=("chunk=8",))
+    assert any("batch normalisation in" in text and "chunks of 8" in text for text in result.summary["warnings"])
+    logged = [json.loads(line) for line in (result.folder / "log.jsonl").read_text().splitlines()]
+    assert sum(line["event"] == "warning" and "chunks of 8" in line["text"] for line in logged) == 1
+
+
+def test_clusterings_are_one_training_that_is_looked_at_as_often_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from headstart.engine.run_folder import RunFolder
+
+    memos: list[str] = []
+    monkeypatch.setattr(RunFolder, "clean", lambda self: memos.extend(one.name for one in self.work.rglob("memo-*")))
+    result = run(tmp_path / "run", None, "deepcluster", epochs=4, looks=2, batch_size=16, settings=("clusters=4",))
+    assert len(memos) == 4, "the first clustering too is kept with the run"
+    assert [(one["stage"], one["epoch"], one["epochs"]) for one in result.summary["looks"]] == [
+        ("clusters", 2, 4),
+        ("clusters", 4, 4),
+    ]
+    assert [one["name"] for one in result.summary["stages"]] == [f"clusters{n}" for n in (1, 2, 3, 4)]
+    notes = (result.folder / "log.jsonl").read_text()
+    assert "clusters, epoch 2 of 4" in notes
+    assert "left" in notes
+    assert result.summary["method"]["renderings"] == 4 * result.summary["data"]["parts"]["pool"]
 
 
 def test_weights_are_drawn_anew_from_the_seed(tmp_path: Path):
@@ -246,6 +279,7 @@ def test_methods_by_name_on_the_command_line(method: str, tmp_path: Path, capsys
     assert net.block_names == ["stem", "layer1_0", "layer2_0", "layer3_0", "pool"]
     each, images = block_flops(net), summary["data"]["parts"]["pool"]
     learning = 3 * sum(each.values()) * (1 if method == "supervised" else 2)  # greedily each block once, then all together
+    assert summary["method"]["renderings"] == images * len(summary["stages"]), "each block, and all together, for an epoch"
     frozen = sum(each[name] for name in net.block_names[:3]) if method == "greedy" else 0
     counted = sum(stage["flops"] for stage in summary["stages"])
     assert counted == pytest.approx(2 * images * (learning + frozen), rel=0.01)
@@ -261,6 +295,8 @@ def test_methods_by_name_on_the_command_line(method: str, tmp_path: Path, capsys
         ("jigsaw", {}, "px"),
         ("swav", {"settings": ("prototypes=0",)}, "prototypes=0"),
         ("byol", {"batch_size": 16, "settings": ("momentum=2",)}, "momentum=2"),
+        ("simclr", {"views": "crop(0.2, 1.0, size=8) | crop(0.2, 1.0)"}, "view 'one' is cropped to 8 px.* shown 12 px"),
+        ("swav", {"settings": ("local=2",), "views": "crop(size=8) | crop"}, "view 'one' is cropped to 8 px"),
     ],
     ids=lambda value: str(value)[:20],
 )

@@ -19,7 +19,7 @@ from headstart.engine.run import memo, under_way
 from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
-from headstart.stage import Stage
+from headstart.stage import Part, Stage
 from headstart.strategies.pretrain.clusters import cluster, components
 from headstart.strategies.pretrain.common import pretrain_stage
 from headstart.strategies.pretrain.seen import checked, one_view
@@ -46,8 +46,11 @@ def deepcluster(net: Net, data: Task, cfg: DeepClusterConfig | None = None) -> I
         # A name of its own, so that the optimiser remembers nothing of the classifier before.
         name = f"clusters{epoch + 1}"
         epochs = min(cfg.every, cfg.school.epochs - epoch)
-        made = pretrain_stage(name, net, data, {name: term}, views, cfg.school, epochs=epochs, carry=epoch > 0)
-        yield replace(made, optimizer=replace(made.optimizer, lr=_rate(cfg, epoch), schedule="constant", warmup=0.0))
+        part = Part(epoch, cfg.school.epochs)
+        made = pretrain_stage(name, net, data, {name: term}, views, cfg.school, epochs=epochs, even=True, carry=epoch > 0)
+        yield replace(
+            made, part=part, optimizer=replace(made.optimizer, lr=_rate(cfg, epoch), schedule="constant", warmup=0.0)
+        )
 
 
 def clusters_for(cfg: DeepClusterConfig, images: int) -> int:
