@@ -57,8 +57,8 @@ class MocoConfig:
     """how a query is compared with a key"""
     temperature: float = 0.2
     """what similarities are divided by"""
-    momentum: float = 0.99
-    """share of the old weights that the key encoder keeps at every step"""
+    momentum: float | None = None
+    """share of the old weights that the key encoder keeps at every step; none: 1 - 20 / steps, from 0.9 to 0.99"""
     queue: int | None = None
     """keys of earlier batches that are negatives; none: 4096, or half as many as there are images if that is fewer"""
     groups: int = 8
@@ -73,7 +73,7 @@ class MocoConfig:
     def faults(self) -> list[str]:
         """What cannot be, in words."""
         rules = [
-            (0 <= self.momentum <= 1, f"momentum={self.momentum}: from 0 to 1"),
+            (self.momentum is None or 0 <= self.momentum <= 1, f"momentum={self.momentum}: from 0 to 1"),
             (self.groups >= 1, f"groups={self.groups}: one at least"),
             (
                 self.queue is None or self.queue >= self.school.batch_size,

@@ -20,6 +20,11 @@ def _sizes(**sizes: int) -> Rules:
     return [(size >= 1, f"{name}={size}: one at least") for name, size in sizes.items()]
 
 
+def _freed(frozen: int | None, school: Schooling) -> Rules:
+    said = f"frozen_epochs={frozen} of {school.epochs}: 0 or more, and fewer than all, or what is frozen never learns"
+    return [(frozen is None or 0 <= frozen < max(school.epochs, 1), said)]
+
+
 @dataclass(frozen=True)
 class ByolConfig:
     """Bootstrap your own latent (Grill et al. 2020)."""
@@ -83,9 +88,14 @@ class BarlowConfig:
 
 @dataclass(frozen=True)
 class VicregConfig:
-    """Variance-invariance-covariance regularisation (Bardes et al. 2022)."""
+    """Variance-invariance-covariance regularisation (Bardes et al. 2022).
 
-    school: Schooling = Schooling()
+    Gradients are clipped by default: covariances are squared, so that without the limit that the paper's LARS sets to every
+    layer's step a few large embeddings make larger ones, until they are no numbers (226 images in batches of 32: gradients
+    of 5 to 10, then 35, 1249 and 5e12 within five steps at the usual rate).
+    """
+
+    school: Schooling = Schooling(clip=3.0)
     pipeline: str = "byol"
     """augmentations of both views: a name, or a list of them; a ; stands between those of one and the other"""
     dimensions: int = 512
@@ -121,8 +131,9 @@ class DinoConfig:
     """of the head (paper: 256)"""
     norm: bool | None = None
     """batch normalisation in the head; None: where the network has it"""
-    momentum: float = 0.996
-    """share of its own that the slow copy keeps at every step, at the start; rises to 1"""
+    momentum: float | None = None
+    """share of its own that the slow copy keeps at every step, at the start; rises to 1. None: 1 - 20 / steps, from 0.9 to
+    0.996 (paper: 0.996)"""
     temperature: float = 0.1
     """of the network; larger is less sure"""
     teacher_start: float = 0.04
@@ -133,17 +144,17 @@ class DinoConfig:
     """share of the training that this takes"""
     centre: float = 0.9
     """share of the old in the copy's centre at every step"""
-    frozen_epochs: int = 1
-    """in which the head's last layer does not learn"""
+    frozen_epochs: int | None = None
+    """in which the head's last layer does not learn. None: the first (paper: 1), of fewer than ten a tenth of the training"""
 
     def faults(self) -> list[str]:
         """What cannot be, in words."""
         heats = {"temperature": self.temperature, "teacher_start": self.teacher_start, "teacher_end": self.teacher_end}
         rules = [(value > 0, f"{name}={value}: above 0") for name, value in heats.items()]
-        shares = {"momentum": self.momentum, "teacher_warmup": self.teacher_warmup, "centre": self.centre}
+        shares = {"momentum": self.momentum or 0.0, "teacher_warmup": self.teacher_warmup, "centre": self.centre}
         rules += [(0 <= value <= 1, f"{name}={value}: from 0 to 1") for name, value in shares.items()]
         rules += [(self.words >= 2, f"words={self.words}: two at least")]
-        rules += [(self.frozen_epochs >= 0, f"frozen_epochs={self.frozen_epochs}: 0 or more")]
+        rules += _freed(self.frozen_epochs, self.school)
         rules += [(self.local >= 0, f"local={self.local}: 0 or more")]
         return _broken(self.school, self.pipeline, _sizes(hidden=self.hidden, bottleneck=self.bottleneck) + rules)
 
@@ -185,8 +196,9 @@ class SwavConfig:
     """augmentations: a name, or a list of them; a ; stands between those of the first, the second and all small views"""
     local: int = 0
     """small views besides the two (paper: 6), for networks that take images of other sizes; pipeline=dino has small views"""
-    prototypes: int = 128
-    """how many; several times the classes that one expects (paper: 3000 for 1000)"""
+    prototypes: int | None = None
+    """how many; several times the classes that one expects (paper: 3000 for 1000). None: 128, or as many as images share in
+    the codes of a step where those are fewer"""
     dimensions: int = 128
     """of the projection"""
     hidden: int = 512
@@ -197,22 +209,22 @@ class SwavConfig:
     """entropy of the codes; larger is more even (paper: 0.05, and 0.03 where the loss stays at ln(prototypes))"""
     iterations: int = 3
     """of Sinkhorn and Knopp's algorithm"""
-    frozen_epochs: int = 1
-    """in which prototypes do not learn"""
+    frozen_epochs: int | None = None
+    """in which prototypes do not learn. None: the first (paper: 1), of fewer than ten a tenth of the training"""
     queue: int = 0
-    """earlier images that share in the codes; for batches smaller than the prototypes (paper: 3840 with batches of 256)"""
+    """earlier images that share in the codes; for steps of fewer images than prototypes (paper: 3840 with batches of 256)"""
     queue_from: float = 0.075
     """share of the training after which they do (paper: 15 of 200 epochs)"""
 
     def faults(self) -> list[str]:
         """What cannot be, in words."""
         rules = [
-            (self.prototypes >= 2, f"prototypes={self.prototypes}: two at least"),
+            (self.prototypes is None or self.prototypes >= 2, f"prototypes={self.prototypes}: two at least"),
             (self.temperature > 0, f"temperature={self.temperature}: above 0"),
             (self.eps > 0, f"eps={self.eps}: above 0"),
             (self.queue >= 0, f"queue={self.queue}: 0 or more"),
             (0 <= self.queue_from <= 1, f"queue_from={self.queue_from}: a share of the training"),
-            (self.frozen_epochs >= 0, f"frozen_epochs={self.frozen_epochs}: 0 or more"),
+            *_freed(self.frozen_epochs, self.school),
         ]
         rules += [(self.local >= 0, f"local={self.local}: 0 or more")]
         sizes = {"dimensions": self.dimensions, "hidden": self.hidden, "iterations": self.iterations}

@@ -19,6 +19,8 @@ class Plan:
 
     An epoch visits every sample once in a fresh order; its last batch may be smaller. A single sample left over takes one
     from the batch before it, because batch normalisation cannot learn from one. A mix is drawn as it says (`data/mix.py`).
+
+    even  as many batches, but of sizes that differ by one at most (`even_sizes`); `batch_size` is then the largest
     """
 
     samples: int
@@ -27,6 +29,7 @@ class Plan:
     steps: int
     per_epoch: int
     mix: Mix | None = None
+    even: bool = False
 
     def epoch(self, step: int) -> int:
         return step // self.per_epoch
@@ -46,7 +49,16 @@ class Plan:
         """The epoch's batches; step `s` is number `s % per_epoch` of epoch `epoch(s)`."""
         if self.mix is not None:
             return self.mix.batches(self.batch_size, self.seed, epoch)
-        return chunks(permutation(self.samples, self.seed, "order", epoch), self.batch_size)
+        order = permutation(self.samples, self.seed, "order", epoch)
+        return np.array_split(order, self.per_epoch) if self.even else chunks(order, self.batch_size)
+
+
+def even_sizes(samples: int, batch_size: int) -> list[int]:
+    """Sizes of the batches of an epoch that differ by one at most: as many as batches of `batch_size` would be, but two
+    samples in each at least, which among an odd number in pairs makes one of three."""
+    count = max(1, min(-(-samples // batch_size), samples // 2))
+    each, over = divmod(samples, count)
+    return [each + 1] * over + [each] * (count - over)
 
 
 def plan_for(stage: Stage, seed: int) -> Plan:
@@ -56,6 +68,11 @@ def plan_for(stage: Stage, seed: int) -> Plan:
         raise ConfigError(f"stage {stage.name!r}: its task {stage.data.name!r} has no samples")
     size = min(stage.batch_size, samples)
     mix = stage.data if isinstance(stage.data, Mix) else None
+    if stage.even and mix is not None:
+        raise ConfigError(f"stage {stage.name!r}: even batches are of one task; a mix is drawn as its sampling says")
     per_epoch = -(-samples // size) if mix is None else len(mix.batches(size, seed, 0))
+    if stage.even:
+        sizes = even_sizes(samples, size)
+        size, per_epoch = max(sizes), len(sizes)
     steps = stage.budget.steps if stage.budget.steps is not None else (stage.budget.epochs or 0) * per_epoch
-    return Plan(samples, size, seed, steps, per_epoch, mix)
+    return Plan(samples, size, seed, steps, per_epoch, mix, stage.even)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +46,7 @@ class Amdim(Term):
 
     blocks   the net's block with a map of each side in `SIDES`
     penalty  weight of the mean squared raw score of each of these
+    images   of each step of an epoch, in all processes: the loss of guessing is the mean over them
 
     Both copies pass in one batch. One embedding network per side trains with the net and goes with the term. Places of all
     processes' other images are negatives.
@@ -59,7 +62,7 @@ class Amdim(Term):
         dimensions: int,
         clip: float,
         penalty: float,
-        images: int,
+        images: Sequence[int],
         seed: int = 0,
         views: tuple[str, str] = ("one", "two"),
     ) -> None:
@@ -69,8 +72,7 @@ class Amdim(Term):
         with forked(seed_for(seed, "terms", "amdim")):
             self.embed = nn.ModuleDict({str(side): Embed(net.info[blocks[side]].channels, dimensions) for side in SIDES})
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        others = images - 1
-        self.chance = 2 * math.log1p(25 * others) + math.log1p(49 * others)
+        self.chance = fmean(2 * math.log1p(25 * (count - 1)) + math.log1p(49 * (count - 1)) for count in images)
 
     def forward(self, step: StepLike) -> Tensor:
         taps = step.together(*self.views)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,7 @@ class Cpc(Term):
     shape    rows and columns of the patches, which the view shows (`PatchGrid`) and each of which passes by itself
     ahead    distances k
     width    of contexts; layers: of the context network
+    images   of each step of an epoch, in all processes: the loss of guessing is the mean over them
 
     Context network and the W_k train with the net and go with the term. Patches of all processes are candidates.
     """
@@ -99,7 +101,7 @@ class Cpc(Term):
         *,
         width: int,
         layers: int,
-        images: int,
+        images: Sequence[int],
         objective: str = "info_nce",
         similarity: Similarity = "dot",
         temperature: float = 1.0,
@@ -114,8 +116,9 @@ class Cpc(Term):
         with forked(seed_for(seed, "terms", "cpc")):
             self.context = Context(channels, width, layers)
             self.predict = nn.ModuleList([nn.Conv2d(width, channels, 1, bias=False) for _ in self.ahead])
-        counts = [images * (shape[0] - k) * shape[1] for k in self.ahead]
-        self.chance = sum(math.log(n) for n in counts) / len(counts) if objective == "info_nce" else None
+        patches = [(shape[0] - k) * shape[1] for k in self.ahead]
+        every = fmean(math.log(count * places) for count in images for places in patches)
+        self.chance = every if objective == "info_nce" else None
 
     def forward(self, step: StepLike) -> Tensor:
         z = full(self._patches(step))

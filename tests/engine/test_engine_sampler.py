@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headstart.engine.sampler import Plan, plan_for
+from headstart.data.mix import mix_of
+from headstart.engine.sampler import Plan, even_sizes, plan_for
 from headstart.errors import ConfigError
 from headstart.stage import Budget
 from tests.conftest import make_vector_task
@@ -42,6 +45,29 @@ def test_no_batch_has_a_single_sample_and_none_is_larger_than_asked(samples: int
 def test_a_sample_left_over_takes_one_from_the_batch_before() -> None:
     sizes = [len(batch) for batch in plan(33, 16).batches(0)]
     assert sizes == [16, 15, 2]
+
+
+@given(st.integers(2, 300), st.integers(2, 64))
+def test_even_batches_are_a_partition_too_and_differ_by_one_sample_at_most(samples: int, batch: int) -> None:
+    """Where a loss compares the samples of a batch, a small last one would have another loss, and another chance."""
+    even = stage(make_vector_task(samples), budget=Budget(epochs=2), batch_size=batch, even=True)
+    course, usual = plan_for(even, 0), plan_for(replace(even, even=False), 0)
+    sizes = [len(batch) for batch in course.batches(0)]
+    assert sizes == even_sizes(samples, batch)
+    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) >= 2
+    assert max(sizes) == course.batch_size
+    assert sorted(np.concatenate(course.batches(1)).tolist()) == list(range(samples))
+    assert course.order(0).tolist() == usual.order(0).tolist()
+    if batch > 2:
+        assert max(sizes) <= batch
+        assert (course.steps, course.per_epoch) == (usual.steps, usual.per_epoch)
+
+
+def test_a_mix_has_batches_of_its_own() -> None:
+    mix = mix_of("mix", [make_vector_task(12)])
+    with pytest.raises(ConfigError, match="stage 's': even batches are of one task"):
+        plan_for(replace(stage(make_vector_task(12)), data=mix, even=True), 0)
 
 
 def test_orders_differ_between_epochs_and_seeds_and_repeat_otherwise() -> None:

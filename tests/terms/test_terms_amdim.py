@@ -18,7 +18,7 @@ BLOCKS = {1: "map1", 5: "map5", 7: "down2"}
 def made() -> tuple[Amdim, Shown]:
     with forked(1):
         net = amdim_encoder(32, 2)
-    term = Amdim(net, BLOCKS, dimensions=6, clip=5.0, penalty=0.1, images=4)
+    term = Amdim(net, BLOCKS, dimensions=6, clip=5.0, penalty=0.1, images=(4,))
     return term.double(), pair_shown(net, 4, 32)
 
 

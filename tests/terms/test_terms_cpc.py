@@ -62,7 +62,7 @@ def made(objective: str = "info_nce") -> tuple[Cpc, Shown]:
     with forked(1):
         net = cpc_encoder(16, 4, 1)
     step = Shown(net, {"one": GRID.cut(noise(3, 16))}, images=3)
-    how = {"width": 5, "layers": 2, "images": 3, "objective": objective, "temperature": 0.7}
+    how = {"width": 5, "layers": 2, "images": (3,), "objective": objective, "temperature": 0.7}
     return Cpc(net, net.last, GRID.shape(16, 16), (2, 4), **how).double(), step  # type: ignore[arg-type]
 
 

@@ -12,8 +12,8 @@ from headstart.engine.evaluate import looking
 from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.stage import Stage
-from headstart.strategies.pretrain.common import pretrain_stage
-from headstart.strategies.pretrain.contrasted import batch_of, checked, pair
+from headstart.strategies.pretrain.common import images_of_steps, pretrain_stage
+from headstart.strategies.pretrain.contrasted import checked, pair
 from headstart.terms.amdim import SIDES, Amdim
 
 ENCODER = "headstart:amdim_encoder"
@@ -35,10 +35,10 @@ def amdim(net: Net, data: Task, cfg: AmdimConfig | None = None) -> Iterator[Stag
         dimensions=cfg.dimensions,
         clip=cfg.clip,
         penalty=cfg.penalty,
-        images=batch_of(data, cfg.school),
+        images=images_of_steps(data, cfg.school),
         seed=cfg.school.seed,
     )
-    yield pretrain_stage("amdim", net, data, {"amdim": term}, pair(net, cfg.pipeline), cfg.school)
+    yield pretrain_stage("amdim", net, data, {"amdim": term}, pair(net, cfg.pipeline), cfg.school, even=True)
 
 
 def maps_of(net: Net) -> dict[int, str]:

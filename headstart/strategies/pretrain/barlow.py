@@ -22,4 +22,4 @@ def barlow(net: Net, data: Task, cfg: BarlowConfig | None = None) -> Iterator[St
     cfg = cfg or BarlowConfig()
     checked("barlow", cfg, net, data)
     term = Decorrelated(net, dimensions=cfg.dimensions, weight=cfg.weight, scale=cfg.scale, seed=cfg.school.seed)
-    yield pretrain_stage("barlow", net, data, {"barlow": term}, pair_of_views(net, cfg.pipeline), cfg.school)
+    yield pretrain_stage("barlow", net, data, {"barlow": term}, pair_of_views(net, cfg.pipeline), cfg.school, even=True)

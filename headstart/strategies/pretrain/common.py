@@ -9,10 +9,16 @@ from headstart.catalog.pretraining import Schooling
 from headstart.data.mix import Mix
 from headstart.data.task import Task
 from headstart.data.views import View
+from headstart.engine.sampler import even_sizes
 from headstart.nets.net import Net
 from headstart.stage import Adapt, Budget, Optimizer, Stage, Train
 from headstart.strategies.common import weighted_blocks
 from headstart.terms.base import Term
+
+
+def images_of_steps(data: Task | Mix, school: Schooling) -> list[int]:
+    """Images of each step of an epoch, where a method takes even batches."""
+    return even_sizes(len(data), min(school.batch_size, len(data)))
 
 
 def pretrain_stage(
@@ -25,11 +31,13 @@ def pretrain_stage(
     *,
     blocks: Mapping[str, float | Train | Adapt] | None = None,
     epochs: int | None = None,
+    even: bool = False,
     **more: Any,
 ) -> Stage:
     """A stage in which every block learns with the modules of the terms, at one rate.
 
     views   what each image is rendered as; without one called `main`, nothing is drawn that no term asks for
+    even    whether the loss is about the images of a step together (negatives, statistics, codes): see `Stage.even`
     blocks  what trains of the backbone, as `Stage.trains` has it; None: every block with weights
     more    other fields of `Stage`
     """
@@ -49,6 +57,7 @@ def pretrain_stage(
             clip=school.clip,
         ),
         batch_size=school.batch_size,
+        even=even,
         views=views,
         **more,
     )

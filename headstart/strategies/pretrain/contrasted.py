@@ -36,11 +36,6 @@ def checked(name: str, cfg: _Config, net: Net, data: Task) -> None:
     problems(ConfigError, f"{name} cannot be done as asked:", faults)
 
 
-def batch_of(data: Task, school: Schooling) -> int:
-    """Images in a full batch."""
-    return min(school.batch_size, len(data))
-
-
 def pair(net: Net, text: str) -> dict[str, View]:
     """Both views of an image."""
     return dict(zip(PAIR, views_of(text, net.input.size, len(PAIR)), strict=True))

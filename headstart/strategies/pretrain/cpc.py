@@ -14,8 +14,8 @@ from headstart.engine.evaluate import looking
 from headstart.errors import ConfigError, problems
 from headstart.nets.net import Net
 from headstart.stage import Stage
-from headstart.strategies.pretrain.common import pretrain_stage
-from headstart.strategies.pretrain.contrasted import batch_of, checked
+from headstart.strategies.pretrain.common import images_of_steps, pretrain_stage
+from headstart.strategies.pretrain.contrasted import checked
 from headstart.terms.chunked import normalises_batches
 from headstart.terms.cpc import Cpc, PatchGrid
 
@@ -45,14 +45,14 @@ def cpc(net: Net, data: Task, cfg: CpcConfig | None = None) -> Iterator[Stage]:
         ahead,
         width=cfg.width,
         layers=cfg.layers,
-        images=batch_of(data, cfg.school),
+        images=images_of_steps(data, cfg.school),
         objective=cfg.objective,
         similarity=cfg.similarity,
         temperature=cfg.temperature,
         seed=cfg.school.seed,
     )
     views = {"one": replace(views_of(cfg.pipeline, net.input.size, 1)[0], pieces=grid)}
-    yield pretrain_stage("cpc", net, data, {"cpc": term}, views, cfg.school)
+    yield pretrain_stage("cpc", net, data, {"cpc": term}, views, cfg.school, even=True)
 
 
 def _faults(net: Net, grid: PatchGrid, shape: tuple[int, int], sides: tuple[int, int]) -> list[str]:

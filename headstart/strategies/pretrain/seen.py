@@ -15,6 +15,7 @@ from headstart.data.views import View
 from headstart.engine.evaluate import looking
 from headstart.errors import ConfigError, problems
 from headstart.nets.net import Net
+from headstart.strategies.pretrain.common import images_of_steps
 from headstart.terms.bootstrap import PAIR
 
 
@@ -36,8 +37,26 @@ def checked(name: str, cfg: _Config, net: Net, data: Task) -> None:
 
 
 def steps_of(data: Task, school: Schooling) -> int:
-    """Optimiser steps of the whole training."""
-    return school.epochs * -(-len(data) // min(school.batch_size, len(data)))
+    """Optimiser steps of the whole training, of a method that takes even batches."""
+    return school.epochs * len(images_of_steps(data, school))
+
+
+def first_decay(steps: int, most: float = 0.996) -> float:
+    """The decay that a moving copy starts a training of so many steps with: it follows within a twentieth of them, and is no
+    slower than `most`, the method's own for long trainings. A copy that hardly moves from random weights teaches those.
+
+    On 1200 digits BYOL, 450 steps of 32, a linear probe with 200 labels reached 75 % untrained, 90 % with 0.9 and 88 % with
+    0.97; with 0.99 for 150 steps of 128 it stayed at 75 %.
+    """
+    return min(max(1 - 20 / steps, 0.9), most)
+
+
+def frozen_share(epochs: int | None, school: Schooling) -> float:
+    """The share of the training in which the outputs that a loss chooses among stay as they were drawn: so many epochs.
+
+    None: the first epoch, or a tenth of the training where that is less; of a single epoch nothing would be left to learn in.
+    """
+    return min(1 / school.epochs, 0.1) if epochs is None else epochs / school.epochs
 
 
 def has_norm(net: Net) -> bool:

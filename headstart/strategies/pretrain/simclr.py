@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import fmean
 
 from headstart.catalog.contrast import SimclrConfig
 from headstart.data.task import Task
 from headstart.nets.net import Net
 from headstart.stage import Stage
-from headstart.strategies.pretrain.common import pretrain_stage
-from headstart.strategies.pretrain.contrasted import batch_of, checked, pair, tell_chunks
+from headstart.strategies.pretrain.common import images_of_steps, pretrain_stage
+from headstart.strategies.pretrain.contrasted import checked, pair, tell_chunks
 from headstart.terms.chunked import Pooled
 from headstart.terms.projection import projection
 from headstart.terms.two_views import TwoViews, chance_of, contrast
@@ -29,6 +30,6 @@ def simclr(net: Net, data: Task, cfg: SimclrConfig | None = None) -> Iterator[St
         features := Pooled(net, net.last, cfg.chunk),
         projection(cfg.projection, features.channels, cfg.dimensions, cfg.school.seed),
         contrast(cfg.objective, cfg.temperature, cfg.similarity),
-        chance=chance_of(cfg.objective, batch_of(data, cfg.school)),
+        chance=fmean(chance_of(cfg.objective, count) for count in images_of_steps(data, cfg.school)),
     )
-    yield pretrain_stage("simclr", net, data, {"simclr": term}, pair(net, cfg.pipeline), cfg.school)
+    yield pretrain_stage("simclr", net, data, {"simclr": term}, pair(net, cfg.pipeline), cfg.school, even=True)

@@ -23,4 +23,4 @@ def simsiam(net: Net, data: Task, cfg: SimSiamConfig | None = None) -> Iterator[
     cfg = cfg or SimSiamConfig()
     checked("simsiam", cfg, net, data)
     term = Siamese(net, dimensions=cfg.dimensions, hidden=cfg.hidden, seed=cfg.school.seed)
-    yield pretrain_stage("simsiam", net, data, {"simsiam": term}, pair_of_views(net, cfg.pipeline), cfg.school)
+    yield pretrain_stage("simsiam", net, data, {"simsiam": term}, pair_of_views(net, cfg.pipeline), cfg.school, even=True)

@@ -31,4 +31,4 @@ def triplet(net: Net, data: Task, cfg: TripletConfig | None = None) -> Iterator[
         apart(cfg.margin, cfg.mining, cfg.similarity),
         chance=cfg.margin,
     )
-    yield pretrain_stage("triplet", net, data, {"triplet": term}, pair(net, cfg.pipeline), cfg.school)
+    yield pretrain_stage("triplet", net, data, {"triplet": term}, pair(net, cfg.pipeline), cfg.school, even=True)

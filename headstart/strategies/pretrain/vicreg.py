@@ -16,10 +16,11 @@ from headstart.terms.redundancy import Regularised
 def vicreg(net: Net, data: Task, cfg: VicregConfig | None = None) -> Iterator[Stage]:
     """Variance-invariance-covariance regularisation (Bardes et al. 2022), in its authors' scaling (`terms.redundancy`).
 
-    Deviations: SGD with momentum or AdamW and not LARS; the embedding is smaller by default.
+    Deviations: SGD with momentum or AdamW and not LARS, with a limit to the gradient's norm instead; the embedding is
+    smaller by default.
     """
     cfg = cfg or VicregConfig()
     checked("vicreg", cfg, net, data)
     weights = (cfg.alike, cfg.spread, cfg.apart)
     term = Regularised(net, dimensions=cfg.dimensions, weights=weights, seed=cfg.school.seed)
-    yield pretrain_stage("vicreg", net, data, {"vicreg": term}, pair_of_views(net, cfg.pipeline), cfg.school)
+    yield pretrain_stage("vicreg", net, data, {"vicreg": term}, pair_of_views(net, cfg.pipeline), cfg.school, even=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -88,6 +89,25 @@ def test_losses_fall_below_chance() -> None:
         assert last < 0.95 * term.chance, (name, last, term.chance)
 
 
+@pytest.mark.parametrize(
+    ("name", "cfg", "net"),
+    [
+        ("simclr", SimclrConfig(SCHOOL, temperature=1e6), resnet),
+        ("simclr", SimclrConfig(SCHOOL, temperature=1e6, objective="info_nce"), resnet),
+        ("cpc", CpcConfig(SCHOOL, width=8, layers=1, temperature=1e6), patchwise),
+        ("amdim", AmdimConfig(SCHOOL, dimensions=8, clip=1e-6, penalty=0.0), mapped),
+    ],
+)
+def test_guessing_costs_chance_where_batches_do_not_divide_the_images(name: str, cfg: Any, net: Callable[[], Net]) -> None:
+    """Of 9 images in batches of 8 a last batch of one or two would be much easier to guess: its chance is another."""
+    lines: list[dict[str, Any]] = []
+    stage = stage_of(name, made := net(), cfg, count=9)
+    fit(made, replace(stage, budget=Budget(epochs=1)), log=RunLog(None, (lines.append,)))
+    (term,) = stage.terms.values()
+    (loss,) = [line["loss"] for line in lines if line["event"] == "epoch"]
+    assert loss == pytest.approx(term.chance, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["simclr", "moco", "cpc", "amdim", "triplet"])
 def test_losses_are_in_full_precision_where_the_rest_is_in_half(name: str) -> None:
     toy = TOYS[name]
@@ -125,7 +145,7 @@ def test_chunks_with_batch_normalisation_are_told() -> None:
 
 
 def test_the_queue_by_default_holds_half_the_images_and_a_batch_at_least() -> None:
-    for count, batch, expected in ((24, 8, 12), (24, 20, 20), (6, 128, 6)):
+    for count, batch, expected in ((24, 8, 12), (21, 20, 11), (6, 128, 6)):
         cfg = MocoConfig(replace(SCHOOL, batch_size=batch), groups=2)
         (term,) = stage_of("moco", resnet(), cfg, count).terms.values()
         assert len(term.queue) == expected

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from headstart.catalog.contrast import MocoConfig
 from headstart.catalog.greedy import GreedyConfig
 from headstart.catalog.pretraining import Schooling
 from headstart.catalog.self_supervision import (
@@ -36,10 +37,9 @@ from headstart.losses.agreement import negative_cosine
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.pretrain import PRETRAIN
-from headstart.strategies.pretrain.byol import first_decay
 from headstart.strategies.pretrain.common import pretrain_stage
 from headstart.strategies.pretrain.greedy import greedy
-from headstart.strategies.pretrain.seen import many_views, pair_of_views
+from headstart.strategies.pretrain.seen import first_decay, many_views, pair_of_views
 from headstart.terms.base import StepLike
 from headstart.terms.bootstrap import PAIR, Bootstrap, Siamese
 from tests.conftest import make_image_task
@@ -241,6 +241,55 @@ def test_byols_copy_is_as_slow_as_the_training_is_long() -> None:
     (term,) = stage.terms.values()
     assert isinstance(term, Bootstrap)
     assert (term.momentum, term.steps) == (0.9, 20)
+
+
+def term_of(name: str, config: Any, images: int = 24) -> Any:
+    stage = next(iter(PRETRAIN[name](resnet(), make_image_task(images, size=12), config)))
+    assert isinstance(stage, Stage)
+    return next(iter(stage.terms.values()))
+
+
+def test_other_copies_are_no_slower_than_the_training_is_long_either() -> None:
+    """As BYOL's; MoCo's is 0.99 at most, for its keys must follow while the queue lasts."""
+    short, long = replace(SHORT, epochs=20), replace(SHORT, epochs=10**6)
+    assert [term_of("dino", DinoConfig(school)).momentum for school in (short, long)] == pytest.approx([0.9, 0.996])
+    assert [term_of("moco", MocoConfig(school)).keys.decay for school in (short, long)] == pytest.approx([0.9, 0.99])
+    assert term_of("dino", DinoConfig(short, momentum=0.5)).momentum == 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "last"), [("swav", SwavConfig, "prototypes"), ("dino", DinoConfig, "head.last.weight")]
+)
+def test_what_is_frozen_at_first_learns_even_in_a_single_epoch(name: str, config: Any, last: str) -> None:
+    """The first epoch's share is a tenth at most; more than all but one epoch is refused."""
+    one, many = (config(replace(SHORT, epochs=epochs, batch_size=2)) for epochs in (1, 50))
+    assert [term_of(name, cfg).frozen for cfg in (one, many)] == pytest.approx([0.1, 0.02])
+    net = resnet()
+    stage = next(iter(PRETRAIN[name](net, make_image_task(24, size=12), replace(one, hidden=16))))
+    (term,) = stage.terms.values()
+    before = {key: value.clone() for key, value in term.named_parameters()}
+    Drive(net).run(iter([stage]))
+    assert [key for key, value in term.named_parameters() if last in key and torch.equal(value, before[key])] == []
+    assert any(last in key for key in before)
+    with pytest.raises(ConfigError, match="frozen_epochs=1 of 1: 0 or more, and fewer than all"):
+        term_of(name, replace(one, frozen_epochs=1))
+
+
+def test_swav_has_no_more_prototypes_by_default_than_images_share_them() -> None:
+    assert len(term_of("swav", SwavConfig(SHORT)).prototypes.weight) == 24
+    assert len(term_of("swav", SwavConfig(replace(SHORT, batch_size=8), queue=10), 22).prototypes.weight) == 17
+    assert len(term_of("swav", SwavConfig(SHORT, prototypes=40)).prototypes.weight) == 40
+
+
+def test_the_usual_vicreg_stays_finite_in_short_runs_on_images_that_batches_do_not_divide() -> None:
+    """Unclipped, covariances made the gradient grow a thousandfold within three steps and ended the run."""
+    data, lines = make_image_task(226, size=12), list[dict[str, Any]]()
+    config = VicregConfig()
+    net = resnet()
+    school = replace(config.school, epochs=2, batch_size=32)
+    Drive(net, log=RunLog(None, (lines.append,))).run(PRETRAIN["vicreg"](net, data, replace(config, school=school)))
+    losses = [line["loss"] for line in lines if line["event"] == "epoch"]
+    assert losses[1] < losses[0] < 50
 
 
 @pytest.mark.parametrize("name", ["byol", "barlow", "deepcluster", "swav"])

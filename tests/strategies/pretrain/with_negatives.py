@@ -26,7 +26,7 @@ METHODS: Mapping[str, tuple[str, Toy]] = {
     "simclr in chunks": ("simclr", Toy(SimclrConfig(SCHOOL, dimensions=8, chunk=3), patchwise, 16)),
 }
 STEPS = 2
-"""13 images in batches of 8: the last has 5, and parts of 2 and 3."""
+"""13 images in batches of 8 at most: of 7, in parts of 3 and 4, and of 6."""
 
 
 def learned(name: str) -> dict[str, Tensor]:

@@ -21,7 +21,7 @@ from tests.strategies.pretrain.pretrain_toys import TOYS, Toy
 
 METHODS = ("byol", "simsiam", "barlow", "vicreg", "dino", "deepcluster", "swav", "mae")
 STEPS = 4
-"""29 images in batches of 8: the last has 5, and parts of 2 and 3."""
+"""29 images in batches of 8 at most: even ones have 8 and 7, others leave 5 for the last, in parts of 2 and 3."""
 
 
 @dataclass(frozen=True)
