@@ -27,6 +27,7 @@ PRETRAINING: dict[str, PretrainMethod] = {
         "Grill et al. 2020",
         passes=4,
         limits="needs batch normalisation somewhere (its projection has it), and batches of some dozens",
+        least=24,
     ),
     "simsiam": PretrainMethod(
         "without negatives",
@@ -41,6 +42,7 @@ PRETRAINING: dict[str, PretrainMethod] = {
         "Zbontar et al. 2021",
         passes=2,
         limits="correlations are over the images of a step: give batches of 64 at least",
+        least=64,
     ),
     "vicreg": PretrainMethod(
         "without negatives",
@@ -48,6 +50,7 @@ PRETRAINING: dict[str, PretrainMethod] = {
         "Bardes et al. 2022",
         passes=2,
         limits="variances are over the images of a step: give batches of 64 at least",
+        least=64,
     ),
     "dino": PretrainMethod(
         "without negatives",
@@ -68,7 +71,7 @@ PRETRAINING: dict[str, PretrainMethod] = {
         "predict the code of one view, among prototypes shared out evenly, from another",
         "Caron et al. 2020",
         passes=2,
-        limits="batches (with the queue) need more images than prototypes",
+        limits="a step (with the queue) needs as many images as there are prototypes, or more",
     ),
     "mae": PretrainMethod(
         "reconstruction",
@@ -77,6 +80,7 @@ PRETRAINING: dict[str, PretrainMethod] = {
         passes=0.25,
         limits="headstart:vit and timm's plain vision transformers only; slow to start, better fine-tuned than probed",
         needs="transformer",
+        network="headstart:vit",
     ),
     "simclr": PretrainMethod(
         "contrastive",
@@ -84,6 +88,7 @@ PRETRAINING: dict[str, PretrainMethod] = {
         "Chen et al. 2020",
         passes=2,
         limits="needs large batches, whose other images are the negatives; in chunks, batch normalisation sees a chunk",
+        least=32,
     ),
     "moco": PretrainMethod(
         "contrastive",
@@ -91,6 +96,7 @@ PRETRAINING: dict[str, PretrainMethod] = {
         "He et al. 2020; Chen et al. 2020b",
         passes=2,
         limits="the queue needs many more images than it has places, and the slow copy many steps",
+        least=16,
     ),
     "triplet": PretrainMethod(
         "contrastive",
@@ -98,13 +104,14 @@ PRETRAINING: dict[str, PretrainMethod] = {
         "Schroff et al. 2015; Hermans et al. 2017",
         passes=2,
         limits="nothing is learned from images that are far enough apart; the nearest alone (mining=hard) may collapse",
+        least=8,
     ),
     "rotation": PretrainMethod(
         "pretext",
         "tell by which of four right angles an image was turned",
         "Gidaris et al. 2018",
         passes=4,
-        limits="needs square images that have an up and a down; its best features are a block before the last",
+        limits="needs images with an up and a down, square or with --fit crop; the best features are a block before the last",
     ),
     "relative_position": PretrainMethod(
         "pretext",
@@ -127,6 +134,8 @@ PRETRAINING: dict[str, PretrainMethod] = {
         passes=3.0625,
         limits="a network without batch normalisation that takes patches, as headstart:cpc_encoder",
         batchnorm="forbidden",
+        network="headstart:cpc_encoder",
+        least=8,
     ),
     "amdim": PretrainMethod(
         "contrastive",
@@ -134,6 +143,7 @@ PRETRAINING: dict[str, PretrainMethod] = {
         "Bachman et al. 2019",
         passes=2,
         limits="needs a network with maps of 7x7, 5x5 and 1x1 places, as headstart:amdim_encoder at 32 px",
+        least=8,
     ),
 }
 """Name -> what is to be known; the names of `strategies/pretrain`."""

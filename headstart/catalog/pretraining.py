@@ -54,6 +54,8 @@ class PretrainMethod:
     limits   what it cannot do or needs, in a sentence
     batchnorm  `fine`; `forbidden`: the method is not itself with batch normalisation in the backbone
     needs    `any` backbone, or a `transformer`
+    least    images that a step should have, where the loss is about all of them together; fewer are warned of
+    network  a backbone that it works with, named where another is refused
     labels   whether it learns from labels
     """
 
@@ -64,4 +66,6 @@ class PretrainMethod:
     limits: str
     batchnorm: Literal["fine", "forbidden"] = "fine"
     needs: Literal["any", "transformer"] = "any"
+    least: int = 2
+    network: str = "headstart:resnet20"
     labels: bool = False

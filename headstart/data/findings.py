@@ -102,7 +102,7 @@ def sizes_of(originals: NDArray[np.int32] | None) -> Sizes | None:
     low, middle, high = originals.min(axis=0), np.median(originals, axis=0), originals.max(axis=0)
     wide = originals.max(axis=1) > _WIDE * originals.min(axis=1)
     width, height = ((int(low[i]), float(middle[i]), int(high[i])) for i in (0, 1))
-    return Sizes(width, height, float(wide.mean()))
+    return Sizes(width, height, float(wide.mean()), int((originals[:, 0] != originals[:, 1]).sum()))
 
 
 def _warnings(found: Inspection, seen: Seen) -> Iterator[str]:

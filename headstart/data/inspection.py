@@ -39,11 +39,13 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Width and height of the original pictures in pixels, and the share wider or higher than 2 : 1."""
+    """Width and height of the original pictures in pixels, the share wider or higher than 2 : 1, and how many are not
+    square."""
 
     width: tuple[int, float, int]
     height: tuple[int, float, int]
     wide_share: float
+    oblong: int
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from headstart.catalog.pretrain_methods import PRETRAINING
 from headstart.catalog.pretraining import PretrainMethod, Schooling
 from headstart.catalog.settings import names_of, with_settings
 from headstart.data.crops import CropTo
+from headstart.data.inspection import Sizes
+from headstart.data.names import count
 from headstart.data.pipelines import parse_pipeline
 from headstart.data.views import View
 from headstart.errors import ConfigError, DataError, problems
@@ -106,18 +108,18 @@ def method_of(config: PretrainConfig, given: tuple[Pretrain, PretrainMethod] | N
     return Method(config.method, run, about, settings, views)
 
 
-def check_method(method: Method, net: Net, parts: Parts, sides: Sequence[float], fit: str) -> None:
+def check_method(method: Method, net: Net, parts: Parts, sizes: Sizes | None, fit: str) -> None:
     """Raise what keeps this method from learning from these images with this network, before any training.
 
-    sides  width and height of the images, medians in pixels; empty where there are none
+    sizes  of the images as they came; None where there are none
     fit    how they are brought to a square
     """
-    count, batch, about = len(parts.pool), method.school.batch_size, method.about
+    images, batch, about = len(parts.pool), method.school.batch_size, method.about
     said = []
-    if count < 2 * batch:
+    if images < 2 * batch:
         said.append(
-            f"{count} images are too few for batches of {batch}, of which an epoch should have two at least; give "
-            f"--batch-size {max(2, count // 4)} or more images (thousands, to learn something)"
+            f"{images} images are too few for batches of {batch}, of which an epoch should have two at least; give "
+            f"--batch-size {max(2, images // 4)} or more images (thousands, to learn something)"
         )
     problems(DataError, f"{method.name} cannot learn from these images:", said)
     wrong = []
@@ -129,15 +131,12 @@ def check_method(method: Method, net: Net, parts: Parts, sides: Sequence[float],
     if about.batchnorm == "forbidden" and (found := with_batchnorm(net)):
         wrong.append(
             f"{_blocks(found)} of this network hold batch normalisation, by which parts of one image can tell each other "
-            "apart; use a network without it, e.g. --backbone headstart:vit"
+            f"apart; use a network without it, e.g. --backbone {about.network}"
         )
     if about.needs == "transformer" and not any(info.layout == "nlc" for info in net.info.values()):
-        wrong.append("it needs a transformer, e.g. --backbone headstart:vit")
-    if method.name == "rotation" and len(sides) == 2 and sides[0] != sides[1] and fit == "pad":
-        wrong.append(
-            f"images of {sides[0]:.0f} x {sides[1]:.0f} px are padded to squares, whose borders tell which way is up; use "
-            "--fit crop or --fit squash"
-        )
+        wrong.append(f"it needs a transformer, e.g. --backbone {about.network}")
+    if "rotation" in (method.name, getattr(method.config, "objective", "")) and sizes is not None:
+        wrong += _which_way_is_up(sizes, fit)
     problems(ConfigError, f"{method.name} cannot be done as asked:", wrong)
 
 
@@ -161,6 +160,18 @@ def check_views(method: Method, net: Net, stage: Stage | Solve) -> None:
         if size != side
     ]
     problems(ConfigError, f"{method.name} cannot be done as asked:", wrong)
+
+
+def _which_way_is_up(sizes: Sizes, fit: str) -> Iterator[str]:
+    """What tells a turned image from an upright one without any look at what it shows. One such image is refused as many
+    are: the remedy changes no square one."""
+    if sizes.oblong and fit != "crop":
+        clue = {"pad": "padded to squares, borders tell", "squash": "squeezed to squares, proportions tell"}[fit]
+        yield (
+            f"{count(sizes.oblong, 'image is', 'images are')} not square (median {sizes.width[1]:.0f} x "
+            f"{sizes.height[1]:.0f} px): {clue} which way is up, and what they show is not looked at; give --fit crop, "
+            "which takes the centre, or crop them to squares"
+        )
 
 
 def with_batchnorm(net: Net) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from headstart.errors import ConfigError, DataError, Interrupted, ModelFileError
 from headstart.jobs import run_pretrain
 from headstart.nets.build import build
 from headstart.nets.cost import block_flops
+from headstart.strategies.pretrain import PRETRAIN
 from headstart.studies.pretrain import PretrainResult
-from tests.conftest import random_states
+from tests.conftest import images, make_image_task, random_states
 from tests.engine.engine_toys import differing, resnet, state
 from tests.studies.pretrain_toys import ABOUT, COUNT, arrays, flipped, run
 
@@ -286,12 +288,47 @@ def test_methods_by_name_on_the_command_line(method: str, tmp_path: Path, capsys
     assert (tmp_path / "pre" / "report.html").exists()
 
 
+class Photos(torch.utils.data.Dataset[tuple[Any, int]]):
+    """Images of noise, some of them wider than high."""
+
+    def __init__(self, sizes: list[tuple[int, int]]):
+        draw = np.random.default_rng(0)
+        self.images = [draw.integers(0, 255, (high, wide, 3)).astype(np.uint8) for wide, high in sizes]
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, place: int):
+        return Image.fromarray(self.images[place]), place % 2
+
+
+def oblong(count: int) -> Photos:
+    return Photos([(20, 12) if place < count else (12, 12) for place in range(80)])
+
+
+def test_cropped_to_squares_images_can_be_turned(tmp_path: Path):
+    found = run(tmp_path / "run", oblong(80), "rotation", fit="crop", epochs=1, batch_size=40, looks=0)
+    assert found.summary["method"]["name"] == "rotation"
+
+
+@pytest.mark.parametrize("method", ["cpc", "mae", "amdim"])
+def test_the_network_that_a_refusal_names_is_taken(method: str, tmp_path: Path):
+    pixels, size = images(8, 3, 32)[0], 32
+    with pytest.raises(ConfigError) as refused:
+        run(tmp_path / "run", pixels, method, batch_size=2, size=size, backbone="headstart:resnet8")
+    (named,) = set(re.findall(r"--backbone ([\w:]+)", str(refused.value)))
+    net = build(named, size=size, pretrained=False)
+    assert next(PRETRAIN[method](net, make_image_task(8, size=size))).name == method
+
+
 @pytest.mark.parametrize(
     ("method", "settings", "words"),
     [
         ("cpc", {}, "batch normalisation"),
         ("mae", {}, "transformer"),
-        ("rotation", {"fit": "pad", "data": "wide"}, "padded to squares"),
+        ("rotation", {"fit": "pad", "data": "wide"}, "80 images are not square.*padded to squares.*--fit crop"),
+        ("rotation", {"data": "one wide"}, "1 image is not square.*squeezed to squares.*--fit crop"),
+        ("greedy", {"data": "one wide", "settings": ("objective=rotation",)}, "1 image is not square"),
         ("jigsaw", {}, "px"),
         ("swav", {"settings": ("prototypes=0",)}, "prototypes=0"),
         ("byol", {"batch_size": 16, "settings": ("momentum=2",)}, "momentum=2"),
@@ -304,8 +341,8 @@ def test_methods_that_cannot_do_as_asked_say_so_and_leave_nothing(
     method: str, settings: dict[str, Any], words: str, tmp_path: Path
 ):
     used: dict[str, Any] = {"batch_size": 16, **settings}
-    if used.pop("data", None):
-        used["data"] = (np.random.default_rng(0).integers(0, 255, (80, 12, 20, 3)).astype(np.uint8), np.arange(80) % 2)
+    if data := used.pop("data", None):
+        used["data"] = oblong(80 if data == "wide" else 1)
     with pytest.raises((ConfigError, DataError), match=words):
         run(tmp_path / "run", used.pop("data", None), method, **used)
     assert not (tmp_path / "run").exists()
