@@ -111,7 +111,7 @@ PRETRAINING: dict[str, PretrainMethod] = {
         "tell by which of four right angles an image was turned",
         "Gidaris et al. 2018",
         passes=4,
-        limits="needs images with an up and a down, square or with --fit crop; the best features are a block before the last",
+        limits="needs images with an up and a down, square or with --fit crop; its best features: a block before the last",
     ),
     "relative_position": PretrainMethod(
         "pretext",

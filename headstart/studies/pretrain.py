@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from headstart.catalog.adapt import AdaptConfig, BackboneConfig
 from headstart.catalog.pretrain import PretrainConfig, check_settings
 from headstart.catalog.pretraining import PretrainMethod
@@ -122,7 +120,7 @@ class _Job:
         with opening.phase("data", "reading and inspecting the images"):
             data = self._read(net)
             parts = parts_of(data, test_fraction=config.images.test_fraction, seed=config.seed, log=opening.log)
-        check_method(method, net, parts, _sides(data), config.images.fit)
+        check_method(method, net, parts, data.inspection.sizes, config.images.fit)
         other = Other("") if why_none(config, parts) else other_network(config, self.source, copy.deepcopy(net))
         found = Found(config, self.network, data, parts, method, net, self.given)
         start, card = copy.deepcopy(net), card_of(found)
@@ -282,8 +280,3 @@ def _after(first: Stage | Solve, stages: Generator[Stage | Solve]) -> Generator[
 
 def _shape(result: Any) -> dict[str, Any]:
     return {name: getattr(result, name) for name in ("steps", "trained") if hasattr(result, name)}
-
-
-def _sides(data: DataSet) -> tuple[float, ...]:
-    sizes = data.inspection.sizes
-    return () if sizes is None else (float(np.round(sizes.width[1])), float(np.round(sizes.height[1])))
