@@ -154,8 +154,8 @@ def _note(found: Found, memory: bool) -> str:
     if any(len(arm.tasks) > 1 for arm in found.together):
         text += ". Comparing the tasks' gradients once per epoch, for this page, is in the seconds only"
     if memory:
-        return f"{text}. Peak memory: by how much its peak while training lay above what was in use before."
-    return (
-        f"{text}. Peak memory is not measured on a processor: it is the whole process's there, and that of the first "
-        "training holds what libraries ask for once, so that the figure would follow from the order of trainings."
-    )
+        text += (
+            ". Peak memory: all tensors at the fullest moment of a training step - weights, gradients, the optimiser's memory, "
+            "a batch and what the backward pass keeps; on a processor counted, without what operations need for themselves"
+        )
+    return f"{text}."

@@ -33,6 +33,7 @@ from headstart.stage import Stage
 from headstart.strategies.multitask import multitask
 from headstart.studies.costs import stage_parts
 from headstart.studies.elapsed import Elapsed
+from headstart.studies.live_tensors import training_peak
 from headstart.studies.multitask_gradients import task_gradients
 from headstart.studies.peak_memory import PeakMemory
 
@@ -109,7 +110,7 @@ class Runs:
     def seen(self, run: Run) -> dict[str, Any]:
         """What was found out: `outputs` by part and task, `flops`, `parameters`, `bytes`, `curves`, `seconds`, `memory`, and
         `distance` between its towers when it began and ended. Costs are its own, see `begun_as`; memory is the device's
-        peak, None on a processor, where the process's depends on what ran before."""
+        peak, or on a processor that of its tensors, where the process's would depend on what ran before."""
         assert self.done(run)
         return self._kept[run.key]
 
@@ -137,15 +138,15 @@ class Runs:
                 yield stage
 
         drive = Drive(net, seed_for(run.seed, "multitask", *run.arm.tasks), self.machine, place, None, log)
-        memory = PeakMemory(self.machine.device)
-        with clock.during("training"), memory if memory.device.type == "cuda" else nullcontext():
+        memory = self._memory_of(net, mix, run.arm.config)
+        with clock.during("training"), memory if isinstance(memory, PeakMemory) else nullcontext():
             drive.run(counted())
         net.to("cpu")
         state = {
             "outputs": {part: self._look(net, part, run.arm.tasks) for part in self.parts},
             "net": net.state_dict(),
             "flops": costs,
-            "memory": memory.bytes,
+            "memory": memory.bytes if isinstance(memory, PeakMemory) else memory,
             "distance": None if begun is None else {"begin": begun, "end": apart_of(net)},
             "curves": curves_of(self.log.path, run.key),
             "seconds": round(clock.seconds["training"], 3),
@@ -157,6 +158,12 @@ class Runs:
         distributed.first(lambda: shutil.rmtree(place, ignore_errors=True))
         distributed.first(lambda: shutil.rmtree(self.machine.cache or place / "none", ignore_errors=True))
         self.log.event("run", run=run.key, seconds=state["seconds"])
+
+    def _memory_of(self, net: Net, mix: Mix, config: SharingConfig) -> PeakMemory | int:
+        """What watches the device while training, or on a processor what tensors take at once, counted beforehand."""
+        if self.machine.device.startswith("cuda"):
+            return PeakMemory(self.machine.device)
+        return training_peak(net, lambda copied: multitask(copied, mix, replace(config, watch=False)))
 
     def begun_as(self, run: Run) -> list[str]:
         """Keys of the runs whose networks its towers begin as. Those of cross-stitch begin as the networks trained for their

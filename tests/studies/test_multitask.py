@@ -109,7 +109,9 @@ def test_all_networks_take_as_many_steps(done: MultitaskResult):
     lines = [json.loads(line) for line in (done.folder / "log.jsonl").read_text().splitlines()]
     learned, batch = done.summary["data"]["learned_from"], USED["batch_size"]
     assert {arm["flops"]["training"] > 0 for arm in done.summary["arms"]} == {True}
-    assert {arm["memory"] for arm in done.summary["arms"]} == {None}  # on a processor it would follow from their order
+    memory = {arm["name"]: arm["memory"] for arm in done.summary["arms"]}
+    assert all(taken > 3 * 4 * arm["parameters"] for arm, taken in zip(done.summary["arms"], memory.values(), strict=True))
+    assert done.summary["apart"]["memory"] == max(taken for name, taken in memory.items() if name.startswith("only"))
     epochs = {}
     for line in lines:
         if line["event"] == "epoch":
