@@ -155,7 +155,8 @@ def _note(found: Found, memory: bool) -> str:
         text += ". Comparing the tasks' gradients once per epoch, for this page, is in the seconds only"
     if memory:
         text += (
-            ". Peak memory: all tensors at the fullest moment of a training step - weights, gradients, the optimiser's memory, "
-            "a batch and what the backward pass keeps; on a processor counted, without what operations need for themselves"
+            ". Peak memory: all tensors at the fullest moment of a training step - weights, gradients, the optimiser's "
+            "memory, a batch and what the backward pass keeps; on a processor counted, without what operations need for "
+            "themselves"
         )
     return f"{text}."

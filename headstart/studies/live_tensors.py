@@ -30,8 +30,9 @@ class LiveTensors(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now: int = 0
+        self.peak: int = 0
         self._held: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def hold(self, tensors: Iterable[Tensor]) -> None:
@@ -62,11 +63,12 @@ def training_peak(net: Net, stages: Callable[[Net], Iterable[Stage]]) -> int:
 
     Weights, buffers, gradients, what the backward pass keeps, the batch, and the optimiser's and the balance's memory, at the
     stage's own batch size. `stages` are those that would train it; only the first is looked at. The images in their store
-    on disk are not counted, nor is what a kernel needs while it runs.
+    are not counted, nor is what a kernel needs while it runs.
     """
     net = copy.deepcopy(net).cpu()
     stage = next(iter(stages(net)))
-    with LiveTensors() as live:
+    live = LiveTensors()
+    with live:
         live.hold([*net.parameters(), *net.buffers()])
         Drive(net, 0, Machine("cpu")).run([replace(stage, budget=Budget(steps=_STEPS))])
     return live.peak
