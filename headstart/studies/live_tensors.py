@@ -61,7 +61,7 @@ class LiveTensors(TorchDispatchMode):
 def training_peak(net: Net, stages: Callable[[Net], Iterable[Stage]]) -> int:
     """Bytes of all tensors alive at the fullest moment of two steps, on a copy of `net`, on the processor.
 
-    Weights, buffers, gradients, what the backward pass keeps, the batch, and the optimiser's and the balance's memory, at the
+    Weights, buffers, gradients, what the backward pass keeps, the batch, the optimiser's and the balance's memory, at the
     stage's own batch size. `stages` are those that would train it; only the first is looked at. The images in their store
     are not counted, nor is what a kernel needs while it runs.
     """
