@@ -20,7 +20,7 @@ class SimclrConfig:
 
     school: Schooling = Schooling()
     pipeline: str = "simclr"
-    """augmentations of both views: a named pipeline, or steps; two lists, separated by ;, for one each"""
+    """augmentations of both views: a named pipeline, or steps; two lists, a | between them, for one each"""
     objective: Literal["nt_xent", "info_nce", "nce"] = "nt_xent"
     """softmax over all other views; over the other views of the other kind; or each pair by itself, yes or no"""
     similarity: Similarity = "cosine"
@@ -50,15 +50,16 @@ class MocoConfig:
 
     school: Schooling = Schooling()
     pipeline: str = "moco"
-    """augmentations of both views: a named pipeline, or steps; two lists, separated by ;, for one each"""
+    """augmentations of both views: a named pipeline, or steps; two lists, a | between them, for one each"""
     objective: Literal["info_nce", "nce"] = "info_nce"
     """softmax over the positive and the queue, or each pair by itself, yes or no"""
     similarity: Similarity = "cosine"
     """how a query is compared with a key"""
     temperature: float = 0.2
     """what similarities are divided by"""
-    momentum: float | None = None
-    """share of the old weights that the key encoder keeps at every step; none: 1 - 20 / steps, from 0.9 to 0.99"""
+    momentum: float = 0.99
+    """share of the old weights that the key encoder keeps at every step, in short trainings too: keys of one queue must come
+    from nearly the same weights"""
     queue: int | None = None
     """keys of earlier batches that are negatives; none: 4096, or half as many as there are images if that is fewer"""
     groups: int = 8
@@ -73,7 +74,7 @@ class MocoConfig:
     def faults(self) -> list[str]:
         """What cannot be, in words."""
         rules = [
-            (self.momentum is None or 0 <= self.momentum <= 1, f"momentum={self.momentum}: from 0 to 1"),
+            (0 <= self.momentum <= 1, f"momentum={self.momentum}: from 0 to 1"),
             (self.groups >= 1, f"groups={self.groups}: one at least"),
             (
                 self.queue is None or self.queue >= self.school.batch_size,
@@ -133,7 +134,7 @@ class AmdimConfig:
 
     school: Schooling = Schooling(lr=0.03)
     pipeline: str = "simclr"
-    """augmentations of both copies: a named pipeline, or steps; two lists, separated by ;, for one each"""
+    """augmentations of both copies: a named pipeline, or steps; two lists, a | between them, for one each"""
     dimensions: int = 256
     """of the embeddings in which maps are compared"""
     clip: float = 20.0
@@ -157,7 +158,7 @@ class TripletConfig:
 
     school: Schooling = Schooling()
     pipeline: str = "simclr"
-    """augmentations of both views: a named pipeline, or steps; two lists, separated by ;, for one each"""
+    """augmentations of both views: a named pipeline, or steps; two lists, a | between them, for one each"""
     similarity: Similarity = "cosine"
     """distances on the unit sphere, or between embeddings as they are"""
     margin: float = 0.2
@@ -179,7 +180,7 @@ class TripletConfig:
 
 
 def _pipeline_faults(text: str) -> list[str]:
-    return [f"pipeline: {fault}" for part in text.split(";") for fault in view_faults(part.strip())]
+    return [f"pipeline: {fault}" for fault in view_faults(text)]
 
 
 def _embedding_faults(cfg: SimclrConfig | MocoConfig) -> list[str]:

@@ -246,7 +246,12 @@ def views_for(name_or_text: str, size: int, count: int = 2) -> tuple[str, ...]:
     else:
         texts = tuple(part.strip() for part in re.split(r"[|;]", name_or_text))
     if len(texts) > count:
-        raise ConfigError(f"{name_or_text!r} describes {len(texts)} views, and {count} are drawn")
+        fitting = [name for name, one in PIPELINES.items() if len(one.views) <= count]
+        raise ConfigError(
+            f"{name_or_text!r} describes {len(texts)} views, and {count} {'are' if count > 1 else 'is'} drawn; give "
+            f"{f'{count} at most, with | between them' if count > 1 else 'steps of one view'}, "
+            f"or one of {', '.join(fitting)}"
+        )
     return (texts + (texts[-1],) * count)[:count]
 
 

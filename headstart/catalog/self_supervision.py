@@ -12,7 +12,7 @@ Rules = list[tuple[bool, str]]
 
 
 def _broken(school: Schooling, pipeline: str, rules: Rules) -> list[str]:
-    views = [f"pipeline: {fault}" for part in pipeline.split(";") for fault in view_faults(part.strip())]
+    views = [f"pipeline: {fault}" for fault in view_faults(pipeline)]
     return school.faults() + views + [text for holds, text in rules if not holds]
 
 
@@ -31,7 +31,7 @@ class ByolConfig:
 
     school: Schooling = Schooling()
     pipeline: str = "byol"
-    """augmentations of both views: a name, or a list of them; a ; stands between those of one and the other"""
+    """augmentations of both views: a name, or a list of them; a | stands between those of one and the other"""
     dimensions: int = 128
     """of the projection (paper: 256)"""
     hidden: int = 512
@@ -52,7 +52,7 @@ class SimSiamConfig:
 
     school: Schooling = Schooling()
     pipeline: str = "simclr"
-    """augmentations of both views: a name, or a list of them; a ; stands between those of one and the other"""
+    """augmentations of both views: a name, or a list of them; a | stands between those of one and the other"""
     dimensions: int = 512
     """of the projection's three layers (paper: 2048)"""
     hidden: int = 128
@@ -69,7 +69,7 @@ class BarlowConfig:
 
     school: Schooling = Schooling()
     pipeline: str = "byol"
-    """augmentations of both views: a name, or a list of them; a ; stands between those of one and the other"""
+    """augmentations of both views: a name, or a list of them; a | stands between those of one and the other"""
     dimensions: int = 512
     """of the embedding and the two layers before it (paper: 8192)"""
     weight: float = 0.005
@@ -97,7 +97,7 @@ class VicregConfig:
 
     school: Schooling = Schooling(clip=3.0)
     pipeline: str = "byol"
-    """augmentations of both views: a name, or a list of them; a ; stands between those of one and the other"""
+    """augmentations of both views: a name, or a list of them; a | stands between those of one and the other"""
     dimensions: int = 512
     """of the embedding and the two layers before it (paper: 8192)"""
     alike: float = 25.0
@@ -120,7 +120,7 @@ class DinoConfig:
 
     school: Schooling = Schooling(lr=3e-3, optimizer="adamw", weight_decay=0.04, clip=3.0)
     pipeline: str = "dino"
-    """augmentations: a name, or a list of them; a ; stands between those of the first, the second and all small views"""
+    """augmentations: a name, or a list of them; a | stands between those of the first, the second and all small views"""
     local: int = 0
     """small views besides the two (paper: 8); for networks that take images of other sizes"""
     words: int = 1024
@@ -131,9 +131,8 @@ class DinoConfig:
     """of the head (paper: 256)"""
     norm: bool | None = None
     """batch normalisation in the head; None: where the network has it"""
-    momentum: float | None = None
-    """share of its own that the slow copy keeps at every step, at the start; rises to 1. None: 1 - 20 / steps, from 0.9 to
-    0.996 (paper: 0.996)"""
+    momentum: float = 0.996
+    """share of its own that the slow copy keeps at every step, at the start; rises to 1"""
     temperature: float = 0.1
     """of the network; larger is less sure"""
     teacher_start: float = 0.04
@@ -145,13 +144,13 @@ class DinoConfig:
     centre: float = 0.9
     """share of the old in the copy's centre at every step"""
     frozen_epochs: int | None = None
-    """in which the head's last layer does not learn. None: the first (paper: 1), of fewer than ten a tenth of the training"""
+    """in which the head's last layer does not learn. None: the first (paper: 1), or a tenth of the training if less"""
 
     def faults(self) -> list[str]:
         """What cannot be, in words."""
         heats = {"temperature": self.temperature, "teacher_start": self.teacher_start, "teacher_end": self.teacher_end}
         rules = [(value > 0, f"{name}={value}: above 0") for name, value in heats.items()]
-        shares = {"momentum": self.momentum or 0.0, "teacher_warmup": self.teacher_warmup, "centre": self.centre}
+        shares = {"momentum": self.momentum, "teacher_warmup": self.teacher_warmup, "centre": self.centre}
         rules += [(0 <= value <= 1, f"{name}={value}: from 0 to 1") for name, value in shares.items()]
         rules += [(self.words >= 2, f"words={self.words}: two at least")]
         rules += _freed(self.frozen_epochs, self.school)
@@ -193,7 +192,7 @@ class SwavConfig:
 
     school: Schooling = Schooling(lr=0.2)
     pipeline: str = "simclr"
-    """augmentations: a name, or a list of them; a ; stands between those of the first, the second and all small views"""
+    """augmentations: a name, or a list of them; a | stands between those of the first, the second and all small views"""
     local: int = 0
     """small views besides the two (paper: 6), for networks that take images of other sizes; pipeline=dino has small views"""
     prototypes: int | None = None
@@ -210,7 +209,7 @@ class SwavConfig:
     iterations: int = 3
     """of Sinkhorn and Knopp's algorithm"""
     frozen_epochs: int | None = None
-    """in which prototypes do not learn. None: the first (paper: 1), of fewer than ten a tenth of the training"""
+    """in which prototypes do not learn. None: the first (paper: 1), or a tenth of the training if less"""
     queue: int = 0
     """earlier images that share in the codes; for steps of fewer images than prototypes (paper: 3840 with batches of 256)"""
     queue_from: float = 0.075

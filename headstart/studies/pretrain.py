@@ -121,6 +121,8 @@ class _Job:
             data = self._read(net)
             parts = parts_of(data, test_fraction=config.images.test_fraction, seed=config.seed, log=opening.log)
         check_method(method, net, parts, data.inspection.sizes, config.images.fit)
+        for text in method.warnings(parts):
+            opening.log.event("warning", text=text)
         other = Other("") if why_none(config, parts) else other_network(config, self.source, copy.deepcopy(net))
         found = Found(config, self.network, data, parts, method, net, self.given)
         start, card = copy.deepcopy(net), card_of(found)

@@ -24,6 +24,7 @@ from headstart.nets.net import Net
 from headstart.stage import Solve, Stage
 from headstart.strategies.pretrain import PRETRAIN, Pretrain
 from headstart.strategies.pretrain.greedy import settings_of
+from headstart.studies.pretrain_batches import few_for_batches, small_steps
 from headstart.studies.pretrain_data import Parts
 from headstart.terms.bootstrap import PAIR
 
@@ -75,8 +76,16 @@ class Method:
         for stage in self.run(net, data, self.config):
             yield self._shown(stage) if isinstance(stage, Stage) and self.views else stage
 
+    def warnings(self, parts: Parts) -> Iterator[str]:
+        """What should be known before it begins, though it can be done."""
+        about, config = self.learns
+        yield from small_steps(self.name, about, replace(config, school=self.school), parts.pool)
+
     def _shown(self, stage: Stage) -> Stage:
         changing = [name for name, view in stage.views.items() if not view.is_plain]
+        if len(changing) == 1 and len(set(self.views)) > 1:
+            said = "--views describes several views, and one is drawn; leave out | and what follows it"
+            raise ConfigError(f"{self.name} cannot be done as asked: {said}")
         views = {name: self.views[min(place, len(self.views) - 1)] for place, name in enumerate(changing)}
         kept = {
             name: replace(one, draws=one.draws or stage.views[name].draws, pieces=stage.views[name].pieces)
@@ -114,14 +123,10 @@ def check_method(method: Method, net: Net, parts: Parts, sizes: Sizes | None, fi
     sizes  of the images as they came; None where there are none
     fit    how they are brought to a square
     """
-    images, batch, about = len(parts.pool), method.school.batch_size, method.about
-    said = []
-    if images < 2 * batch:
-        said.append(
-            f"{images} images are too few for batches of {batch}, of which an epoch should have two at least; give "
-            f"--batch-size {max(2, images // 4)} or more images (thousands, to learn something)"
-        )
-    problems(DataError, f"{method.name} cannot learn from these images:", said)
+    about = method.about
+    aside = sum(len(part) for part in (parts.held, parts.test) if part is not None)
+    said = few_for_batches(len(parts.pool), aside, method.school.batch_size)
+    problems(DataError, f"{method.name} cannot learn from these images:", list(said))
     wrong = []
     if method.needs_labels and (parts.pool.num_classes < 2 or not parts.pool.known.any()):
         wrong.append(

@@ -13,7 +13,8 @@ from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.pretrain.common import images_of_steps, pretrain_stage
-from headstart.strategies.pretrain.contrasted import checked, pair
+from headstart.strategies.pretrain.contrasted import checked
+from headstart.strategies.pretrain.seen import pair_of_views
 from headstart.terms.amdim import SIDES, Amdim
 
 ENCODER = "headstart:amdim_encoder"
@@ -38,7 +39,7 @@ def amdim(net: Net, data: Task, cfg: AmdimConfig | None = None) -> Iterator[Stag
         images=images_of_steps(data, cfg.school),
         seed=cfg.school.seed,
     )
-    yield pretrain_stage("amdim", net, data, {"amdim": term}, pair(net, cfg.pipeline), cfg.school, even=True)
+    yield pretrain_stage("amdim", net, data, {"amdim": term}, pair_of_views(net, cfg.pipeline), cfg.school, even=True)
 
 
 def maps_of(net: Net) -> dict[int, str]:

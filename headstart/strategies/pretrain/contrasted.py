@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from headstart.catalog.pretraining import Schooling
-from headstart.data.pipelines import views_of
 from headstart.data.task import Task
-from headstart.data.views import View
 from headstart.engine.run import under_way
 from headstart.errors import ConfigError, problems
 from headstart.nets.net import Net
 from headstart.terms.chunked import normalises_batches
-
-PAIR = ("one", "two")
-"""Names of the two views of an image."""
 
 
 class _Config(Protocol):
@@ -34,11 +29,6 @@ def checked(name: str, cfg: _Config, net: Net, data: Task) -> None:
     if len(data) < 2:
         faults.append(f"negatives are other images, and there {'is' if len(data) == 1 else 'are'} {len(data)} in all")
     problems(ConfigError, f"{name} cannot be done as asked:", faults)
-
-
-def pair(net: Net, text: str) -> dict[str, View]:
-    """Both views of an image."""
-    return dict(zip(PAIR, views_of(text, net.input.size, len(PAIR)), strict=True))
 
 
 def tell_chunks(name: str, net: Net, chunk: int | None) -> None:

@@ -9,7 +9,7 @@ from headstart.data.task import Task
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.pretrain.common import pretrain_stage
-from headstart.strategies.pretrain.seen import checked, first_decay, frozen_share, has_norm, many_views, steps_of
+from headstart.strategies.pretrain.seen import checked, frozen_share, has_norm, many_views, steps_of
 from headstart.terms.self_distillation import SelfDistilled
 
 
@@ -20,25 +20,25 @@ def dino(net: Net, data: Task, cfg: DinoConfig | None = None) -> Iterator[Stage]
     fixed places takes one input size only.
 
     Deviations: weight decay does not rise during training; batches and the head are smaller by default; the copy's
-    temperature rises with every step, not every epoch; short trainings have a faster copy and free the last layer sooner;
-    the head has batch normalisation where the network has it.
+    temperature rises with every step, not every epoch; short trainings free the last layer sooner; the head has batch
+    normalisation where the network has it.
     """
     cfg = cfg or DinoConfig()
     checked("dino", cfg, net, data)
-    views, steps = many_views(net, cfg.pipeline, cfg.local), steps_of(data, cfg.school)
+    views = many_views(net, cfg.pipeline, cfg.local)
     term = SelfDistilled(
         net,
         words=cfg.words,
         hidden=cfg.hidden,
         bottleneck=cfg.bottleneck,
         norm=has_norm(net) if cfg.norm is None else cfg.norm,
-        momentum=first_decay(steps) if cfg.momentum is None else cfg.momentum,
+        momentum=cfg.momentum,
         temperature=cfg.temperature,
         teacher=(cfg.teacher_start, cfg.teacher_end),
         warmup=cfg.teacher_warmup,
         centre_decay=cfg.centre,
         frozen=frozen_share(cfg.frozen_epochs, cfg.school),
-        steps=steps,
+        steps=steps_of(data, cfg.school),
         seed=cfg.school.seed,
         small=[*views][2:],
     )

@@ -10,17 +10,14 @@ from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.pretrain.common import images_of_steps, pretrain_stage
-from headstart.strategies.pretrain.contrasted import checked, pair, tell_chunks
-from headstart.strategies.pretrain.seen import first_decay, steps_of
+from headstart.strategies.pretrain.contrasted import checked, tell_chunks
+from headstart.strategies.pretrain.seen import pair_of_views
 from headstart.terms.chunked import Pooled
 from headstart.terms.moco import Moco
 from headstart.terms.projection import projection
 
 LARGEST_QUEUE = 4096
 """Keys where nothing is asked for. The paper's 65536 are a twentieth of ImageNet."""
-
-DECAY = 0.99
-"""Of the average at most. The paper's 0.999 is for a training of a million steps."""
 
 
 def moco(net: Net, data: Task, cfg: MocoConfig | None = None) -> Iterator[Stage]:
@@ -40,14 +37,14 @@ def moco(net: Net, data: Task, cfg: MocoConfig | None = None) -> Iterator[Stage]
         head,
         features.channels if cfg.projection == "none" else cfg.dimensions,
         queue=_queue(cfg, data),
-        momentum=first_decay(steps_of(data, cfg.school), DECAY) if cfg.momentum is None else cfg.momentum,
+        momentum=cfg.momentum,
         temperature=cfg.temperature,
         groups=cfg.groups,
         similarity=cfg.similarity,
         objective=cfg.objective,
         seed=cfg.school.seed,
     )
-    yield pretrain_stage("moco", net, data, {"moco": term}, pair(net, cfg.pipeline), cfg.school, even=True)
+    yield pretrain_stage("moco", net, data, {"moco": term}, pair_of_views(net, cfg.pipeline), cfg.school, even=True)
 
 
 def _queue(cfg: MocoConfig, data: Task) -> int:

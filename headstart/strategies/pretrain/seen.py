@@ -41,20 +41,10 @@ def steps_of(data: Task, school: Schooling) -> int:
     return school.epochs * len(images_of_steps(data, school))
 
 
-def first_decay(steps: int, most: float = 0.996) -> float:
-    """The decay that a moving copy starts a training of so many steps with: it follows within a twentieth of them, and is no
-    slower than `most`, the method's own for long trainings. A copy that hardly moves from random weights teaches those.
-
-    On 1200 digits BYOL, 450 steps of 32, a linear probe with 200 labels reached 75 % untrained, 90 % with 0.9 and 88 % with
-    0.97; with 0.99 for 150 steps of 128 it stayed at 75 %.
-    """
-    return min(max(1 - 20 / steps, 0.9), most)
-
-
 def frozen_share(epochs: int | None, school: Schooling) -> float:
     """The share of the training in which the outputs that a loss chooses among stay as they were drawn: so many epochs.
 
-    None: the first epoch, or a tenth of the training where that is less; of a single epoch nothing would be left to learn in.
+    None: the first epoch, or a tenth of the training where that is less: a single epoch would leave them no time to learn.
     """
     return min(1 / school.epochs, 0.1) if epochs is None else epochs / school.epochs
 
@@ -70,8 +60,18 @@ def one_view(net: Net, pipeline: str) -> dict[str, View]:
 
 
 def pair_of_views(net: Net, pipeline: str) -> dict[str, View]:
-    """Both views by a pipeline's name or text."""
-    return dict(zip(PAIR, views_of(pipeline, net.input.size, len(PAIR)), strict=True))
+    """Both views by a pipeline's name or text. Raises ConfigError where both are the image as it is."""
+    return dict(zip(PAIR, _two_different(pipeline, views_of(pipeline, net.input.size, len(PAIR))), strict=True))
+
+
+def _two_different(pipeline: str, views: list[View]) -> list[View]:
+    """The same views, of which the first two are compared."""
+    if not any(view.ops for view in views[: len(PAIR)]):
+        raise ConfigError(
+            f"views {pipeline!r}: both views of an image would be the image as it is, and equal pictures teach nothing; "
+            'name steps that change it (--views "crop(0.2, 1.0) flip(0.5)"), or a pipeline (--views simclr)'
+        )
+    return views
 
 
 def many_views(net: Net, pipeline: str, local: int) -> dict[str, View]:
@@ -80,7 +80,7 @@ def many_views(net: Net, pipeline: str, local: int) -> dict[str, View]:
     Raises ConfigError for small views of several sizes, or of one that the network cannot take.
     """
     count, size = len(PAIR) + local, net.input.size
-    drawn = views_of(pipeline, size, max(count, len(PAIR) + 1))[:count]
+    drawn = _two_different(pipeline, views_of(pipeline, size, max(count, len(PAIR) + 1)))[:count]
     sizes = {next((op.size for op in reversed(view.ops) if isinstance(op, CropTo)), size) for view in drawn[len(PAIR) :]}
     if len(sizes) > 1:
         raise ConfigError(f"pipeline={pipeline!r}: small views of {sorted(sizes)} px; they pass together and have one size")

@@ -10,7 +10,8 @@ from headstart.data.task import Task
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.pretrain.common import images_of_steps, pretrain_stage
-from headstart.strategies.pretrain.contrasted import checked, pair, tell_chunks
+from headstart.strategies.pretrain.contrasted import checked, tell_chunks
+from headstart.strategies.pretrain.seen import pair_of_views
 from headstart.terms.chunked import Pooled
 from headstart.terms.projection import projection
 from headstart.terms.two_views import TwoViews, chance_of, contrast
@@ -32,4 +33,4 @@ def simclr(net: Net, data: Task, cfg: SimclrConfig | None = None) -> Iterator[St
         contrast(cfg.objective, cfg.temperature, cfg.similarity),
         chance=fmean(chance_of(cfg.objective, count) for count in images_of_steps(data, cfg.school)),
     )
-    yield pretrain_stage("simclr", net, data, {"simclr": term}, pair(net, cfg.pipeline), cfg.school, even=True)
+    yield pretrain_stage("simclr", net, data, {"simclr": term}, pair_of_views(net, cfg.pipeline), cfg.school, even=True)

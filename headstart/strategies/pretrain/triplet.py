@@ -9,7 +9,8 @@ from headstart.data.task import Task
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.pretrain.common import pretrain_stage
-from headstart.strategies.pretrain.contrasted import checked, pair, tell_chunks
+from headstart.strategies.pretrain.contrasted import checked, tell_chunks
+from headstart.strategies.pretrain.seen import pair_of_views
 from headstart.terms.chunked import Pooled
 from headstart.terms.projection import projection
 from headstart.terms.two_views import TwoViews, apart
@@ -31,4 +32,4 @@ def triplet(net: Net, data: Task, cfg: TripletConfig | None = None) -> Iterator[
         apart(cfg.margin, cfg.mining, cfg.similarity),
         chance=cfg.margin,
     )
-    yield pretrain_stage("triplet", net, data, {"triplet": term}, pair(net, cfg.pipeline), cfg.school, even=True)
+    yield pretrain_stage("triplet", net, data, {"triplet": term}, pair_of_views(net, cfg.pipeline), cfg.school, even=True)

@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from headstart.catalog.contrast import MocoConfig
 from headstart.catalog.greedy import GreedyConfig
 from headstart.catalog.pretraining import Schooling
 from headstart.catalog.self_supervision import (
@@ -37,9 +36,10 @@ from headstart.losses.agreement import negative_cosine
 from headstart.nets.net import Net
 from headstart.stage import Stage
 from headstart.strategies.pretrain import PRETRAIN
+from headstart.strategies.pretrain.byol import first_decay
 from headstart.strategies.pretrain.common import pretrain_stage
 from headstart.strategies.pretrain.greedy import greedy
-from headstart.strategies.pretrain.seen import first_decay, many_views, pair_of_views
+from headstart.strategies.pretrain.seen import many_views, pair_of_views
 from headstart.terms.base import StepLike
 from headstart.terms.bootstrap import PAIR, Bootstrap, Siamese
 from tests.conftest import make_image_task
@@ -138,6 +138,8 @@ BAD: list[tuple[str, Any, Callable[[], Net], str]] = [
     ("byol", ByolConfig(), perceptron, "this network takes vectors"),
     ("byol", ByolConfig(pipeline="crop(0.2, 1.0) twist(3)"), resnet, "no step is called 'twist'"),
     ("byol", ByolConfig(pipeline="flip(0.5) ; flip(0.1) ; flip(0.2)"), resnet, "3 views, and 2 are drawn"),
+    ("byol", ByolConfig(pipeline="plain | "), resnet, "equal pictures teach nothing"),
+    ("dino", DinoConfig(pipeline="plain | plain | flip(0.5)"), resnet, "equal pictures teach nothing"),
     ("simsiam", SimSiamConfig(hidden=0), resnet, "hidden=0: one at least"),
     ("barlow", BarlowConfig(weight=-1, scale=0), resnet, r"weight=-1: 0 or more\n.*scale=0: above 0"),
     ("vicreg", VicregConfig(spread=-2), resnet, "spread=-2: 0 or more"),
@@ -247,14 +249,6 @@ def term_of(name: str, config: Any, images: int = 24) -> Any:
     stage = next(iter(PRETRAIN[name](resnet(), make_image_task(images, size=12), config)))
     assert isinstance(stage, Stage)
     return next(iter(stage.terms.values()))
-
-
-def test_other_copies_are_no_slower_than_the_training_is_long_either() -> None:
-    """As BYOL's; MoCo's is 0.99 at most, for its keys must follow while the queue lasts."""
-    short, long = replace(SHORT, epochs=20), replace(SHORT, epochs=10**6)
-    assert [term_of("dino", DinoConfig(school)).momentum for school in (short, long)] == pytest.approx([0.9, 0.996])
-    assert [term_of("moco", MocoConfig(school)).keys.decay for school in (short, long)] == pytest.approx([0.9, 0.99])
-    assert term_of("dino", DinoConfig(short, momentum=0.5)).momentum == 0.5
 
 
 @pytest.mark.parametrize(
