@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -55,6 +57,22 @@ class Decoder(nn.Module):
         return found
 
 
+def loss_of_guessing(net: Net, shown: Iterable[Tensor]) -> float:
+    """The loss of the best answer that looks at no image: at every place and pixel the mean of what is to be told there.
+
+    shown  images as the method sees them, `[N, H, W, 3]` uint8 in batches, two in all at least
+
+    Of patches with something in them it is almost 1. Flat ones are told without a look: all their standardised pixels are
+    nought, or, where colours are normalised each in its way, one pattern of three colours.
+    """
+    side, count = tokens_of(net).patch, 0
+    total = squares = torch.zeros((), dtype=torch.float64, device=net.device)
+    for samples in shown:
+        target = standard_patches(patches_of(normalise(samples, net.input.mean, net.input.std), side)).double()
+        count, total, squares = count + len(target), total + target.sum(0), squares + target.square().sum(0)
+    return float(((squares - total.square() / count) / (count - 1)).mean())
+
+
 class Reconstruction(Timed):
     """Mean squared error on the hidden patches of every image, each patch's pixels standardised (He et al. 2022).
 
@@ -63,6 +81,7 @@ class Reconstruction(Timed):
 
     net    a vision transformer, see `nets/tokens.py`; kept by reference, not as a part of the term
     width, depth, heads  of the decoder
+    chance  loss of guessing on the images that it will see (`loss_of_guessing`); None: not known
 
     Raises ConfigError for a network of another kind, or when nothing would be hidden or nothing seen.
     """
@@ -79,20 +98,16 @@ class Reconstruction(Timed):
         heads: int = 2,
         seed: int,
         view: str = "main",
+        chance: float | None = None,
     ) -> None:
         super().__init__()
+        self.chance = chance
         self.plan = tokens_of(net)
         # Past nn.Module's own bookkeeping: the net's weights are trained as its own, and must not be this term's too.
         object.__setattr__(self, "net", net)
         self.view, self.seed = view, seed_for(seed, "reconstruction", "hidden")
         self.seen = min(max(round((1 - share) * self.plan.grid**2), 1), self.plan.grid**2 - 1)
         self.decoder = Decoder(self.plan, width, depth, heads, seed_for(seed, "reconstruction", "decoder"))
-
-    @property
-    def chance(self) -> float:
-        """The loss where every pixel is told to be its patch's mean; standardised by the unbiased variance."""
-        numbers = 3 * self.plan.patch**2
-        return (numbers - 1) / numbers
 
     def forward(self, step: StepLike) -> Tensor:
         samples = step.samples(self.view)

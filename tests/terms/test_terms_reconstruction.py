@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +11,14 @@ from torch import Tensor, nn
 
 from headstart.data.views import normalise
 from headstart.errors import ConfigError
+from headstart.losses.pixels import patches_of
 from headstart.nets.build import build
 from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet
 from headstart.nets.tokens import tokens_of
 from headstart.nets.vit import vit
-from headstart.terms.reconstruction import Reconstruction
+from headstart.terms.reconstruction import Reconstruction, loss_of_guessing
 from tests.terms.viewed import Viewed, noise
 
 
@@ -72,11 +75,34 @@ def test_loss_by_hand() -> None:
     assert not missing
 
 
-def test_chance_is_the_loss_of_who_tells_means() -> None:
-    net = transformer()
-    term = Reconstruction(net, width=8, seed=0)
+def halves(count: int) -> Tensor:
+    """`[N, 12, 12, 3]` noise above, one grey below that is another in every image."""
+    found = noise(count, 12)
+    found[:, 6:] = torch.linspace(20, 230, count).to(torch.uint8)[:, None, None, None]
+    return found
+
+
+def test_chance_is_the_loss_of_the_best_guess_without_a_look() -> None:
+    net, shown = transformer(), noise(40, 12)
+    target = patches_of(normalise(shown, net.input.mean, net.input.std), 3).double().numpy()
+    target = (target - target.mean(2, keepdims=True)) / np.sqrt(target.var(2, ddof=1, keepdims=True) + 1e-6)
+    expected = target.var(0, ddof=1).mean()
+    assert loss_of_guessing(net, shown.split(16)) == pytest.approx(expected, rel=1e-5)
+    assert expected == pytest.approx(26 / 27, rel=0.02), "of noise: the mean of each patch, as nothing else is the same"
+
+
+@pytest.mark.parametrize("std", [(0.5, 0.5, 0.5), (0.229, 0.224, 0.225)])
+def test_what_is_flat_is_guessed(std: tuple[float, float, float]) -> None:
+    """A grey patch is nought in all pixels, or one pattern of three colours where these are normalised each in its way."""
+    with forked(1):
+        net = vit(12, 3, width=8, depth=2, heads=2)
+    object.__setattr__(net, "input", replace(net.input, mean=(0.485, 0.456, 0.406), std=std))
+    noisy, half = loss_of_guessing(net, [noise(64, 12)]), loss_of_guessing(net, [halves(64)])
+    assert 0.45 < half / noisy < 0.6
+    steady = Viewed(net, {"main": halves(64)})
+    term = Reconstruction(net, width=8, seed=0, chance=half)
     torch.nn.init.zeros_(term.decoder.pixels.weight)
-    assert term(step_of(net)).item() == pytest.approx(term.chance, rel=1e-4)
+    assert term(steady).item() > 0.95 * half, "a constant for all places does no better than the best for each"
 
 
 def test_all_seen_everything_goes_back_to_its_place() -> None:
