@@ -34,7 +34,7 @@ class PretrainConfig:
     start: Literal["random", "trained"] = "random"
     """random: all weights of the network are drawn anew; trained: it goes on from those it has"""
     labels: bool = True
-    """--no-labels: do not look at labels, neither to judge nor to learn; sub-folders mean nothing then"""
+    """look at labels, to judge or where a method learns from them; --no-labels: not at all, and sub-folders mean nothing"""
     epochs: int | None = None
     """passes over the images; none: as the method has it"""
     batch_size: int | None = None
@@ -42,7 +42,8 @@ class PretrainConfig:
     lr: float | None = None
     """learning rate; none: as the method has it"""
     views: str | None = None
-    """how images are changed before they are shown, e.g. "crop(0.2, 1.0) flip(0.5) grey(0.2)"; none: as the method has it"""
+    """how images are changed before they are shown, e.g. "crop(0.2, 1.0) flip(0.5) grey(0.2)"; a | stands between the lists
+    of several views; none: as the method has it, which `headstart views METHOD` prints"""
     settings: tuple[str, ...] = ()
     """settings of the method as key=value, e.g. temperature=0.2"""
     looks: int = 20

@@ -40,7 +40,7 @@ def with_settings(config: Config, pairs: Sequence[str], flag: str = "--settings"
             said.append(f"{pair!r} is not of the form key=value")
         elif kind is None:
             near = difflib.get_close_matches(key, names_of(config), 2, 0.5)
-            offer = f", did you mean {' or '.join(near)}?" if near else ""
+            offer = f", did you mean {' or '.join(near)}?" if near else "."
             said.append(f"{key!r} is unknown{offer} There are {', '.join(_own_first(config))}")
         else:
             try:

@@ -35,6 +35,7 @@ from headstart.cli import (
     short_studies,
     speak,
     study,
+    views,
 )
 from headstart.cli import select as select_command
 from headstart.cli.command import EXIT_CODES, Command, UsageError
@@ -62,6 +63,7 @@ COMMANDS: dict[str, Command[Any]] = {
         export.COMMAND,
         bench.COMMAND,
         models.COMMAND,
+        views.COMMAND,
         report.COMMAND,
     )
 }

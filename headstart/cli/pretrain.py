@@ -57,6 +57,9 @@ COMMAND = Command(
         "labels:\n"
         "  are not needed. Where some exist, they serve to judge: while it learns, and in the verdict at the end, which\n"
         "  compares with random weights, training from scratch and another network, at 1, 10 and 100 % of the labels\n\n"
+        "views:\n"
+        "  headstart views METHOD prints what a method shows of an image, as text to change and give back with --views,\n"
+        "  and draws it on your own images; headstart views lists all steps and named lists\n\n"
         "afterwards:\n"
         "  headstart adapt photos --backbone RUN, and so with every other command"
     ),

@@ -8,6 +8,7 @@ work/         caches and checkpoints; removed when the run is done
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -148,6 +149,10 @@ def _make(path: Path) -> None:
         raise ConfigError(f"--out {path}: a file is in the way; choose another folder") from error
     except PermissionError as error:
         raise ConfigError(f"--out {path}: not allowed to write there; choose another folder") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise  # the disk's fault, not the folder's
+        raise ConfigError(f"--out {path}: no folder can be made there ({error.strerror}); choose another one") from error
 
 
 def _lock(path: Path) -> IO[str]:

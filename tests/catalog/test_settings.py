@@ -48,8 +48,9 @@ def test_values_go_where_they_belong() -> None:
 
 def test_everything_wrong_is_said_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        with_settings(Outer(), ["strenght=2", "top=few", "kind=c", "exact=1", "lr"])
+        with_settings(Outer(), ["strenght=2", "top=few", "kind=c", "exact=1", "lr", "xyzzy=1"])
     said = str(caught.value)
+    assert "'xyzzy' is unknown. There are" in said
     for words in ("did you mean strength", "top=few: it should be a whole number or none", "one of a, b", "true or false"):
         assert words in said
     assert "'lr' is not of the form key=value" in said

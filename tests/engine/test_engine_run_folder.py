@@ -134,6 +134,8 @@ def test_a_file_in_the_way_and_a_damaged_config(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="a file is in the way"), open_run(tmp_path / "file", CONFIG):
         pass
+    with pytest.raises(ConfigError, match="--out /proc/x: no folder can be made there"), open_run(Path("/proc/x"), CONFIG):
+        pass
     path = begun(tmp_path / "run")
     (path / "config.json").write_text("{")
     with pytest.raises(RunFolderMismatch, match="damaged"), open_run(path, CONFIG, resume=True):

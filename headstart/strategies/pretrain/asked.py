@@ -58,9 +58,11 @@ def grid_of(cfg: RelativePositionConfig | JigsawConfig, net: Net, data: Task) ->
         grid, name = _with_gaps(side, cfg), "patch"
     words = {4: "four", 9: "nine"}[grid.count]
     if grid.side < SMALLEST_PATCH or grid.span > side:
-        least = f"{SMALLEST_PATCH} at least"
-        said = f"{name}s of {grid.side} px ({least}) on {grid.span} px with what lies between; the images have {side} px"
-        raise ConfigError(f"the images are too small for {words} patches: {said}; give larger images, or another {name}=")
+        several = {"patch": "patches", "tile": "tiles"}[name]
+        need = f"{several} of {grid.side} px ({SMALLEST_PATCH} at least) on {grid.span} px with what lies between"
+        raise ConfigError(
+            f"images of {side} px are too small for {words} {several}: {need}; give a larger --size, or another {name}="
+        )
     _check_size(net, grid.side, name)
     return grid
 

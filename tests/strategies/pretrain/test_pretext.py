@@ -80,7 +80,7 @@ def test_rotation_refuses_images_that_are_not_square() -> None:
 
 @pytest.mark.parametrize(("name", "side", "words"), [("relative_position", 8, "four"), ("jigsaw", 12, "nine")])
 def test_images_smaller_than_the_grid_are_refused(name: str, side: int, words: str) -> None:
-    said = rf"too small for {words} patches: .* of 3 px \(4 at least\).*the images have {side} px"
+    said = rf"images of {side} px are too small for {words} (patches|tiles): \1 of 3 px \(4 at least\).*larger --size"
     with pytest.raises(ConfigError, match=said):
         first(name, resnet(), blank(side))
 
