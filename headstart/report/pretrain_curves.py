@@ -133,7 +133,7 @@ def _panel(
 ) -> Panel:
     """A chart over the epochs. `within`: values lie between 0 and 1."""
     values = [y for line, _ in lines for _, y in line]
-    limits = padded(values, least=0.1) if within else _limits(values)
+    limits = padded(values, least=0.1) if within else _limits(values, 0.06 if figure is _share else 0.0)
     last = course.places[-1]
     places = sorted({0.0, last, *([float(round(last / 2))] if last > 4 else [])})
     ticks = [(x, f"epoch {words.count(x)}" if x == last else words.count(x)) for x in places]
@@ -146,8 +146,11 @@ def _panel(
     return Panel(title, plot, note)
 
 
-def _limits(values: Sequence[float]) -> tuple[float, float]:
+def _limits(values: Sequence[float], least: float) -> tuple[float, float]:
+    """Lowest and highest with some air, `least` apart at least: a nearly level line is to look level."""
     low, high = min(values), max(values)
+    lacking = max(0.0, least - (high - low)) / 2
+    low, high = low - lacking, high + lacking
     air = 0.08 * (high - low) or abs(high) * 0.1 or 1.0
     return low - air, high + air
 

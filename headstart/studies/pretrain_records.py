@@ -282,6 +282,10 @@ def _table(verdict: Mapping[str, Any]) -> list[str]:
             rows.append(f"{told:<14} {_label(verdict, name):<{width}}  {found[0]:<22} {found[1]}{mark}")
     out = [f"left out: {text}" for text in left_out(verdict["left_out"])]
     out += [f"not compared with {one['name']}: {one['why']}" for one in verdict["absent"]]
+    if (spent := verdict["seconds"]) > (budget := verdict["budget"]):
+        out.append(
+            f"this took {format_seconds(round(spent))} of {format_seconds(round(budget, 3))}: the first is always done"
+        )
     return [*rows, *out]
 
 

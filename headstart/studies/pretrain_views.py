@@ -26,6 +26,8 @@ SMALL, LARGE = 32, 224
 """Sides in pixels of the networks that are trained where none is named: for images up to 40 px, and for larger ones."""
 _IMAGES, _DRAWS, _MOST = 6, 7, 3
 """Images that are drawn, renderings of each, and how many views may differ from each other."""
+_SEEN = 96
+"""Side in pixels that images are enlarged to about, by whole numbers, where they are smaller: to be looked at."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,9 @@ def draw(found: Shown, data: str, out: Path, seed: int = 0) -> None:
     """
     images = _some(data, found.size)
     blocks = [shown(parse_pipeline(text), images, seed=seed + place, draws=_DRAWS) for place, text in enumerate(found.views)]
+    times = max(1, _SEEN // found.size)
     try:
-        Image.fromarray(_below(blocks)).save(out)
+        Image.fromarray(_below(blocks).repeat(times, 0).repeat(times, 1)).save(out)
     except (OSError, ValueError) as error:
         raise ConfigError(f"--out {out} cannot be written ({error}); name a file such as views.png") from error
 

@@ -104,6 +104,16 @@ def test_curves_are_drawn_against_chance_and_from_the_start(tmp_path: Path):
     assert f"layer3_0 {words.percent(0.65)}" in found.depths[0].plot
 
 
+def test_a_level_loss_looks_level_and_its_axis_is_in_whole_percent(tmp_path: Path):
+    content = made.summary()
+    for place, row in enumerate(content["looks"]):
+        row["of_chance"] = 1.041 + 0.0005 * place
+    plot = context(read_run(made.write(tmp_path / "run", content)))["curves"].panels[0].plot
+    ticks = re.findall(r'class="tick"[^>]*>([^<]*%)', plot)
+    assert len(ticks) >= 2
+    assert not any("." in tick for tick in ticks)
+
+
 def test_without_labels_what_is_known_is_shown(tmp_path: Path):
     content = made.summary()
     content["verdict"] = {"why": "there is no verdict: the images have no labels, or too few, to judge by"}

@@ -24,6 +24,7 @@ from headstart.nets.build import build
 from headstart.nets.cost import block_flops
 from headstart.strategies.pretrain import PRETRAIN
 from headstart.studies.pretrain import PretrainResult
+from headstart.studies.pretrain_watch import Remark
 from tests.conftest import images, make_image_task, random_states
 from tests.engine.engine_toys import differing, resnet, state
 from tests.studies.pretrain_toys import ABOUT, COUNT, arrays, flipped, run
@@ -183,10 +184,20 @@ def test_what_chunks_mean_for_batch_normalisation_is_said_by_the_run(tmp_path: P
 def test_clusterings_are_one_training_that_is_looked_at_as_often_as_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from headstart.engine.run_folder import RunFolder
 
+    compared: list[tuple[Any, ...]] = []
+
+    def worse(*seen: Any) -> list[Remark]:
+        compared.append(seen)
+        return [Remark("warning", "worse", "worse than before")]
+
+    monkeypatch.setattr("headstart.studies.pretrain.worse", worse)
     memos: list[str] = []
     monkeypatch.setattr(RunFolder, "clean", lambda self: memos.extend(one.name for one in self.work.rglob("memo-*")))
     result = run(tmp_path / "run", None, "deepcluster", epochs=4, looks=2, batch_size=16, settings=("clusters=4",))
     assert len(memos) == 4, "the first clustering too is kept with the run"
+    ((first, last, held),) = compared
+    assert (first["knn"], last.epoch, held) == (result.summary["start"]["knn"], 4, result.summary["data"]["parts"]["held"])
+    assert "worse than before" in result.summary["warnings"]
     assert [(one["stage"], one["epoch"], one["epochs"]) for one in result.summary["looks"]] == [
         ("clusters", 2, 4),
         ("clusters", 4, 4),

@@ -100,6 +100,7 @@ def test_what_does_not_fit_into_the_time_is_left_out_and_named(tmp_path: Path):
     assert {(one["kind"], one["draws"]) for one in verdict["cells"]} == {("probe", 1)}
     assert len({one["images"] for one in verdict["cells"]}) == 1
     assert {one["why"] for one in verdict["left_out"]} == {"no longer fitted into the budget of 0 s"}
+    assert "of 1 ms: the first is always done" in as_text(result.summary)
     told = list(left_out(verdict["left_out"]))
     assert any(text.startswith("fine-tuning and training from scratch on 6 labels, draws 1, 2: no longer") for text in told)
     assert all(text in as_text(result.summary).replace("\n", " ") for text in told)
