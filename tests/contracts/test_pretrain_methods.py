@@ -67,7 +67,9 @@ class Learned:
 @cache
 def learned(name: str) -> Learned:
     toy, lines, stages = TOYS[name], list[dict[str, Any]](), list[Stage | Solve]()
-    school = replace(toy.config.school, epochs=4 if name in ("greedy", "amdim") else 8, weight_decay=0.0, **FASTER.get(name, {}))
+    school = replace(
+        toy.config.school, epochs=4 if name in ("greedy", "amdim") else 8, weight_decay=0.0, **FASTER.get(name, {})
+    )
     config = replace(toy.config, school=school, **({"norm": True} if name == "dino" else {}))
     with torch.random.fork_rng():
         torch.manual_seed(1)

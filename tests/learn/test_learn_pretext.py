@@ -8,6 +8,7 @@ those labels, on images that nobody learned from.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from headstart.catalog.greedy import GreedyConfig
 from headstart.catalog.pretext import RelativePositionConfig, RotationConfig
 from headstart.catalog.pretraining import Schooling
 from headstart.data.store import store_of
@@ -101,3 +103,15 @@ def test_relative_position_beats_the_untrained_network(shared_data: Callable[[st
     """Measured: 0.141 and 0.237, 0.198 and 0.265."""
     found = gains("relative_position", signs(shared_data("gtsrb43")), RelativePositionConfig, epochs=20, side=32)
     assert min(found) > 0.03
+
+
+def test_layer_by_layer_labels_beat_the_untrained_network() -> None:
+    """Measured: 0.676 and 0.810, 0.736 and 0.851. With objective="rotation", as long: 0.691 and 0.748."""
+    unlabelled, few, judged = digits()
+    parts = replace(unlabelled, labels=few.labels), few, judged
+
+    def config(school: Schooling) -> GreedyConfig:
+        return GreedyConfig(replace(school, lr=0.1), together=5)
+
+    found = gains("greedy", parts, config, epochs=5, side=16)
+    assert min(found) > 0.05
