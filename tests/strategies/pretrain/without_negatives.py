@@ -20,17 +20,19 @@ from tests.engine.together import PLAIN_SGD
 from tests.strategies.pretrain.pretrain_toys import TOYS, Toy
 
 METHODS = ("byol", "simsiam", "barlow", "vicreg", "dino", "deepcluster", "swav", "mae")
-STEPS = 4
-"""29 images in batches of 8 at most: even ones have 8 and 7, others leave 5 for the last, in parts of 2 and 3."""
+STEPS = 3
+IMAGES = 28
+"""In batches of 8 at most: even ones have 7, in parts of 3 and 4; others have 8."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A method, how it is tried, and how many steps are compared."""
+    """A method, how it is tried, how many steps are compared, and on how many images."""
 
     method: str
     toy: Toy
     steps: int = STEPS
+    images: int = IMAGES
 
 
 def normalised() -> Case:
@@ -43,7 +45,12 @@ def normalised() -> Case:
     return Case("dino", replace(toy, config=replace(toy.config, norm=True, school=school)), 1)
 
 
-CASES: Mapping[str, Case] = {name: Case(name, TOYS[name]) for name in METHODS} | {"dino, normalised head": normalised()}
+CASES: Mapping[str, Case] = {
+    **{name: Case(name, TOYS[name]) for name in METHODS},
+    # Of 28 images one and two processes part by 4e-3 of the way within two steps, as its sharp targets allow; of 29 by less.
+    "dino": Case("dino", TOYS["dino"], 4, 29),
+    "dino, normalised head": normalised(),
+}
 
 
 def plainly(stages: Iterable[Stage | Solve], steps: int) -> Iterator[Stage | Solve]:
@@ -66,7 +73,7 @@ def learned(name: str) -> dict[str, Tensor]:
             kept.append(stage)
             yield stage
 
-    stages = PRETRAIN[case.method](net, make_image_task(29, size=case.toy.size), case.toy.config)
+    stages = PRETRAIN[case.method](net, make_image_task(case.images, size=case.toy.size), case.toy.config)
     Drive(net).run(watched(plainly(stages, case.steps)))
     (term,) = kept[0].terms.values()
     return {f"net.{k}": v for k, v in state(net).items()} | {
