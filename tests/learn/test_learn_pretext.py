@@ -1,6 +1,7 @@
 """The direction of the papers on small real data: made-up questions teach features that the untrained network lacks.
 
-Rotation, and layers one by one, on scikit-learn's digits at 16 px, relative position and jigsaw on traffic signs at 32 px (digits are too coarse to be cut).
+Rotation, and layers one by one, on scikit-learn's digits at 16 px; relative position and jigsaw on traffic signs at 32 px
+(digits are too coarse to be cut).
 Judged is the same network before and after: a linear probe with few labels on its best block, chosen by cross-validation of
 those labels, on images that nobody learned from.
 """
