@@ -39,9 +39,9 @@ def sentences(summary: Mapping[str, Any]) -> Iterator[str]:
 
 def _helped(summary: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     """Whether a task helped another; an interval that leaves out nought may still be chance among many comparisons."""
-    told = f"whether {one['helper']} helps {one['task']} is undecided: {_gap(summary, one)}"
+    told = f"whether {one['helper']} helps {one['task']} is undecided: {gap(summary, one)}"
     if one["decided"]:
-        told = f"{one['helper']} {'helped' if one['mean'] > 0 else 'harmed'} {one['task']}: {_gap(summary, one)}"
+        told = f"{one['helper']} {'helped' if one['mean'] > 0 else 'harmed'} {one['task']}: {gap(summary, one)}"
     if one["comparisons"] > 1:
         told += f"; p = {one['p_value']:.2g} among {one['comparisons']} comparisons (Holm)"
     return f"{told[0].upper()}{told[1:]}."
@@ -75,16 +75,19 @@ def _against_sum(summary: Mapping[str, Any]) -> str:
     decided = [one for one in rows if one["decided"]]
     if not decided:
         return f"{summary['chosen']} against the plain sum: undecided on every task, so the plain sum would do."
-    told = "; ".join(f"{one['task']} {_gap(summary, one)}" for one in decided)
+    told = "; ".join(f"{one['task']} {gap(summary, one)}" for one in decided)
     return f"{summary['chosen']} against the plain sum, where decided: {told}."
 
 
-def _gap(summary: Mapping[str, Any], one: Mapping[str, Any]) -> str:
-    """A difference in the measure's own unit: points for shares; for errors positive is the smaller error."""
+def gap(summary: Mapping[str, Any], one: Mapping[str, Any]) -> str:
+    """A difference in the measure's own unit: points for shares; else which way and by how much, the interval that way too."""
     measure = summary["measures"][one["measure"]]
     if measure["higher"] and one["measure"] != "r2":
         return f"{100 * one['mean']:+.1f} points ({100 * one['low']:+.1f} to {100 * one['high']:+.1f})"
-    return f"{measure['words']} smaller by {one['mean']:+.3g} ({one['low']:+.3g} to {one['high']:+.3g})"
+    better = one["mean"] >= 0
+    way = "larger" if better == measure["higher"] else "smaller"
+    low, high = sorted(one[side] * (1 if better else -1) for side in ("low", "high"))
+    return f"{measure['words']} {way} by {abs(one['mean']):.3g} ({low:.3g} to {high:.3g})"
 
 
 def as_text(summary: Mapping[str, Any]) -> str:
