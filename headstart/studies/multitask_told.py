@@ -80,7 +80,7 @@ def _against_sum(summary: Mapping[str, Any]) -> str:
 
 
 def gap(summary: Mapping[str, Any], one: Mapping[str, Any]) -> str:
-    """A difference in the measure's own unit: points for shares; else which way and by how much, the interval that way too."""
+    """A difference in the measure's own unit: points for shares; else which way and by how much, and its interval."""
     measure = summary["measures"][one["measure"]]
     if measure["higher"] and one["measure"] != "r2":
         return f"{100 * one['mean']:+.1f} points ({100 * one['low']:+.1f} to {100 * one['high']:+.1f})"
