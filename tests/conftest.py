@@ -11,11 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from headstart.data.store import store_of
 from headstart.data.task import Task, task_of
 
 ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("headstart", deadline=None)  # a busy machine is no fault of what is tested
+settings.load_profile("headstart")
 
 
 @pytest.fixture(scope="session", autouse=True)
