@@ -318,7 +318,7 @@ def oblong(count: int) -> Photos:
 
 
 def test_cropped_to_squares_images_can_be_turned(tmp_path: Path):
-    found = run(tmp_path / "run", oblong(80), "rotation", fit="crop", epochs=1, batch_size=40, looks=0)
+    found = run(tmp_path / "run", oblong(80), "rotation", fit="crop", epochs=1, batch_size=16, looks=0)
     assert found.summary["method"]["name"] == "rotation"
 
 
