@@ -34,7 +34,7 @@ TASKS = 10
 COLUMNS = ("row", "scenario", "seed", "accuracy", "seconds", "settings")
 ROWS = (
     Row("fine-tune", "fine_tune", {}, {"domain": {}}),
-    Row("EWC", "ewc", {"domain": (94.0, None)}, {"domain": {"strength": 300.0}}),
+    Row("EWC", "ewc", {"domain": (94.0, None)}, {"domain": {"fisher": "batch", "strength": 38400.0}}),
     Row("SI", "si", {"domain": (95.0, None)}, {"domain": {"strength": 20.0}}),
 )
 
