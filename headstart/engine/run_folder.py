@@ -26,7 +26,7 @@ from typing import IO, Any
 import torch
 
 from headstart.engine import distributed
-from headstart.errors import ConfigError, InputError, RunFolderInUse, RunFolderMismatch
+from headstart.errors import ConfigError, InputError, RunError, RunFolderInUse, RunFolderMismatch
 from headstart.files import write_json
 
 _OURS = ("config.json", "env.json", "log.jsonl", "summary.json", "inspection.json", "report.html", ".lock")
@@ -107,7 +107,7 @@ def open_run(path: Path, config: Mapping[str, Any], *, resume: bool = False, ove
     """Open `path` for a run with the settings `config` and hold it until the end.
 
     Raises RunFolderInUse when another process holds it, RunFolderMismatch when it holds another run, ConfigError when it
-    cannot be a run folder.
+    cannot be a run folder, RunError when the file system refuses one.
     """
     handle: IO[str] | None = None
 
@@ -152,7 +152,7 @@ def _make(path: Path) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise  # the disk's fault, not the folder's
-        raise ConfigError(f"--out {path}: no folder can be made there ({error.strerror}); choose another one") from error
+        raise RunError(f"--out {path}: no folder can be made there ({error.strerror}); choose another one") from error
 
 
 def _lock(path: Path) -> IO[str]:

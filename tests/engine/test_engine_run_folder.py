@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from headstart.engine.run_folder import open_run
-from headstart.errors import ConfigError, RunFolderInUse, RunFolderMismatch
+from headstart.errors import ConfigError, RunError, RunFolderInUse, RunFolderMismatch
 from tests.engine import holding
 
 CONFIG: dict[str, Any] = {"data": "pictures", "seed": 0, "out": "runs/x", "resume": False}
@@ -134,7 +134,7 @@ def test_a_file_in_the_way_and_a_damaged_config(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="a file is in the way"), open_run(tmp_path / "file", CONFIG):
         pass
-    with pytest.raises(ConfigError, match="--out /proc/x: no folder can be made there"), open_run(Path("/proc/x"), CONFIG):
+    with pytest.raises(RunError, match="--out /proc/x: no folder can be made there"), open_run(Path("/proc/x"), CONFIG):
         pass
     path = begun(tmp_path / "run")
     (path / "config.json").write_text("{")

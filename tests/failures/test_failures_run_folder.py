@@ -124,7 +124,7 @@ def test_folders_that_are_not_for_runs(adapt: Run, album: Path, tmp_path: Path) 
     file = tmp_path / "full" / "thesis.tex"
     refused(adapt(album, "--out", file), f"--out {file}: a file is in the way; choose another folder")
     refused(adapt(album, "--out", file / "run"), "a file is in the way")
-    refused(adapt(album, "--out", tmp_path / ("x" * 300)), "File name too long", "choose another")
+    refused(adapt(album, "--out", tmp_path / ("x" * 300)), "File name too long", code=3)
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.tex"]
     assert file.read_text() == "years of work"
 
@@ -138,7 +138,7 @@ def test_a_folder_that_cannot_be_written(
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     said = adapt(album, "--out", tmp_path / "locked")
-    refused(said, str(tmp_path / "locked"), "choose another")
+    refused(said, str(tmp_path / "locked"), "choose another", code=3 if number == errno.EROFS else 2)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
