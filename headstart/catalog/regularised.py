@@ -55,9 +55,9 @@ class EwcConfig:
     """a penalty about the end of every task, kept as their sum; or one about the latest weights, earlier tasks fading"""
     gamma: float = 0.95
     """share of earlier importances that is kept at each task, in mode online"""
-    fisher: Literal["exact", "empirical", "batch"] = "exact"
-    """over the model's own answers, with the true labels, or squared gradients of whole batches; they differ by orders of
-    magnitude, and the strength goes with one kind"""
+    fisher: Literal["exact", "empirical", "batch", "likeliest"] = "exact"
+    """over the model's own answers, with the true labels, or squared gradients of whole batches, with the labels or with the
+    likeliest answers; they differ by orders of magnitude, and the strength goes with one kind"""
     samples: int | None = None
     """how many of a task's samples importances are found on; none: all"""
     warmup_epochs: int = 0
@@ -70,8 +70,8 @@ class EwcConfig:
             found.append(f"mode={self.mode} is neither separate nor online")
         if not 0 <= self.gamma <= 1:
             found.append(f"gamma={self.gamma}: between 0 (earlier tasks forgotten at once) and 1 (never)")
-        if self.fisher not in ("exact", "empirical", "batch"):
-            found.append(f"fisher={self.fisher} is not one of exact, empirical, batch")
+        if self.fisher not in ("exact", "empirical", "batch", "likeliest"):
+            found.append(f"fisher={self.fisher} is not one of exact, empirical, batch, likeliest")
         return found
 
 

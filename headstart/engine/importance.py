@@ -1,11 +1,13 @@
 """How important each weight is for what a network has learned: diagonal Fisher information, and MAS.
 
-All are means over samples of a measure of single samples' gradients, in eval mode on the plain view. Three kinds of Fisher
+All are means over samples of a measure of single samples' gradients, in eval mode on the plain view. Four kinds of Fisher
 go by that name and differ by orders of magnitude, so a penalty's strength belongs to one kind:
 
     exact      F = E_x E_{y ~ p(y|x)} (d log p(y|x) / d theta)^2, over the model's own answers (Kirkpatrick et al. 2017)
     empirical  the same with the sample's label for y: small where the model is right
     batch      the squared gradient of the mean loss of a batch: about as many times smaller as a batch has samples
+    likeliest  the same with the model's likeliest answers for labels (the program of Hsu et al. 2018): where the model is
+               wrong, its own doubt counts and not the error
 
 With z the logits, E_y (d log p)(d log p)^T = J^T (diag p - p p^T) J, whatever the number of classes C, has rank C - 1: any
 V with V V^T = diag p - p p^T gives it in C - 1 backward passes, of which none computes a weight's gradient.
@@ -41,8 +43,8 @@ from headstart.errors import ConfigError
 from headstart.nets.net import Net
 from headstart.seeding import permutation
 
-Kind = Literal["exact", "empirical", "batch"]
-KINDS: tuple[Kind, ...] = ("exact", "empirical", "batch")
+Kind = Literal["exact", "empirical", "batch", "likeliest"]
+KINDS: tuple[Kind, ...] = ("exact", "empirical", "batch", "likeliest")
 Importances = dict[str, Tensor]
 _Directions = Callable[[Tensor, Tensor], list[Tensor]]
 """From logits `[B, C]` and labels `[B]`: K directions `[B, C]` in which the logits' gradients are taken."""
@@ -64,7 +66,7 @@ def fisher(
     heads    one, or several whose classes make one list; labels count from the first class of the last head
     kind     see the head of this file. `empirical` and `batch` take labelled samples only
     samples  how many of the task's, drawn by `seed`; None: all
-    batch    samples per batch of kind `batch`; the last may be smaller, and counts as much less
+    batch    samples per batch of kinds `batch` and `likeliest`; the last may be smaller, and counts as much less
 
     Returns full parameter names (`blocks.`, `heads.`) -> float32 tensors of the parameters' shapes, for the blocks and those
     heads. Modes, gradients and BatchNorm statistics stay as they are. Raises ConfigError for an unknown kind or head, and
@@ -73,9 +75,9 @@ def fisher(
     if kind not in KINDS:
         raise ConfigError(f"kind={kind!r} of Fisher is unknown; there are {', '.join(KINDS)}")
     answering = Answering(net, _several(heads))
-    rows = _rows(task, samples, seed, labelled=kind != "exact")
-    if kind == "batch":
-        return _of_batches(answering, task, rows, batch, log)
+    rows = _rows(task, samples, seed, labelled=kind in ("empirical", "batch"))
+    if kind in ("batch", "likeliest"):
+        return _of_batches(answering, task, rows, batch, log, own=kind == "likeliest")
     return _mean(answering, task, rows, _exact if kind == "exact" else _empirical, torch.square, log)
 
 
@@ -180,8 +182,13 @@ def _add(
         total[name] += value
 
 
-def _of_batches(answering: Answering, task: Task, rows: NDArray[np.int64], batch: int, log: RunLog) -> Importances:
-    """Squared gradients of the mean loss of every batch, averaged by the batches' sizes."""
+def _of_batches(
+    answering: Answering, task: Task, rows: NDArray[np.int64], batch: int, log: RunLog, *, own: bool
+) -> Importances:
+    """Squared gradients of the mean loss of every batch, averaged by the batches' sizes.
+
+    own  the likeliest answers stand for the labels
+    """
     if batch < 1:
         raise ConfigError(f"batch={batch}: a batch has one sample at least")
     named = answering.named()
@@ -189,7 +196,8 @@ def _of_batches(answering: Answering, task: Task, rows: NDArray[np.int64], batch
     with _observed(answering.net):
         for part in _passes(rows, batch, log):
             x, labels = _shown(answering, task, part)
-            loss = F.cross_entropy(answering(x), labels)
+            logits = answering(x)
+            loss = F.cross_entropy(logits, logits.argmax(1) if own else labels)
             gradients = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
             for name, gradient in zip(named, gradients, strict=True):
                 if gradient is not None:

@@ -168,6 +168,22 @@ def test_batches_of_one_are_the_empirical_kind_and_larger_ones_are_smaller() -> 
     assert float(whole["blocks.stem.conv1.weight"].sum()) < float(empirical["blocks.stem.conv1.weight"].sum())
 
 
+def test_the_likeliest_answers_can_stand_for_labels() -> None:
+    net, task = ready("mlp")
+    net.eval()
+    logits = net(present(task.store.gather(task.rows), net.input).double(), "toy")
+    own = logits.argmax(1)
+    assert 0 < int((own.numpy() != task.targets).sum()) < len(task)  # else labels and answers are the same, or all are wrong
+    weight = net.get_parameter("heads.toy.linear.weight")
+    (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(logits, own), weight)
+    found = fisher(net, task, "toy", kind="likeliest", batch=100)["heads.toy.linear.weight"].double()
+    torch.testing.assert_close(found, gradient.square(), rtol=1e-5, atol=1e-12)
+    answered = replace(task, labels=own.numpy()[np.argsort(task.rows)])
+    same = fisher(net, answered, "toy", kind="batch", batch=4)
+    for name, value in fisher(net, task, "toy", kind="likeliest", batch=4).items():
+        torch.testing.assert_close(value, same[name])
+
+
 def test_batches_count_by_their_size() -> None:
     net, task = ready("mlp")
     parts = [
@@ -178,7 +194,7 @@ def test_batches_count_by_their_size() -> None:
         torch.testing.assert_close(value, (4 * parts[0][name] + 4 * parts[1][name] + parts[2][name]) / 9)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "batch"])
+@pytest.mark.parametrize("kind", [*KINDS, "batch", "likeliest"])
 def test_looking_changes_nothing(kind: str, rng_guard: None) -> None:
     net, task = ready("resnet8", torch.float32)
     net.train()
@@ -211,7 +227,7 @@ def test_samples_without_a_label_count_only_where_none_is_needed() -> None:
     labels[[0, 5]] = UNKNOWN
     some = replace(task, labels=labels)
     known = task.take(np.asarray([1, 2, 3, 4, 6, 7, 8]))
-    for kind, same in (("exact", task), ("mas", task), ("empirical", known), ("batch", known)):
+    for kind, same in (("exact", task), ("mas", task), ("likeliest", task), ("empirical", known), ("batch", known)):
         one, other = ours(net, some, "toy", kind), ours(net, same, "toy", kind)
         assert all(torch.equal(value, other[name]) for name, value in one.items()), kind
 
