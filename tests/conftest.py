@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import zipfile
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,32 @@ settings.load_profile("headstart")
 def _one_thread() -> None:
     """Sums over threads depend on their number; one thread makes tests equal on every machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def server() -> ForkServerContext:
+    """Starts processes with `server.Process(target=...)` that have torch and headstart imported already.
+
+    There is one such server per test process, so all tests that start processes take this one.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.preloaded"])
+    return context
+
+
+@pytest.fixture(scope="session")
+def in_two(server: ForkServerContext) -> Callable[..., None]:
+    """`in_two(target, *arguments)` carries out `target(rank, *arguments)` in two processes, which must end well."""
+
+    def carry_out(target: Callable[..., None], *arguments: object) -> None:
+        processes = [server.Process(target=target, args=(rank, *arguments)) for rank in (0, 1)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(240)
+        assert [process.exitcode for process in processes] == [0, 0]
+
+    return carry_out
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,7 @@ same in two processes."""
 from __future__ import annotations
 
 import importlib.util
-import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +119,10 @@ def test_the_plain_sum_weighs_one() -> None:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+def both(in_two: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
     folder = tmp_path_factory.mktemp("weighed")
     which = [name for name in WEIGHTINGS if EXTRA or WEIGHTINGS[name].family != "by gradients"]
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.contracts.weighed"])
-    processes = [context.Process(target=weighed.process, args=(rank, folder, which)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_two(weighed.process, folder, which)
     return load_state(folder / "0.safetensors"), load_state(folder / "1.safetensors")
 
 

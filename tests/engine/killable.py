@@ -9,24 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch._dynamo  # the first optimiser of a process imports it
 
 from headstart.engine.checkpoint import save_state
 from headstart.engine.fit import Machine
 from headstart.engine.log import RunLog
 from headstart.engine.run import Drive, memo
-from headstart.nets.cost import block_flops
 from headstart.nets.net import Net
 from headstart.stage import Solve, Stage
 from tests.engine.engine_toys import Case
 
 CASE = Case("gradual", "images")
 RECIPE = {"epochs": 12, "views": 2, "average": 0.9, "mixup": 0.0, "smoothing": 0.1}
-
-
-# What a process does only once, and takes long over, is done by the server of processes: moments fall into the run itself.
-torch.set_num_threads(1)
-block_flops(CASE.net())
 
 
 def stages(net: Net) -> Iterator[Stage | Solve]:
@@ -45,7 +38,10 @@ def with_memo(net: Net, given: Iterable[Stage | Solve]) -> Iterator[Stage | Solv
 
 
 def run(folder: Path) -> None:
-    """The whole run, continued where it was; its final weights go to `final.safetensors`."""
+    """The whole run, continued where it was; its final weights go to `final.safetensors`.
+
+    What a process does only once, and takes long over, is done by the server of processes: moments fall into the run itself.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"started-{os.getpid()}").touch()
     began = time.monotonic()

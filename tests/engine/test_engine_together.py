@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from multiprocessing.context import ForkServerContext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,9 @@ Found = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def both(server: ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, Found]:
+def both(in_two: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, Found]:
     folder = tmp_path_factory.mktemp("together")
-    processes = [server.Process(target=together.process, args=(rank, folder)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_two(together.process, folder)
     return load_state(folder / "0.safetensors"), load_state(folder / "1.safetensors")
 
 
@@ -67,12 +62,8 @@ def test_parts_of_a_batch_are_a_partition(total: int, processes: int, monkeypatc
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_what_fails_in_the_first_process_fails_in_all(server: ForkServerContext, tmp_path: Path) -> None:
-    processes = [server.Process(target=together.failures, args=(rank, tmp_path)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
+def test_what_fails_in_the_first_process_fails_in_all(in_two: Callable[..., None], tmp_path: Path) -> None:
+    in_two(together.failures, tmp_path)
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text("utf-8")) for rank in (0, 1))
     for found in (first, second):
         assert found["value"] == [0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from multiprocessing.context import ForkServerContext
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -252,24 +252,19 @@ def test_importances_are_those_of_one_sample_at_a_time(stitch: bool, kind: Any) 
 
 
 @pytest.fixture(scope="module")
-def in_two(server: ForkServerContext, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
+def both(in_two: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
     folder = tmp_path_factory.mktemp("towers")
-    processes = [server.Process(target=towered.process, args=(rank, folder)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_two(towered.process, folder)
     return load_state(folder / "0.safetensors"), load_state(folder / "1.safetensors")
 
 
-def test_two_processes_train_towers_as_one_does(in_two: Any, tmp_path: Path) -> None:
+def test_two_processes_train_towers_as_one_does(both: Any, tmp_path: Path) -> None:
     """Statistics of every tower are those of all processes, and the pull counts once."""
     for name, alone in towered.carry_out(tmp_path).items():
-        assert not differing(in_two[0][name], in_two[1][name])
+        assert not differing(both[0][name], both[1][name])
         for key, value in alone.items():
             torch.testing.assert_close(
-                in_two[0][name][key], value, rtol=2e-4, atol=2e-5, msg=lambda text, key=key: f"{key}: {text}"
+                both[0][name][key], value, rtol=2e-4, atol=2e-5, msg=lambda text, key=key: f"{key}: {text}"
             )
 
 

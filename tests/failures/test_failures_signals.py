@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import shlex
 import signal
@@ -23,14 +22,6 @@ from tests.studies.test_adapt import timeless
 
 LIMIT = 120.0
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def server() -> ForkServerContext:
-    """Starts processes that have torch imported already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.failures.killable"])
-    return context
 
 
 def words_for(album: Path, network: list[str], out: Path) -> list[str]:

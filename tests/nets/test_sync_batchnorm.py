@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,11 @@ def _process(rank: int, folder: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def both(
+    in_two: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     folder = tmp_path_factory.mktemp("processes")
-    torch.multiprocessing.spawn(_process, (str(folder),), nprocs=2)
+    in_two(_process, str(folder))
     return torch.load(folder / "0.pt"), torch.load(folder / "1.pt")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -166,9 +167,9 @@ def _process(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_two_processes_are_one(tmp_path: Path) -> None:
+def test_two_processes_are_one(in_two: Callable[..., None], tmp_path: Path) -> None:
     """Unequal parts of a batch: losses add up, and every process's memory is that of one process."""
-    torch.multiprocessing.spawn(_process, (str(tmp_path),), nprocs=2)
+    in_two(_process, str(tmp_path))
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     found, step = term(negatives=4), Rows([3, 8, 11, 4])
     for number in range(2):

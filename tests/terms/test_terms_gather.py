@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,15 +16,9 @@ Found = dict[str, Tensor]
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, Found]:
+def both(in_two: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, Found]:
     folder = tmp_path_factory.mktemp("gathered")
-    context = multiprocessing.get_context("forkserver")
-    processes = [context.Process(target=gathering.process, args=(rank, folder)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_two(gathering.process, folder)
     return load_file(folder / "0.safetensors"), load_file(folder / "1.safetensors")
 
 

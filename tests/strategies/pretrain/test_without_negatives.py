@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -51,15 +50,9 @@ Found = dict[str, Tensor]
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, Found]:
+def both(in_two: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> tuple[Found, Found]:
     folder = tmp_path_factory.mktemp("without")
-    context = multiprocessing.get_context("forkserver")
-    processes = [context.Process(target=methods.process, args=(rank, folder)) for rank in (0, 1)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(240)
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_two(methods.process, folder)
     return load_file(folder / "0.safetensors"), load_file(folder / "1.safetensors")
 
 
