@@ -5,12 +5,16 @@ PYTEST_ARGS ?= -n auto --dist loadfile
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test suite test-slow check bench clean
 
 demo: $(READY)
 	$(BIN)/headstart demo --out runs/demo
 
-test: check
+# Side by side: types are checked on one core alone.
+test: $(READY)
+	$(MAKE) --no-print-directory -j2 check suite
+
+suite: $(READY)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-slow: $(READY)
