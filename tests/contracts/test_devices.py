@@ -15,12 +15,13 @@ from torch import Tensor, nn
 import headstart
 from headstart.catalog.pretrain_methods import PRETRAINING
 from headstart.catalog.weightings import WEIGHTINGS
+from headstart.engine.fit import Machine
 from headstart.strategies import STRATEGIES
 from headstart.strategies.pretrain import PRETRAIN
 from headstart.studies import arms
 from tests.conftest import images
 from tests.contracts import weighed
-from tests.engine.engine_toys import KINDS, Case, differing, drive, resnet, state
+from tests.engine.engine_toys import CONFIGS, KINDS, Case, differing, drive, resnet, state
 from tests.pretended import DEVICE, Elsewhere, pretended
 from tests.strategies.continual.continual_toys import CASES as CONTINUAL_CASES
 from tests.strategies.continual.continual_toys import Case as ContinualCase
@@ -120,3 +121,48 @@ def test_the_main_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "answers": str(answers),
         }
     assert told["cuda:0"] == told["cpu"]
+
+
+@pytest.fixture
+def mixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `Machine` that says nothing else computes in bf16 where that is enough."""
+    device, _, *others = Machine.__init__.__defaults__  # type: ignore[misc]
+    monkeypatch.setattr(Machine.__init__, "__defaults__", (device, "bf16", *others))
+
+
+def _sound(found: Mapping[str, Tensor], exact: Mapping[str, Tensor]) -> None:
+    """Weights are kept in full precision, are numbers, and are others than those learned in full precision."""
+    assert all(one.dtype == exact[name].dtype for name, one in found.items())
+    assert all(bool(one.isfinite().all()) for one in found.values() if one.is_floating_point())
+    assert differing(found, exact)
+
+
+TRAINING = [case for case in STRATEGY_CASES if hasattr(CONFIGS[case.strategy], "recipe")]
+
+
+@pytest.mark.parametrize("case", _some(TRAINING, lambda case: case.kind == "images"), ids=str)
+def test_every_strategy_in_mixed_precision(case: Case, mixed: None) -> None:
+    _sound(drive(case)[0], drive(case, machine=Machine(precision="float32"))[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in CONTINUAL_CASES if case.kind == "images"], ids=str)
+def test_every_continual_method_in_mixed_precision(case: ContinualCase, mixed: None) -> None:
+    net, _ = sequence(case, 2)
+    assert all(bool(one.isfinite().all()) for one in net.parameters())
+    assert {one.dtype for one in net.parameters()} == {torch.float32}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(PRETRAIN))
+def test_every_way_to_pretrain_in_mixed_precision(name: str, mixed: None) -> None:
+    net = pretrained(name, labelled=PRETRAINING[name].labels)
+    assert all(bool(one.isfinite().all()) for one in net.parameters())
+    assert {one.dtype for one in net.parameters()} == {torch.float32}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PLAIN_WEIGHTINGS)
+def test_every_weighting_in_mixed_precision(name: str, mixed: None) -> None:
+    found = weighed.run(name)
+    assert all(bool(one.isfinite().all()) for part in ("net", "balance") for one in found[part].values())
