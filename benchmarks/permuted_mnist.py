@@ -5,6 +5,9 @@
 Ten permutations of the 32 x 32 pixels (the first leaves them), a perceptron with two layers of 1 000, Adam at 0.0001 whose
 memory goes on from task to task, batches of 128, 10 epochs per task; mean accuracy over the ten tasks after the last, whose
 classes are the same. Published there: EWC .94, SI .95. A run of ten tasks is some 47 000 steps.
+
+EWC's importances are those of the published program: squared gradients of batches with the likeliest answers for labels, times the
+batches' 128 samples. Its strengths, 150 and online 250, leave out the 1/2, and so are 38 400 and 64 000 here.
 """
 
 from __future__ import annotations
@@ -34,7 +37,8 @@ TASKS = 10
 COLUMNS = ("row", "scenario", "seed", "accuracy", "seconds", "settings")
 ROWS = (
     Row("fine-tune", "fine_tune", {}, {"domain": {}}),
-    Row("EWC", "ewc", {"domain": (94.0, None)}, {"domain": {"fisher": "batch", "strength": 38400.0}}),
+    Row("EWC", "ewc", {"domain": (94.0, None)}, {"domain": {"fisher": "likeliest", "strength": 38400.0}}),
+    Row("EWC online", "ewc", {}, {"domain": {"fisher": "likeliest", "mode": "online", "gamma": 1.0, "strength": 64000.0}}),
     Row("SI", "si", {"domain": (95.0, None)}, {"domain": {"strength": 20.0}}),
 )
 
@@ -67,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path, help="mnist.npz with images and labels of both splits")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/permuted_mnist.csv"))
-    parser.add_argument("--only", nargs="*", default=["EWC", "SI"], help="rows")
+    parser.add_argument("--only", nargs="*", default=["EWC", "EWC online", "SI"], help="rows")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--set", nargs="*", default=[], help="settings tried instead of the table's, e.g. strength=10")
     args = parser.parse_args()
