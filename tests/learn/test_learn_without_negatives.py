@@ -56,7 +56,7 @@ def adam(seed: int, epochs: int, **more: Any) -> Schooling:
 
 CONFIGS: dict[str, Callable[[int], Any]] = {
     "byol": lambda seed: ByolConfig(school(seed, 15, lr=0.1), SEEN, dimensions=64, hidden=256, momentum=0.9),
-    "simsiam": lambda seed: SimSiamConfig(school(seed, 15, lr=0.1), SEEN, dimensions=128, hidden=32),
+    "simsiam": lambda seed: SimSiamConfig(school(seed, 25, lr=0.1), SEEN, dimensions=128, hidden=32),
     "dino": lambda seed: DinoConfig(
         adam(seed, 12, weight_decay=0.04, clip=3.0), SEEN, words=128, hidden=128, bottleneck=32, momentum=0.95
     ),
@@ -100,8 +100,8 @@ def accuracy(net: Net, seed: int) -> float:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_it_beats_the_untrained_network(name: str) -> None:
-    """Measured, untrained and after: simsiam 0.676 and 0.713, 0.736 and 0.786; dino 0.676 and 0.851, 0.736 and 0.805; mae
-    0.608 and 0.673, 0.613 and 0.723."""
+    """Measured, untrained and after: simsiam 0.676 and 0.851, 0.736 and 0.803 (after 15 epochs the second had gained nothing);
+    dino 0.676 and 0.851, 0.736 and 0.805; mae 0.608 and 0.673, 0.613 and 0.723."""
     gains = []
     for seed in SEEDS:
         net = fresh(name, seed)
