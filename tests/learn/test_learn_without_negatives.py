@@ -100,7 +100,7 @@ def accuracy(net: Net, seed: int) -> float:
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_it_beats_the_untrained_network(name: str) -> None:
-    """Measured, untrained and after: simsiam 0.676 and 0.851, 0.736 and 0.803 (after 15 epochs the second had gained nothing);
+    """Measured, untrained and after: simsiam 0.676 and 0.851, 0.736 and 0.803 (after 15 epochs the second gained nothing);
     dino 0.676 and 0.851, 0.736 and 0.805; mae 0.608 and 0.673, 0.613 and 0.723."""
     gains = []
     for seed in SEEDS:
