@@ -6,8 +6,8 @@ Ten permutations of the 32 x 32 pixels (the first leaves them), a perceptron wit
 memory goes on from task to task, batches of 128, 10 epochs per task; mean accuracy over the ten tasks after the last, whose
 classes are the same. Published there: EWC .94, SI .95. A run of ten tasks is some 47 000 steps.
 
-EWC's importances are those of the published program: squared gradients of batches with the likeliest answers for labels, times the
-batches' 128 samples. Its strengths, 150 and online 250, leave out the 1/2, and so are 38 400 and 64 000 here.
+EWC's importances are those of the published program: squared gradients of batches with the likeliest answers for labels,
+times the batches' 128 samples. Its strengths, 150 and online 250, leave out the 1/2, and so are 38 400 and 64 000 here.
 """
 
 from __future__ import annotations
