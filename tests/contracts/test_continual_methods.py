@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,18 @@ from tests.engine.engine_toys import differing, state, stopping_at
 from tests.strategies.continual.continual_toys import CASES, CONFIGS, KINDS, Case, all_of, increment, sequence
 
 
-def _slow(case: Case) -> bool:
-    """Vectors go through every scenario, images through the first of each method; the others are left to the slow tests."""
-    return case.kind == "images" and case.scenario != METHODS[case.method].scenarios[0]
+def _cases(usual: Callable[[Case], bool]) -> pytest.MarkDecorator:
+    """All cases, of which those that are not usual are left to the slow tests."""
+    marked = [case if usual(case) else pytest.param(case, marks=pytest.mark.slow, id=str(case)) for case in CASES]
+    return pytest.mark.parametrize("case", marked, ids=str)
 
 
-every_case = pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=pytest.mark.slow, id=str(case)) if _slow(case) else case for case in CASES], ids=str
-)
+def _first(case: Case) -> bool:
+    return case.scenario == METHODS[case.method].scenarios[0]
+
+
+every_case = _cases(lambda case: case.kind == "vectors" or _first(case))
+vectors_first = _cases(lambda case: case.kind == "vectors" and _first(case))
 _REFERENCE: dict[Case, dict[str, Tensor]] = {}
 
 
@@ -64,7 +68,7 @@ def test_same_seed_same_bits_and_no_global_random_numbers(case: Case) -> None:
     assert not differing(first, all_of(*sequence(case)))
 
 
-@every_case
+@vectors_first
 def test_what_is_not_named_stays_to_the_bit(case: Case) -> None:
     def watch(net: Net, stages: Iterable[Stage | Solve]) -> Iterator[Stage | Solve]:
         for stage in stages:
@@ -128,7 +132,7 @@ def _killed_after(count: int) -> Any:
     return wrap
 
 
-@every_case
+@vectors_first
 def test_a_method_without_memory_keeps_no_reference_to_old_samples(case: Case) -> None:
     """Enforced, not promised: once the task's data is dropped nothing that stays with the model still holds it."""
     if METHODS[case.method].old_data:

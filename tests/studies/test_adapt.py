@@ -29,7 +29,7 @@ from headstart.nets.net import Net
 from headstart.nets.rng import forked
 from headstart.nets.small import cifar_resnet
 from headstart.studies import adapt as job
-from headstart.studies import opening
+from headstart.studies import arms, opening
 from headstart.studies.adapt import AdaptResult
 from headstart.studies.splitting import split
 from headstart.studies.verdict import Verdict, judge
@@ -65,6 +65,14 @@ def write_digits(folder: Path, count: int = 60, split: Callable[[int], str] = la
 
 def adapt(data: Any, out: Path, backbone: Any = None, **settings: Any) -> AdaptResult:
     return headstart.adapt(data, small_net() if backbone is None else backbone, out=out, **{**USUAL, **settings})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short() -> Iterator[None]:
+    """What trains does so for ten epochs, not sixty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arms, "_enough_epochs", lambda *_: 10)
+        yield
 
 
 @pytest.fixture(scope="module")
