@@ -6,9 +6,11 @@ Everything here returns `Markup` and escapes what it is given; class and file na
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from markupsafe import Markup, escape
 
@@ -18,16 +20,31 @@ WIDE, NARROW = 760, 350
 TEXT = 13
 """Font size of labels in pixels; the drawings are never shrunk below their own size on the screen they are meant for."""
 
+_SPECIAL = re.compile("[&<>'\"]")
+
 
 def tag(name: str, *children: str | Markup, **attributes: str | float | None) -> Markup:
-    """One element. Attribute names: `class_` is class, other underscores become hyphens; None leaves one out."""
-    parts = [
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_plain(value))}"'
-        for key, value in attributes.items()
-        if value is not None
-    ]
-    inside = Markup("").join(children)
-    return Markup(f"<{name}{''.join(parts)}>{inside}</{name}>") if children else Markup(f"<{name}{''.join(parts)}/>")
+    """One element. Attribute names: `class_` is class, other underscores become hyphens; None leaves one out.
+
+    A page has thousands, so what needs no escaping is not sent through it.
+    """
+    opened = "".join([f' {_hyphened(key)}="{_quoted(value)}"' for key, value in attributes.items() if value is not None])
+    if not children:
+        return Markup(f"<{name}{opened}/>")
+    inside = "".join([child if type(child) is Markup else escape(child) for child in children])
+    return Markup(f"<{name}{opened}>{inside}</{name}>")
+
+
+@cache
+def _hyphened(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
+
+
+def _quoted(value: str | float) -> str:
+    """The value of an attribute; a number has nothing to escape."""
+    if isinstance(value, str):
+        return escape(value) if _SPECIAL.search(value) or type(value) is not str else value
+    return _plain(value)
 
 
 def _plain(value: str | float) -> str:

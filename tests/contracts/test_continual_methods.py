@@ -81,7 +81,7 @@ def test_what_is_not_named_stays_to_the_bit(case: Case) -> None:
     assert not differing(all_of(*sequence(case, wrap=watch)), reference(case))
 
 
-@every_case
+@vectors_first
 def test_saved_and_loaded_between_tasks_it_goes_on_to_the_bit(case: Case, tmp_path: Path) -> None:
     net, past = sequence(case, 2)
     past.save(tmp_path)

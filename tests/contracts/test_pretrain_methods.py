@@ -136,7 +136,7 @@ def test_unlabelled_images_are_enough(name: str) -> None:
 
 
 @every_method
-@pytest.mark.parametrize("stop", [1, 4])
+@pytest.mark.parametrize("stop", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_stopped_inside_it_goes_on_to_the_same_bits(name: str, stop: int, tmp_path: Path) -> None:
     expected = state(pretrained(name, labelled=labels_for(name)))
     seen = 0

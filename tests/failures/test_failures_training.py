@@ -118,7 +118,9 @@ def full_after(adapt: Run, album: Path, out: Path, room: int, monkeypatch: pytes
     return said
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+@pytest.mark.parametrize(
+    "share", [pytest.param(0.0, marks=pytest.mark.slow), 0.5, pytest.param(0.95, marks=pytest.mark.slow)]
+)
 def test_a_full_disk_is_said_and_the_run_goes_on_when_there_is_room(
     adapt: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
