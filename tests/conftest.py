@@ -6,9 +6,10 @@ import multiprocessing
 import os
 import random
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile("headstart", deadline=None)  # a busy machine is no fault of what is tested
 settings.load_profile("headstart")
+
+
+def others_slow(cases: Iterable[Any], usual: Callable[[Any], bool]) -> list[Any]:
+    """All cases for `parametrize`, of which those that are not usual are left to the slow tests."""
+    return [case if usual(case) else pytest.param(case, marks=pytest.mark.slow) for case in cases]
 
 
 @pytest.fixture(scope="session", autouse=True)

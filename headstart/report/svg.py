@@ -47,10 +47,8 @@ def _quoted(value: str | float) -> str:
     return _plain(value)
 
 
-def _plain(value: str | float) -> str:
+def _plain(value: float) -> str:
     """Coordinates to a tenth of a pixel: small files, and the same text on every machine."""
-    if isinstance(value, str):
-        return value
     text = f"{value:.1f}".removesuffix(".0")
     return "0" if text == "-0" else text
 

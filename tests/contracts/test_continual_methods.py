@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +22,19 @@ from headstart.errors import ConfigError, Interrupted
 from headstart.nets.net import Net
 from headstart.stage import Solve, Stage
 from headstart.strategies.continual import CONTINUAL
-from tests.conftest import random_states
+from tests.conftest import others_slow, random_states
 from tests.engine.engine_toys import differing, state, stopping_at
 from tests.strategies.continual.continual_toys import CASES, CONFIGS, KINDS, Case, all_of, increment, sequence
-
-
-def _cases(usual: Callable[[Case], bool]) -> pytest.MarkDecorator:
-    """All cases, of which those that are not usual are left to the slow tests."""
-    marked = [case if usual(case) else pytest.param(case, marks=pytest.mark.slow, id=str(case)) for case in CASES]
-    return pytest.mark.parametrize("case", marked, ids=str)
 
 
 def _first(case: Case) -> bool:
     return case.scenario == METHODS[case.method].scenarios[0]
 
 
-every_case = _cases(lambda case: case.kind == "vectors" or _first(case))
-vectors_first = _cases(lambda case: case.kind == "vectors" and _first(case))
+_usual = others_slow(CASES, lambda case: case.kind == "vectors" or _first(case))
+_fewer = others_slow(CASES, lambda case: case.kind == "vectors" and _first(case))
+every_case = pytest.mark.parametrize("case", _usual, ids=str)
+vectors_first = pytest.mark.parametrize("case", _fewer, ids=str)
 _REFERENCE: dict[Case, dict[str, Tensor]] = {}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from headstart.engine.fit import Machine
 from headstart.strategies import STRATEGIES
 from headstart.strategies.pretrain import PRETRAIN
 from headstart.studies import arms
-from tests.conftest import images
+from tests.conftest import images, others_slow
 from tests.contracts import weighed
 from tests.engine.engine_toys import CONFIGS, KINDS, Case, differing, drive, resnet, state
 from tests.pretended import DEVICE, Elsewhere, pretended
@@ -61,16 +61,11 @@ def test_the_pretended_device_refuses_what_a_real_one_refuses() -> None:
         assert layer.weight.grad.device == DEVICE
 
 
-def _some(cases: Sequence[Any], usual: Callable[[Any], bool]) -> list[Any]:
-    """All of them, of which those that are not usual are left to the slow tests."""
-    return [case if usual(case) else pytest.param(case, marks=pytest.mark.slow) for case in cases]
-
-
 STRATEGY_CASES = [Case(strategy, kind) for strategy in STRATEGIES for kind in KINDS]
 PLAIN_WEIGHTINGS = [name for name, one in WEIGHTINGS.items() if one.family != "by gradients"]
 
 
-@pytest.mark.parametrize("case", _some(STRATEGY_CASES, lambda case: case.kind == "images"), ids=str)
+@pytest.mark.parametrize("case", others_slow(STRATEGY_CASES, lambda case: case.kind == "images"), ids=str)
 def test_every_strategy(case: Case) -> None:
     with pretended():
         found = fetched(drive(case)[0])
@@ -78,7 +73,9 @@ def test_every_strategy(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", _some(CONTINUAL_CASES, lambda case: case.kind == "vectors" and case.method in ("lwf", "ewc", "icarl")), ids=str
+    "case",
+    others_slow(CONTINUAL_CASES, lambda case: case.kind == "vectors" and case.method in ("lwf", "ewc", "icarl")),
+    ids=str,
 )
 def test_every_continual_method(case: ContinualCase) -> None:
     with pretended():
@@ -86,7 +83,7 @@ def test_every_continual_method(case: ContinualCase) -> None:
     assert not differing(found, all_of(*sequence(case, 2)))
 
 
-@pytest.mark.parametrize("name", _some(sorted(PRETRAIN), lambda name: name in ("moco", "rotation")))
+@pytest.mark.parametrize("name", others_slow(sorted(PRETRAIN), lambda name: name in ("moco", "rotation")))
 def test_every_way_to_pretrain(name: str) -> None:
     labelled = PRETRAINING[name].labels
     with pretended():
@@ -94,7 +91,7 @@ def test_every_way_to_pretrain(name: str) -> None:
     assert not differing(found, state(pretrained(name, labelled=labelled)))
 
 
-@pytest.mark.parametrize("name", _some(PLAIN_WEIGHTINGS, lambda name: name == "gradnorm"))
+@pytest.mark.parametrize("name", others_slow(PLAIN_WEIGHTINGS, lambda name: name == "gradnorm"))
 def test_every_weighting(name: str) -> None:
     with pretended():
         found: Any = weighed.run(name)
@@ -130,19 +127,16 @@ def mixed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Machine.__init__, "__defaults__", (device, "bf16", *others))
 
 
-def _sound(found: Mapping[str, Tensor], exact: Mapping[str, Tensor]) -> None:
-    """Weights are kept in full precision, are numbers, and are others than those learned in full precision."""
-    assert all(one.dtype == exact[name].dtype for name, one in found.items())
-    assert all(bool(one.isfinite().all()) for one in found.values() if one.is_floating_point())
-    assert differing(found, exact)
-
-
 TRAINING = [case for case in STRATEGY_CASES if hasattr(CONFIGS[case.strategy], "recipe")]
 
 
-@pytest.mark.parametrize("case", _some(TRAINING, lambda case: case.kind == "images"), ids=str)
+@pytest.mark.parametrize("case", others_slow(TRAINING, lambda case: case.kind == "images"), ids=str)
 def test_every_strategy_in_mixed_precision(case: Case, mixed: None) -> None:
-    _sound(drive(case)[0], drive(case, machine=Machine(precision="float32"))[0])
+    """Weights are kept in full precision, are numbers, and are others than those learned in full precision."""
+    found, exact = drive(case)[0], drive(case, machine=Machine(precision="float32"))[0]
+    assert all(one.dtype == exact[name].dtype for name, one in found.items())
+    assert all(bool(one.isfinite().all()) for one in found.values() if one.is_floating_point())
+    assert differing(found, exact)
 
 
 @pytest.mark.slow
