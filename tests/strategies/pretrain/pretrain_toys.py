@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from headstart.catalog.contrast import AmdimConfig, CpcConfig, MocoConfig, SimclrConfig, TripletConfig
 from headstart.catalog.greedy import GreedyConfig, SupervisedConfig
@@ -80,7 +81,7 @@ TOYS: Mapping[str, Toy] = {
     "simsiam": Toy(SimSiamConfig(SCHOOL, dimensions=16, hidden=8)),
     "barlow": Toy(BarlowConfig(SCHOOL, dimensions=16)),
     "vicreg": Toy(VicregConfig(SCHOOL, dimensions=16)),
-    "dino": Toy(DinoConfig(SCHOOL, local=2, words=16, hidden=16, bottleneck=8, norm=False)),
+    "dino": Toy(DinoConfig(SCHOOL, local=2, words=16, hidden=64, bottleneck=8, norm=False)),
     "deepcluster": Toy(DeepClusterConfig(SCHOOL, clusters=5)),
     "swav": Toy(SwavConfig(SCHOOL, pipeline="dino", local=1, prototypes=6, dimensions=8, hidden=16, queue=12)),
     "mae": Toy(MaeConfig(SCHOOL, width=8), transformer),
@@ -115,3 +116,24 @@ def pretrained(
     drive = Drive(net, seed, Machine(checkpoint_every=0.0), folder, None, log or RunLog(None))
     drive.run(PRETRAIN[name](net, images(toy, labelled=labelled), toy.config))
     return net
+
+
+def parted(found: Mapping[str, Tensor], alone: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> tuple[float, float]:
+    """How far what two processes learned is from what one did: of the net and of the rest.
+
+    Of the net (keys `net.*`, `start` as drawn): as a share of the way that all its numbers went together. Of what a term
+    remembers: the most of any tensor, as a share of its length (and a little more, since of a bias which a normalisation
+    takes back nothing but rounding is left). Whole numbers must be equal.
+    """
+    apart = moved = most = 0.0
+    for key, value in alone.items():
+        if not value.is_floating_point():
+            assert torch.equal(found[key], value), key
+            continue
+        between = float((found[key] - value).double().norm())
+        if key.startswith("net."):
+            apart += between**2
+            moved += float((value - start[key.removeprefix("net.")]).double().square().sum())
+        else:
+            most = max(most, between / (float(value.double().norm()) + 0.01))
+    return (apart / moved) ** 0.5, most
