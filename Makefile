@@ -4,6 +4,8 @@ PYTHON ?= python3
 PYTEST_ARGS ?= -n auto --dist loadfile
 BIN := .venv/bin
 READY := .venv/.ready
+# Tests start many processes; what one has compiled, the next need not compile again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test suite test-slow check bench clean
 

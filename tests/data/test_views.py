@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -185,43 +186,45 @@ def sample(seed: int = 123456789012345, draw: int = 0, start: int = 0, columns: 
 @pytest.mark.parametrize(
     "values",
     [
-        sample()[:, 0],
-        sample(seed=0)[:, 0],
-        sample(seed=2**62 + 1)[:, 3],
-        sample(start=2**33)[:, 1],
-        np.concatenate([uniform(7, draw, torch.arange(50), 4).numpy().ravel() for draw in range(100)]),
-        np.concatenate([uniform(seed, 0, torch.arange(50), 4).numpy().ravel() for seed in range(100)]),
-        np.concatenate([uniform(7 + (k << 32), 0, torch.arange(50), 4).numpy().ravel() for k in range(100)]),
+        lambda: sample()[:, 0],
+        lambda: sample(seed=0)[:, 0],
+        lambda: sample(seed=2**62 + 1)[:, 3],
+        lambda: sample(start=2**33)[:, 1],
+        lambda: np.concatenate([uniform(7, draw, torch.arange(50), 4).numpy().ravel() for draw in range(100)]),
+        lambda: np.concatenate([uniform(seed, 0, torch.arange(50), 4).numpy().ravel() for seed in range(100)]),
+        lambda: np.concatenate([uniform(7 + (k << 32), 0, torch.arange(50), 4).numpy().ravel() for k in range(100)]),
     ],
     ids=["ids", "seed 0", "large seed", "large ids", "draws", "seeds", "high seeds"],
 )
-def test_numbers_are_uniform(values: NDArray[np.float64]) -> None:
+def test_numbers_are_uniform(values: Callable[[], NDArray[np.float64]]) -> None:
     """Kolmogorov-Smirnov and chi-square: fixed streams, so that a pass stays a pass."""
-    assert (values >= 0).all()
-    assert (values < 1).all()
-    assert stats.kstest(values, "uniform").pvalue > 1e-3
-    counts = np.histogram(values, 64, (0, 1))[0]
+    found = values()
+    assert (found >= 0).all()
+    assert (found < 1).all()
+    assert stats.kstest(found, "uniform").pvalue > 1e-3
+    counts = np.histogram(found, 64, (0, 1))[0]
     assert stats.chisquare(counts).pvalue > 1e-3
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        sample()[:, 1],
-        sample(draw=1)[:, 0],
-        sample(seed=123456789012346)[:, 0],
-        sample(seed=123456789012345 + 0x5851F42D)[:, 0],
-        sample(start=1)[:, 0],
-        sample(start=2**32)[:, 0],
+        lambda: sample()[:, 1],
+        lambda: sample(draw=1)[:, 0],
+        lambda: sample(seed=123456789012346)[:, 0],
+        lambda: sample(seed=123456789012345 + 0x5851F42D)[:, 0],
+        lambda: sample(start=1)[:, 0],
+        lambda: sample(start=2**32)[:, 0],
     ],
     ids=["column", "draw", "seed", "next op", "next sample", "far sample"],
 )
-def test_neighbouring_streams_are_unrelated(other: NDArray[np.float64]) -> None:
+def test_neighbouring_streams_are_unrelated(other: Callable[[], NDArray[np.float64]]) -> None:
     """Joint counts on a grid are those of independence, which no correlation of any kind would leave."""
-    table = np.histogram2d(sample()[:, 0], other, 12, [[0, 1], [0, 1]])[0]
+    one, two = sample()[:, 0], other()
+    table = np.histogram2d(one, two, 12, [[0, 1], [0, 1]])[0]
     assert stats.chisquare(table.ravel()).pvalue > 1e-3
-    assert abs(np.corrcoef(sample()[:, 0], other)[0, 1]) < 4 / math.sqrt(COUNT)
-    assert (sample()[:, 0] == other).mean() < 1e-3
+    assert abs(np.corrcoef(one, two)[0, 1]) < 4 / math.sqrt(COUNT)
+    assert (one == two).mean() < 1e-3
 
 
 @settings(max_examples=40, deadline=None)
