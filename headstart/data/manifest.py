@@ -47,7 +47,9 @@ def read_manifest(path: Path, wanted: dict[str, str | None]) -> Rows:
     for number, line in lines:
         cell = {role: line[at].strip() if at < len(line) else "" for role, at in place.items()}
         split = split_named(cell.get("split", "train"))
-        if split is None:
+        if too_long := overlong(header, line):
+            rows.bad.append(BadFile(f"{shown(path.name)}, line {number}", too_long))
+        elif split is None:
             unknown.setdefault(cell["split"], number)
         else:
             _take(rows, path, number, cell, split)
@@ -71,6 +73,13 @@ def _take(rows: Rows, path: Path, number: int, cell: dict[str, str], split: str)
         rows.labels.append(class_name(cell["label"]))
         rows.groups.append(cell.get("group") or f"\0{number}")  # a row without a group is a group of its own
         rows.splits.append(split)
+
+
+def overlong(header: Sequence[str], line: Sequence[str]) -> str | None:
+    """Why a row with more cells than the header cannot be trusted: a separator within a name moves all that follow."""
+    if any(cell.strip() for cell in line[len(header) :]):
+        return f"has {len(line)} cells where the header has {len(header)}; put names with a separator in them in quotes"
+    return None
 
 
 def _wrong(path: Path, rows: Rows, unknown: dict[str, int], total: int) -> list[str]:
@@ -127,6 +136,9 @@ def find_columns(
             wrong.append(f"{role}_column={asked!r} is not one of its columns")
         elif role in ("path", "label"):
             wrong.append(f"no column has a usual name for the {role} ({', '.join(names[:6])}, ...); say {role}_column=NAME")
+    for role, name in chosen.items():
+        if header.count(name) > 1:
+            wrong.append(f"several columns are called {name!r}, and one holds the {role}; give each a name of its own")
     return chosen, wrong
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headstart.data.arrays import VectorSamples, index_labels, load_npz, parts_of, role_of
 from headstart.data.folder import Found, read_layout, stat_file, walk
-from headstart.data.manifest import find_columns, read_table, resolve
+from headstart.data.manifest import find_columns, overlong, read_table, resolve
 from headstart.data.names import SPLITS, BadFile, class_name, natural_key, shown, some, split_named
 from headstart.data.samples import FileSamples, ImageFile, Samples
 from headstart.data.sources import Source
@@ -105,8 +105,11 @@ def _from_table(path: Path, named: Columns, labels: bool) -> Source:
     for number, line in lines:
         cell = {role: line[at].strip() if at < len(line) else "" for role, at in place.items()}
         split = split_named(cell.get("split", "train"))
-        if not cell["path"] or split is None:
-            what = "has no path" if split is not None else f"is of split {cell['split']!r}, not train, val or test"
+        too_long = overlong(header, line)
+        if too_long or not cell["path"] or split is None:
+            what = too_long or "has no path"
+            if split is None and not too_long:
+                what = f"is of split {cell['split']!r}, not train, val or test"
             bad.append(BadFile(f"{shown(path.name)}, line {number}", what))
             continue
         found = Found()

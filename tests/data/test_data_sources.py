@@ -231,7 +231,7 @@ def test_named_columns_and_quotes(tmp_path: Path) -> None:
 
 
 def test_rows_that_cannot_be_used_are_set_aside(tmp_path: Path) -> None:
-    text = "path,label\n0.png,a\n1.png,b\n2.png,\ngone.png,a\n,b\n3.png\nimages,b\n"
+    text = "path,label\n0.png,a\n1.png,b,\n2.png,\ngone.png,a\n,b\n3.png\nimages,b\none,two.png,b\n"
     source = open_source(manifest(tmp_path, text))
     assert labelled(source) == [("0.png", "a"), ("1.png", "b")]
     assert dict(source.set_aside) == {
@@ -240,6 +240,7 @@ def test_rows_that_cannot_be_used_are_set_aside(tmp_path: Path) -> None:
         "m.csv, line 6": "has no path",
         "3.png": "has no label (line 7 of m.csv)",
         "images": "is a folder, not a picture",
+        "m.csv, line 9": "has 3 cells where the header has 2; put names with a separator in them in quotes",
     }
 
 
@@ -257,6 +258,7 @@ def test_rows_that_cannot_be_used_are_set_aside(tmp_path: Path) -> None:
         ("path,label,split\n0.png,x,test\n1.png,y,test\n", {}, ["no training samples"]),
         ("path,label,split\n0.png,x,train\n1.png,y,train\n2.png,z,test\n", {}, ["test has 1 class", "z"]),
         ('path,label\n"0.png,x\n', {}, ["not a readable CSV file"]),
+        ("path,label,label\n0.png,x,y\n1.png,y,x\n", {}, ["several columns are called 'label'", "the label"]),
     ],
 )
 def test_manifests_that_cannot_be_used(tmp_path: Path, text: str, columns: dict[str, str], words: list[str]) -> None:
