@@ -15,7 +15,6 @@ import numpy as np
 from headstart.catalog.adapt import BackboneConfig
 from headstart.data.prepare import DataSet
 from headstart.data.task import Task
-from headstart.engine.model import model_folder
 from headstart.nets.net import Net
 
 _HOW = ("data", "model", "out", "resume", "overwrite", "json")
@@ -36,10 +35,10 @@ def plain(value: Any) -> Any:
 
 
 def name_of(network: BackboneConfig, net: Net) -> str:
-    """What people call the network: a saved model's folder as it was given, else what its builder calls it."""
-    named, source = network.backbone, net.source or {}
-    if named is not None and model_folder(named) is not None:
-        return named
+    """What people call the network: as they named it, else what its builder calls it."""
+    if network.backbone is not None:
+        return network.backbone
+    source = net.source or {}
     return str(source.get("name") or source.get("builder") or "a module given from Python")
 
 

@@ -129,10 +129,12 @@ def as_text(summary: Mapping[str, Any]) -> str:
         "by a linear probe on the best block"
     )
     lines = [head, ""]
+    width = max((len(row["name"]) for row in (*summary["cells"], *summary["left_out"])), default=0)
     for row in sorted(summary["cells"], key=lambda row: -row["accuracy"]["mean"]):
         low, high = (100 * row["accuracy"][end] for end in ("low", "high"))
         lines.append(
-            f"{row['name']:<24} {_percent(row):>8}  ({low:.1f} to {high:.1f})  {row['block']:<12} {row['seconds']:.0f} s"
+            f"{row['name']:<{width}} {_percent(row):>8}  ({low:.1f} to {high:.1f})  {row['block']:<12} "
+            f"{row['seconds']:.0f} s"
         )
-    lines += [f"{one['name']:<24} left out: {one['reason']}" for one in summary["left_out"]]
+    lines += [f"{one['name']:<{width}} left out: {one['reason']}" for one in summary["left_out"]]
     return "\n".join([*lines, "", *summary["sentences"]])

@@ -1,4 +1,4 @@
-"""The examples on the pages about the study of layers and about the comparison run."""
+"""The examples on the pages about the studies and about the comparison run."""
 
 from __future__ import annotations
 
@@ -26,3 +26,12 @@ def test_the_comparison(tmp_path: Path, run_example: Example, capsys: pytest.Cap
     said = capsys.readouterr().out
     assert "early_probe" in said
     assert "It forgets nothing of the source" in said or "What it forgets of the source" in said
+
+
+def test_the_short_studies(tmp_path: Path, run_example: Example, capsys: pytest.CaptureFixture[str]) -> None:
+    short = 'most=16, epochs=1, seeds=1, batch_size=4, steps=("flip", "grey"), backbone="headstart:resnet8"'
+    run_example(DOCS / "short-studies.md", "most=2000, epochs=6, seeds=2", short)
+    assert (tmp_path / "runs/augmentations/report.html").exists()
+    said = capsys.readouterr().out
+    assert "flip grey" in said
+    assert "came first of 3" in said
