@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -90,12 +91,22 @@ def fit(
         for stage in headstart.STRATEGIES["lpft"](net, task):
             headstart.fit(net, stage)
 
-    after  the result of the stage before, whose optimiser memory a stage with `carry=True` goes on with
+    after  the result of the stage before, whose optimiser memory a stage with `carry=True` goes on with; None: of the stage
+           that was carried out on this net last
     """
+    if after is not None:
+        _LAST[net] = after
+    last = _LAST.get(net)
+    carried = last.optimizer if isinstance(last, FitResult) else None
     if isinstance(stage, Solve):
-        return solve(net, stage, seed=seed)
-    carried = after.optimizer if isinstance(after, FitResult) else None
-    return fit_stage(net, stage, seed=seed, machine=machine, carried=carried)
+        _LAST[net] = solve(net, stage, seed=seed)
+    else:
+        _LAST[net] = fit_stage(net, stage, seed=seed, machine=machine, carried=carried)
+    return _LAST[net]
+
+
+_LAST: WeakKeyDictionary[Net, Result] = WeakKeyDictionary()
+"""What was carried out last on each net, for a stage that goes on from there."""
 
 
 def figure(run: JobResult | str | Path) -> Figure:

@@ -9,13 +9,13 @@ from headstart.errors import ConfigError
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def parse_seconds(text: str, argument: str = "--budget") -> float:
+def parse_seconds(text: str | float, argument: str = "--budget") -> float:
     """Seconds of `45s`, `10m`, `1.5h`, `1h30m` or a plain number of seconds.
 
     >>> parse_seconds("1h30m")
     5400.0
     """
-    stripped = text.strip().lower()
+    stripped = str(text).strip().lower()
     parts = re.findall(r"(\d+(?:\.\d+)?)([smh])", stripped)
     if parts and "".join(number + unit for number, unit in parts) == stripped:
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)

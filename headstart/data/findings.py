@@ -112,7 +112,7 @@ def _warnings(found: Inspection, seen: Seen) -> Iterator[str]:
         first = found.conflicts[0]
         yield (
             f"{count(len(found.conflicts), 'picture occurs', 'pictures occur')} under different labels "
-            f"(first: {some(first.names)} as {some(sorted(set(first.labels)))}); keep the right one and delete the other"
+            f"(first: {some(first.names)} as {some(sorted(set(first.labels)))}); keep the right one and take the other out"
         )
     if found.set_aside:
         bad = found.set_aside[0]

@@ -151,7 +151,7 @@ def prepare_labelled(
     against = [found for made in got.answers for found in _contradictions(got, made)]
     told = tuple(found.told for found in against)
     if contradicting == "refuse" and got.store.is_image and against:
-        remedy = "keep the right label and delete the other"
+        remedy = "keep the right label and take the other out"
         more = [f"... and {len(told) - _LISTED * 4} more"] if len(told) > _LISTED * 4 else []
         problems(
             DataError, f"{got.where}: identical pictures have different labels; {remedy}:", [*told[: _LISTED * 4], *more]

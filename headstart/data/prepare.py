@@ -263,7 +263,7 @@ def _emptied(
         if lost:
             wrong.append(f"class {classes[int(c)]!r} has no readable training image left: {lost}; repair them, or remove it")
     wrong += [f"{split}: none of its images can be read: {reasons}" for split, rows in splits.items() if not len(rows)]
-    return wrong or class_problems(labels, classes, splits)
+    return wrong or class_problems(labels, classes, splits, bad)
 
 
 def _read_vectors(source: Source, vectors: NDArray[np.float32], places: NDArray[np.int64]) -> Read:

@@ -152,7 +152,7 @@ def _from_manifest(path: Path, rows: Rows) -> Source:
         distinct, inverse = np.unique(np.array(rows.groups), return_inverse=True)
         groups = inverse.astype(np.int64)
         group_names = tuple("(no group)" if str(g).startswith("\0") else str(g) for g in distinct)
-    _check_classes(shown(path), labels, classes, splits)
+    _check_classes(shown(path), labels, classes, splits, rows.bad)
     used = ", ".join(f"{role} from {name!r}" for role, name in rows.columns.items())
     return Source(
         "manifest",
@@ -182,7 +182,7 @@ def _from_parts(parts: Parts, where: str) -> Source:
     labels, classes, absent = index_labels(parts.labels, parts.classes)
     unlabelled = tuple(BadFile(names[i], "has no label") for i in np.flatnonzero(labels < 0))
     splits = {split: rows[labels[rows] >= 0] for split, rows in splits.items()}
-    _check_classes(where, labels, classes, splits)
+    _check_classes(where, labels, classes, splits, unlabelled)
     return Source(
         "arrays", where, parts.samples, names, labels, classes, splits, set_aside=unlabelled, notes=absent_note(absent)
     )
@@ -198,19 +198,33 @@ def absent_note(absent: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check_classes(
-    where: str, labels: NDArray[np.int64], classes: Sequence[str], splits: dict[str, NDArray[np.int64]]
+    where: str,
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    splits: dict[str, NDArray[np.int64]],
+    aside: Sequence[BadFile],
 ) -> None:
-    problems(DataError, f"{where} cannot be used:", class_problems(labels, classes, splits))
+    problems(DataError, f"{where} cannot be used:", class_problems(labels, classes, splits, aside))
 
 
-def class_problems(labels: NDArray[np.int64], classes: Sequence[str], splits: dict[str, NDArray[np.int64]]) -> list[str]:
-    """What makes labelled samples unusable for training and testing; empty when nothing does."""
+def class_problems(
+    labels: NDArray[np.int64],
+    classes: Sequence[str],
+    splits: dict[str, NDArray[np.int64]],
+    aside: Sequence[BadFile] = (),
+) -> list[str]:
+    """What makes labelled samples unusable for training and testing; empty when nothing does.
+
+    aside  samples that were set aside before, which may be why a class is missing
+    """
     wrong = []
     have = {split: np.bincount(labels[rows][labels[rows] >= 0], minlength=len(classes)) for split, rows in splits.items()}
     train = have.get("train", np.zeros(len(classes), np.int64))
     if len(classes) < 2:
         what = f"only one class, {classes[0]!r}" if classes else "no labelled sample"
-        wrong.append(f"there is {what}; telling things apart needs at least two classes")
+        said = some((f"{b.path} {b.reason}" for b in aside), 3)
+        lost = f" ({count(len(aside), 'sample')} set aside: {said})" if aside else ""
+        wrong.append(f"there is {what}; telling things apart needs at least two classes{lost}")
     if not train.any():
         wrong.append("there are no training samples; mark some as train")
     for split in SPLITS[1:]:

@@ -103,11 +103,25 @@ def read_card(place: Path) -> Card:
         ) from error
 
 
+def _check_classes(place: Path, net: Net, card: Card) -> None:
+    """Raise ModelFileError where the card and the network do not speak of the same classes."""
+    if card.head not in net.heads or card.tasks:
+        return
+    answers = net.head(card.head).num_classes
+    if answers != len(card.classes):
+        raise ModelFileError(
+            f"{place / 'card.json'} names {len(card.classes)} classes, the network answers {answers}; one of them was "
+            "changed: use the model's folder as it was written"
+        )
+
+
 def _statistics(place: Path, net: Net, card: Card) -> SourceStatistics | None:
     """The statistics that the card tells of. Raises ModelFileError when they are damaged or of other weights."""
     if card.statistics is None:
         return None
     path = place / STATISTICS
+    if not path.exists():  # the network works without them, and damage is answered by taking them away
+        return None
     found = SourceStatistics.load(path)
     found.check(net, path)
     return found
@@ -153,6 +167,7 @@ class Model:
             )
         card = read_card(place)
         net = load_net(place, builder=builder) if builder is not None else load_net(place)
+        _check_classes(place, net, card)
         return Model(net.to(device), card, _statistics(place, net, card), Past.load(place))
 
     def save(self, folder: str | Path) -> Path:

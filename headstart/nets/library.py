@@ -41,6 +41,11 @@ class Wanted:
                 f"{who}: size={self.size}, mean={self.mean}, std={self.std} do not go together; "
                 "give a positive size, and as many positive deviations as means"
             )
+        if max(self.mean) > 1:
+            raise ConfigError(
+                f"{who}: mean={self.mean} is in units of 0 to 255; divide mean and standard deviation by 255, headstart "
+                "counts from 0 to 1"
+            )
         return InputSpec(self.size, tuple(map(float, self.mean)), tuple(map(float, self.std)))
 
 

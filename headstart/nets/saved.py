@@ -194,7 +194,7 @@ def _rebuilt(path: Path, spec: Mapping[str, Any], builder: Builder | None) -> Ne
     elif builder is None:
         raise ModelFileError(
             f"{path.parent}: this network was given as a Python module, which a file cannot hold; "
-            "pass what makes it: load_net(folder, builder=lambda: MyNetwork())"
+            "in Python pass what makes it: headstart.Model.load(folder, builder=lambda: MyNetwork())"
         )
     else:
         made = builder()

@@ -60,7 +60,8 @@ def make_timm(name: str, args: dict[str, Any], wanted: Wanted, *, pretrained: bo
     known = getattr(module, "pretrained_cfg", None) or {}
     size = wanted.size or _side(options.get("img_size")) or _side((known.get("input_size") or (None,))[-1])
     spec = Wanted(size, wanted.mean or known.get("mean"), wanted.std or known.get("std")).spec(f"timm:{name}")
-    tag = f".{known['tag']}" if known.get("tag") and "." not in name else ""
+    # The tag names weights: where none of them were loaded, it would say what is not so.
+    tag = f".{known['tag']}" if pretrained and known.get("tag") and "." not in name else ""
     source = {
         "builder": "timm",
         "name": name + tag,

@@ -145,8 +145,8 @@ def classes_in(file: WeightFile, classifiers: tuple[str, ...]) -> int | None:
 def fit_weights(module: nn.Module, file: WeightFile, classifiers: tuple[str, ...], who: str) -> bool:
     """Load the file into `module`; returns whether the classifier came with it.
 
-    A classifier that the file does not have, or has in another shape, is left as it is. Step counters of normalisation
-    layers may be absent. Everything else must fit exactly.
+    A classifier that the file does not have, or has for another number of classes, is left as it is. Step counters of
+    normalisation layers may be absent. Everything else must fit exactly.
 
     Raises BackboneError naming all missing, unexpected and wrong-shaped tensors together.
     """
@@ -155,7 +155,7 @@ def fit_weights(module: nn.Module, file: WeightFile, classifiers: tuple[str, ...
     wrong = {name for name in have if name in file.tensors and have[name].shape != file.tensors[name].shape}
     missing = {name for name in have if name not in file.tensors and not name.endswith("num_batches_tracked")}
     headless = bool(ours & (wrong | missing))
-    dropped = ours if headless else set()
+    dropped = (ours if headless else set()) - _misfits(ours & set(file.tensors), have, file)
     found = [
         *_listed("missing in the file", sorted(missing - dropped)),
         *_listed("in the file, but not in the network", sorted(set(file.tensors) - set(have))),
@@ -172,6 +172,13 @@ def fit_weights(module: nn.Module, file: WeightFile, classifiers: tuple[str, ...
             if name not in dropped:
                 have[name].copy_(value)
     return not headless
+
+
+def _misfits(classifier: set[str], have: Mapping[str, Tensor], file: WeightFile) -> set[str]:
+    """Of a classifier in the file what no number of classes explains: it reads other features, or its parts disagree."""
+    if len({len(file.tensors[name]) if file.tensors[name].ndim else 0 for name in classifier}) > 1:
+        return classifier
+    return {name for name in classifier if have[name].shape[1:] != file.tensors[name].shape[1:]}
 
 
 def _shapes(name: str, have: Mapping[str, Tensor], file: WeightFile) -> str:

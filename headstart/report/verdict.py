@@ -142,6 +142,10 @@ def _why_taken(summary: Mapping[str, Any], comparison: Mapping[str, Any], differ
     if (number(rival.get("folds_run")) or 0) < (number(chosen.get("folds_run")) or 0):
         more = "; a longer --budget lets the other finish" if ending(rival) == "late" else ""
         return f"It was taken as the one that was tried on every fold{more}."
+    if difference >= 0 and (number(chosen.get("folds_run")) or 0) < (number(rival.get("folds_run")) or 0):
+        return "It was taken for its lead, though time did not reach for every fold; a longer --budget would tell."
+    if difference >= 0 and (number(chosen.get("cost")) or 0) > (number(rival.get("cost")) or 0):
+        return "It was taken although dearer to train, its lead being more than a standard error."
     if difference >= 0:
         return "It was taken, being ahead and no dearer to train."
     return "The one cheaper to train was taken."

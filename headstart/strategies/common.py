@@ -78,7 +78,7 @@ def supervised_stage(
     """
     held_out: Task | None = None
     if recipe.patience is not None:
-        task, held_out = hold_out(task, seed_for(recipe.seed, "early-stopping"))
+        task, held_out = _watched_apart(task, recipe)
     weights = class_weights(task) if recipe.class_weights else None
     return Stage(
         name,
@@ -108,6 +108,15 @@ def _kept(net: Net, name: str, rule: float | Train | Adapt) -> float | Train | A
     if kind != "blocks" or block not in net.blocks or isinstance(rule, Adapt) or not folded_away(net.blocks[block]):
         return rule
     return replace(rule, norm="frozen") if isinstance(rule, Train) else Train(rule, norm="frozen")
+
+
+def learned_part(task: Task, recipe: Recipe) -> Task:
+    """What `supervised_stage` learns from: all of the task, or with early stopping what is not held out for it."""
+    return task if recipe.patience is None else _watched_apart(task, recipe)[0]
+
+
+def _watched_apart(task: Task, recipe: Recipe) -> tuple[Task, Task]:
+    return hold_out(task, seed_for(recipe.seed, "early-stopping"))
 
 
 def hold_out(task: Task, seed: int) -> tuple[Task, Task]:

@@ -7,7 +7,6 @@ once, save. Every phase leaves files, so that a killed run goes on where it was.
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,7 +32,7 @@ from headstart.errors import NonFiniteLoss
 from headstart.nets.net import Net
 from headstart.seeding import seed_for
 from headstart.studies import outcome
-from headstart.studies.arms import REFIT_SHARE, Plan, advised_arm, all_arms, base_recipe, pick, plan_race
+from headstart.studies.arms import Plan, advised_arm, all_arms, base_recipe, for_comparing, pick, plan_race
 from headstart.studies.checks import check_apart, check_settings, device_of
 from headstart.studies.measure import Measures
 from headstart.studies.opening import Opening, opened
@@ -109,7 +108,12 @@ class _Job:
         return self.opening.log
 
     def run(self, source: Source, backbone: torch.nn.Module | Net | None) -> AdaptResult:
-        began, opening = time.monotonic(), self.opening
+        with self.opening.clock.during("all"):
+            found = self._found(source, backbone)
+        return self._save(found)
+
+    def _found(self, source: Source, backbone: torch.nn.Module | Net | None) -> outcome.Outcome:
+        opening = self.opening
         with opening.phase("network", "loading the network"):
             net = opening.load(source, backbone)
             pick(all_arms(net, base_recipe(net, 1, mirror=True, class_weights=False), seed=0), self.config.strategies)
@@ -129,7 +133,7 @@ class _Job:
             final = self._refit(net, chosen, splits, machine, bank)
         with opening.phase("test", "reading the test images, once"):
             probabilities = self._test(final, splits.test)
-        result = outcome.Outcome(
+        return outcome.Outcome(
             self.config,
             net,
             final,
@@ -143,8 +147,6 @@ class _Job:
             probabilities,
             given=self.given,
         )
-        opening.seconds["all"] = time.monotonic() - began
-        return self._save(result)
 
     def _test(self, net: Net, task: Task) -> NDArray[np.float32]:
         """Calibrated class probabilities `[N, C]` on the test images."""
@@ -175,7 +177,7 @@ class _Job:
             plan.arms,
             splits.folds,
             advised.name,
-            (1 - REFIT_SHARE) * self.budget,
+            for_comparing(self.budget, len(splits.folds)),
             plan.seconds,
             seed=self.config.seed,
             machine=machine,
@@ -195,7 +197,7 @@ class _Job:
             advised=advised.name,
             samples=len(splits.folds[0][0]),
             folds=len(splits.folds),
-            budget=(1 - REFIT_SHARE) * self.budget,
+            budget=for_comparing(self.budget, len(splits.folds)),
             seconds_per_mac=float(speed["seconds_per_mac"]),
         )
 

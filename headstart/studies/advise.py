@@ -25,7 +25,7 @@ from headstart.nets.cost import block_flops
 from headstart.nets.net import Net, count_parameters
 from headstart.seeding import seed_for
 from headstart.studies.advised import records
-from headstart.studies.arms import REFIT_SHARE, advised_arm, all_arms, base_recipe, plan_race
+from headstart.studies.arms import advised_arm, all_arms, base_recipe, for_comparing, plan_race
 from headstart.studies.checks import check_apart, check_settings, device_of
 from headstart.studies.measure import Measures
 from headstart.studies.opening import Opening, opened
@@ -164,7 +164,7 @@ def _advice(config: AdviseConfig, net: Net, splits: Splits, measured: Measures, 
         advised=arm.name,
         samples=len(splits.folds[0][0]),
         folds=len(splits.folds),
-        budget=(1 - REFIT_SHARE) * budget,
+        budget=for_comparing(budget, len(splits.folds)),
         seconds_per_mac=measured.seconds_per_mac,
     )
     found = records(measured, net, every, plan.arms[0], len(splits.train))

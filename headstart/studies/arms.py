@@ -34,8 +34,8 @@ _INNER = 3
 """Folds within a training part that choose a penalty; the race's own folds judge the result."""
 _FEW_EPOCHS = 6
 """Fewer say little about where training leads; an arm that cannot have them is left out when others can."""
-REFIT_SHARE = 0.25
-"""Part of the budget kept for learning the winner again on all training images."""
+_REFIT_SHARE = 0.25
+"""Part of the budget kept for learning the winner again on all training images, where there are three folds or more."""
 FIXED_VIEWS = 4
 """Renderings per image for arms with a frozen prefix, so that the prefix is computed only so often."""
 
@@ -127,10 +127,20 @@ def _retrain_arms(net: Net, recipe: Recipe) -> list[Arm]:
     ]
 
 
+def for_comparing(budget: float, folds: int) -> float:
+    """Seconds of the budget for the race; the rest is for learning the winner again, which takes about as long as a fold."""
+    return budget * (1 - max(_REFIT_SHARE, 1 / (folds + 1)))
+
+
 def pick(arms: Sequence[Arm], wanted: Sequence[str]) -> list[Arm]:
-    """The arms named in `wanted`, by arm or by strategy; all when none is named. Unknown names get suggestions."""
+    """The arms named in `wanted`, by arm or by strategy, commas between them too; all when none is named.
+
+    Unknown names get suggestions.
+    """
     if not wanted:
         return list(arms)
+    words = [wanted] if isinstance(wanted, str) else wanted
+    wanted = [part.strip() for word in words for part in word.split(",") if part.strip()] or [""]
     known = sorted({arm.name for arm in arms} | {arm.strategy for arm in arms})
     unknown = [name for name in wanted if name not in known]
     near = {name: difflib.get_close_matches(name, known, 3, 0.4) for name in unknown}

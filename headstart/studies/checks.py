@@ -34,7 +34,7 @@ def check_settings(config: AdaptConfig) -> None:
             f"--test-fraction {config.images.test_fraction} must lie between 0 and 1, e.g. 0.2",
         ),
         (0 <= config.smoothing < 1, f"--smoothing {config.smoothing} must lie between 0 and 1, e.g. 0.1"),
-        (config.mixup >= 0, f"--mixup {config.mixup} must not be negative; 0.2 is usual, 0 is none"),
+        (0 <= config.mixup < float("inf"), f"--mixup {config.mixup} must be a number from 0 up; 0.2 is usual, 0 is none"),
         (config.patience is None or config.patience >= 1, f"--patience {config.patience} must be at least 1 epoch"),
         (
             config.average is None or 0 < config.average < 1,

@@ -141,7 +141,12 @@ class _Job:
         return self.opening.log
 
     def run(self, source: Source, backbone: torch.nn.Module | Net | None) -> CompareResult:
-        began, opening, config = time.monotonic(), self.opening, self.config
+        with self.opening.clock.during("all"):
+            found = self._found(source, backbone)
+        return self._save(found)
+
+    def _found(self, source: Source, backbone: torch.nn.Module | Net | None) -> compared.Comparison:
+        opening, config = self.opening, self.config
         with opening.phase("network", "loading the network"):
             net = opening.load(source, backbone)
             found = self._found_teachers()
@@ -163,8 +168,7 @@ class _Job:
         opening.begin_with(data, images=data.fingerprint, network=fingerprint_of(net), **inputs)
         plan = self._run_all(net, races, pace)
         self._count(net, races[0], machine)
-        opening.seconds["all"] = time.monotonic() - began
-        return self._save(compared.Comparison(config, net, data, splits, self.entries, plan, origin, own, self.given))
+        return compared.Comparison(config, net, data, splits, self.entries, plan, origin, own, self.given)
 
     def _found_teachers(self) -> list[Teacher]:
         """Those that are named, loaded. Raises ConfigError when `distill` has none, or they have no pupil."""

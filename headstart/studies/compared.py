@@ -21,6 +21,7 @@ from headstart.studies.observed import Look
 from headstart.studies.race import Arm, Fold, Trial
 from headstart.studies.source_task import OwnHead, SourceTask
 from headstart.studies.splitting import Splits
+from headstart.studies.verdict import spanning
 
 Floats = NDArray[np.float64]
 
@@ -103,15 +104,16 @@ class Comparison:
 
 
 def interval_of(entry: Entry, folds: Sequence[Fold]) -> Interval:
-    """Over folds (each the mean of its seeds), corrected for their overlap, from three on; else over images and seeds."""
-    if len(folds) >= 3:
-        return over_folds(entry.scores.mean(0), *_sizes(folds))
-    values = entry.values
-    if len(values) > 1:
-        return hierarchical(values, 0)
-    if np.isin(values, (0.0, 1.0)).all():
-        return wilson(int(values.sum()), values.size)
-    return bootstrap_mean(values[0], 0)
+    """Over images and seeds; from three folds on that and the one over folds (each the mean of its seeds) together."""
+    images = _over_images(entry.values)
+    return spanning(over_folds(entry.scores.mean(0), *_sizes(folds)), images) if len(folds) >= 3 else images
+
+
+def _over_images(values: NDArray[np.float64]) -> Interval:
+    """Of `[S, N]`: Wilson's for one seed, or where all is right or all wrong; else both are drawn anew."""
+    if np.isin(values, (0.0, 1.0)).all() and (len(values) == 1 or values.min() == values.max()):
+        return wilson(int(values[0].sum()), values.shape[1])
+    return hierarchical(values, 0) if len(values) > 1 else bootstrap_mean(values[0], 0)
 
 
 def difference(a: Entry, b: Entry, folds: Sequence[Fold], seed: int) -> Difference:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from headstart.nets.net import Net
 from headstart.nets.norms import folded_away
 from headstart.studies.backbone import choose, untrained
 from headstart.studies.checks import check_kind
+from headstart.studies.elapsed import Elapsed
 from headstart.studies.measure import Measures, measure
 from headstart.studies.splitting import Splits, split
 
@@ -58,7 +58,7 @@ def fingerprint_of(net: Net) -> str:
 
 @dataclass
 class Opening:
-    """The beginning of a run, phase by phase. `seconds` collects what each took.
+    """The beginning of a run, phase by phase. `clock` counts what each took, in all processes that worked on the run.
 
     Until data and network are known to be usable, nothing is written that would replace an earlier run: `early` keeps
     what there was to log.
@@ -72,24 +72,29 @@ class Opening:
     folds: int
     seed: int
     listeners: tuple[Listener, ...] = ()
-    seconds: dict[str, float] = field(default_factory=dict)
+    clock: Elapsed = field(default_factory=Elapsed)
     early: list[dict[str, Any]] = field(default_factory=list)
     chooses: bool = True
     log: RunLog = field(init=False)
 
     def __post_init__(self) -> None:
+        self.listeners = (*self.listeners, self.clock.heard)
         self.log = RunLog(None, (*self.listeners, self.early.append))
         if self.folder.asked and not self.folder.resumed:
             self.log.event("note", text=f"{self.folder.path} holds no run to go on with; this is a new one")
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """What each phase took so far."""
+        return self.clock.seconds
 
     @contextmanager
     def phase(self, name: str, text: str) -> Iterator[None]:
         """Say what is done now, and keep how long it took. Ctrl-C is obeyed before it."""
         interrupt.check_together()
         self.log.event("phase", name=name, text=text)
-        began = time.monotonic()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+        with self.clock.during(name):
+            yield
 
     def load(self, source: Source, backbone: torch.nn.Module | Net | None) -> Net:
         """The network to start from, once it is known to go with the data."""
@@ -136,6 +141,7 @@ class Opening:
     def begin_from(self, inspection: dict[str, Any], **inputs: str) -> None:
         """The same, `inspection` being what was found in the data."""
         self.folder.begin(**inputs)
+        self.clock.keep_in(self.folder.work / "phases.json")
         self.folder.write("inspection.json", inspection)
         quiet = RunLog(self.folder.log)
         for line in self.early:

@@ -131,6 +131,7 @@ def _arm(o: Outcome, standing: Standing) -> dict[str, Any]:
         "accuracy_mean": None,
         "accuracy_interval": None,
         "seconds": round(standing.seconds, 3),
+        "cost": arm.cost,
         "trained_parameters": max((trial.trained for trial in standing.trials.values()), default=None),
         "folds_run": len(standing.trials),
         "status": standing.status,
@@ -308,6 +309,17 @@ def sentence(summary: Mapping[str, Any]) -> str:
         return (
             f"{summary['best']} was taken, the best that had time for every fold: {gap} against {comparison['against']} "
             f"on the folds both ran. A longer --budget lets it finish.{tail}"
+        )
+    if folds[summary["best"]] < folds[comparison["against"]]:
+        return (
+            f"{summary['best']} was taken for its lead, though time did not reach for every fold: {gap} against "
+            f"{comparison['against']} on the folds both ran. A longer --budget would tell.{tail}"
+        )
+    cost = {arm["name"]: arm.get("cost", 0) for arm in summary["arms"]}
+    if summary["chosen"] == summary["best"] and cost[summary["best"]] > cost[comparison["against"]]:
+        return (
+            f"{summary['best']} was taken: that it is better than {comparison['against']} is not decided, but its lead is "
+            f"more than a standard error: {gap}; {limit}.{tail}"
         )
     if summary["chosen"] == summary["best"]:
         return (

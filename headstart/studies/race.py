@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +32,11 @@ from headstart.files import write_json
 from headstart.nets.net import Net
 from headstart.stage import Evaluate, Solve, Stage
 from headstart.strategies import STRATEGIES
+from headstart.studies.elapsed import Elapsed
 from headstart.terms.teacher import Live
+
+_TRIAL = "trial"
+"""What a trial's clock counts, over all processes that worked on it."""
 
 Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -253,11 +256,11 @@ class Race:
 
     def _attempt(self, arm: Arm, fold: int) -> Trial | Divergence:
         """A trial. One that diverges is kept as well, for it would do so again; its weights are not."""
-        began = time.monotonic()
+        clock = Elapsed()
         try:
-            return self._carry_out(arm, fold)
+            return self._carry_out(arm, fold, clock)
         except NonFiniteLoss as error:
-            lost = Divergence(str(error).partition(". ")[0], distributed.share(time.monotonic() - began))
+            lost = Divergence(str(error).partition(". ")[0], distributed.share(clock.seconds[_TRIAL]))
         path = self._file(arm.name, fold)
         if path is not None:
             content = {"diverged": lost.why, "seconds": lost.seconds, "config": repr(arm.config)}
@@ -271,19 +274,21 @@ class Race:
         self._diverged.append(f"{standing.arm.name}: {why}")
         self.log.event("warning", text=f"{standing.arm.label} diverged and was dropped: {why}")
 
-    def _carry_out(self, arm: Arm, fold: int) -> Trial:
+    def _carry_out(self, arm: Arm, fold: int, clock: Elapsed) -> Trial:
         train, valid = self.folds[fold]
         part, held_out = self.task.take(train), self.task.take(valid)
         net = copy.deepcopy(self.net)
-        log = self.log.within(arm=arm.name, fold=fold)
+        log = RunLog(self.log.path, (*self.log.listeners, clock.heard), **self.log.context).within(arm=arm.name, fold=fold)
         log.event("phase", name="trial", text=f"{arm.label}, fold {fold + 1} of {len(self.folds)}")
         place = None if self.folder is None else self.folder / f"{arm.name}-{fold}"
-        began = time.monotonic()
-        drive = Drive(net, self.seed, self.machine, place, self.bank, log)
-        stages = arm.stages(net, part)
-        results = drive.run(_watched(stages, held_out) if fold == 0 and not arm.frozen else stages)
-        logits = self._answers(net, held_out, arm)
-        seconds = distributed.share(time.monotonic() - began)
+        if place is not None:
+            clock.keep_in(place / "seconds.json")
+        with clock.during(_TRIAL):
+            drive = Drive(net, self.seed, self.machine, place, self.bank, log)
+            stages = arm.stages(net, part)
+            results = drive.run(_watched(stages, held_out) if fold == 0 and not arm.frozen else stages)
+            logits = self._answers(net, held_out, arm)
+        seconds = distributed.share(clock.seconds[_TRIAL])
         correct, trained = logits.argmax(1) == held_out.targets, max(r.trained for r in results)
         trial = Trial(arm.name, fold, correct, seconds, trained, self._weights(fold))
         self._store(trial)

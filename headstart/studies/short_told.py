@@ -105,7 +105,7 @@ def _first(rows: Sequence[Mapping[str, Any]], gaps: Sequence[Mapping[str, Any]])
 def _along(line: Sequence[Mapping[str, Any]], gaps: Mapping[str, Mapping[str, Any]]) -> str:
     parts, used = [f"{line[0]['place'][1]} {_percent(line[0])}"], [gaps[row["name"]] for row in line[1:]]
     for row, one in zip(line[1:], used, strict=True):
-        verdict = "" if one["decided"] or one["seeds"] < 2 else ", undecided"
+        verdict = "" if one["decided"] or _of_one_seed(used) else ", undecided" if one["seeds"] > 1 else ", of one seed"
         points = f"{100 * one['mean']:+.1f} points, {100 * one['low']:+.1f} to {100 * one['high']:+.1f}{verdict}"
         parts.append(f"{row['place'][1]} {_percent(row)} ({points})")
     said = "; ".join(parts)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headstart.metrics.intervals import Interval, bootstrap_mean, over_folds, wilson
+from headstart.metrics.intervals import Interval, bootstrap_mean, corrected_error, over_folds, wilson
 from headstart.metrics.paired import Difference, corrected_t, holm_differences, paired_bootstrap
 from headstart.studies.race import Fold, Standing
 
@@ -16,9 +16,10 @@ from headstart.studies.race import Fold, Standing
 class Verdict:
     """The outcome of a race.
 
-    best         highest mean over the shared folds; `chosen` is the cheapest arm that cannot be told from it
-    decided      there were other arms that could have won, the best was told apart from every one of them, and none that
-                 ran out of time was ahead on the folds it ran
+    best         highest mean over the shared folds
+    chosen       the cheapest arm that cannot be told from the best and is at most one standard error behind it
+    decided      there were other arms that could have won, the best was told apart from every one of them on two folds or
+                 more, and none that ran out of time was ahead on the folds it ran
     against      the arm that `comparison` (best minus it) is with: the chosen one; when that is the best, one that was ahead
                  when its time ran out, else the strongest it could not be told from; when decided, the strongest rival
     differences  best minus each arm, on the folds both ran; adjusted for the number of rivals (Holm)
@@ -35,14 +36,26 @@ class Verdict:
 
 
 def interval_of(standing: Standing, folds: Sequence[Fold]) -> Interval:
-    """Interval of an arm's accuracy: over folds, corrected for their overlap, from three folds on; else over images."""
+    """Interval of an arm's accuracy: over images; from three folds on that and the one over folds (corrected for their
+    overlap) together, since a few folds can agree by chance far better than their images allow."""
     ran = sorted(standing.trials)
-    if len(ran) >= 3:
-        train, test = _sizes(folds, ran)
-        return over_folds(standing.scores(ran), train, test)
-    if any(standing.trials[fold].weights is not None for fold in ran):
-        return bootstrap_mean(np.concatenate([standing.trials[fold].values for fold in ran]), 0)
+    images = _over_images(standing, ran)
+    if len(ran) < 3:
+        return images
+    return spanning(over_folds(standing.scores(ran), *_sizes(folds, ran)), images)
+
+
+def spanning(found: Interval, images: Interval) -> Interval:
+    """An interval over folds of an accuracy, no narrower than the one over images and within 0 to 1."""
+    return replace(found, low=max(min(found.low, images.low), 0.0), high=min(max(found.high, images.high), 1.0))
+
+
+def _over_images(standing: Standing, ran: Sequence[int]) -> Interval:
+    """Wilson's; where images count by the size of their class a bootstrap's, which needs some right and some wrong."""
     correct = np.concatenate([standing.trials[fold].correct for fold in ran])
+    weighted = any(standing.trials[fold].weights is not None for fold in ran)
+    if weighted and correct.any() and not correct.all():
+        return bootstrap_mean(np.concatenate([standing.trials[fold].values for fold in ran]), 0)
     return wilson(int(correct.sum()), len(correct))
 
 
@@ -68,14 +81,17 @@ def difference(a: Standing, b: Standing, folds: Sequence[Fold], seed: int) -> Di
 def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, seed: int) -> Verdict:
     """Compare all arms with the best and choose.
 
-    An arm that did not run as many folds as the finished ones can win only with a decided lead over the best of them, on at
-    least two shared folds. Arms that diverged cannot win.
+    Of arms that cannot be told apart the cheapest is taken that is within one standard error of the best (Breiman et al.
+    1984): a few folds tell nothing apart, and an arm far behind on them is not likely to be as good. An arm that did not run
+    as many folds as the finished ones wins only when its lead over the best of them has an interval without zero; on a
+    single fold that decides nothing. Arms that diverged cannot win.
     """
     ran = [standing for standing in standings if standing.trials]
     eligible, best = _eligible(ran, folds, seed)
     differences = _differences(best, ran, folds, seed)
     equals = [s for s in eligible if s is best or not differences[s.arm.name].decided]
-    chosen = min(equals, key=lambda standing: (standing.arm.cost, -standing.mean))
+    near = [s for s in equals if s is best or _gap(best, s) <= _standard_error(best, s, folds)]
+    chosen = min(near, key=lambda standing: (standing.arm.cost, -standing.mean))
     ahead = [s for s in ran if s not in eligible and s.status != "diverged" and _gap(best, s) < 0]
     equal_rivals = [s for s in equals if s is not best]
     rivals = ahead or equal_rivals or [s for s in eligible if s is not best] or [s for s in ran if s.arm.name in differences]
@@ -86,7 +102,7 @@ def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, se
     return Verdict(
         best.arm.name,
         chosen.arm.name,
-        len(eligible) > len(equals) == 1 and not ahead,
+        len(eligible) > len(equals) == 1 and not ahead and len(best.trials) >= min(2, len(folds)),
         against,
         differences.get(against) if against is not None else None,
         differences,
@@ -100,12 +116,8 @@ def _eligible(ran: Sequence[Standing], folds: Sequence[Fold], seed: int) -> tupl
     most = max(len(standing.trials) for standing in steady)
     finished = [standing for standing in steady if len(standing.trials) == most]
     base = max(finished, key=lambda standing: (standing.mean, -standing.arm.cost))
-    found = _differences(base, steady, folds, seed)
-    ahead = [
-        s
-        for s in steady
-        if s not in finished and len(s.trials) >= 2 and found[s.arm.name].decided and found[s.arm.name].mean < 0
-    ]
+    shared = [s for s in steady if s not in finished and set(s.trials) & set(base.trials)]
+    ahead = [s for s in shared if difference(base, s, folds, seed).high < 0]
     eligible = [*finished, *ahead]
     return eligible, max(eligible, key=lambda s: (-_gap(base, s), -s.arm.cost)) if ahead else base
 
@@ -116,6 +128,16 @@ def _differences(best: Standing, others: Sequence[Standing], folds: Sequence[Fol
         s.arm.name: difference(best, s, folds, seed) for s in others if s is not best and set(s.trials) & set(best.trials)
     }
     return holm_differences(raw) if raw else {}
+
+
+def _standard_error(a: Standing, b: Standing, folds: Sequence[Fold]) -> float:
+    """Of the difference of two arms on the folds both ran: over images, or over folds where that is more."""
+    shared = sorted(set(a.trials) & set(b.trials))
+    gaps = np.concatenate([a.trials[fold].values - b.trials[fold].values for fold in shared])
+    errors: list[float] = [float(gaps.std() / np.sqrt(len(gaps)))]
+    if len(shared) >= 3:
+        errors.append(corrected_error(a.scores(shared) - b.scores(shared), *_sizes(folds, shared)))
+    return max(errors)
 
 
 def _gap(best: Standing, other: Standing) -> float:

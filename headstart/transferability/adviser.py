@@ -181,7 +181,7 @@ def _expected(forecast: Forecast, by_table: str) -> list[str]:
     ahead = f"{100 * lead:.1f} points ahead of {WORDS[second]}"
     said = [
         f"By past experiments, {WORDS[first]} does best on data and networks like these, "
-        + (f"{ahead}." if lead > CLOSE else f"as good as level with {WORDS[second]}.")
+        + (f"{ahead}." if lead > CLOSE else f"level with {WORDS[second]}.")
     ]
     frozen = next((name for name in forecast.strategies if name in FROZEN), None)
     if frozen not in (None, first, second) and first not in FROZEN:

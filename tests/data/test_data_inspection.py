@@ -63,7 +63,7 @@ def test_planted_copies_leaks_and_contradictions_are_found(tmp_path: Path) -> No
     assert conflict.labels == ("a", "b")
     assert "train/b/50.png, test/b/leak.bmp" in about(found, "1 picture is in more than one of train/test")
     about(found, "1 nearly identical picture is in more than one of")
-    about(found, "different labels", "train/b/contradiction.png", "as a, b", "delete the other")
+    about(found, "different labels", "train/b/contradiction.png", "as a, b", "take the other out")
     about(found, "2 sets of identical or nearly identical pictures within a split")
 
 

@@ -254,6 +254,7 @@ def test_rows_that_cannot_be_used_are_set_aside(tmp_path: Path) -> None:
         ("path,label\ngone.png,x\n", {}, ["none of its 1 row can be used", "gone.png does not exist", "images/"]),
         ("path,label\n0.png,\n1.png,\n", {}, ["none of its 2 rows", "has no label"]),
         ("path,label\n0.png,x\n1.png,x\n", {}, ["only one class, 'x'"]),
+        ("path,label\n0.png,x\nno.png,y\n", {}, ["only one class, 'x'", "1 sample set aside: no.png does not exist"]),
         ("path,label,split\n0.png,x,train\n1.png,y,holdout\n2.png,y,\n", {}, ["'split'", "'holdout'", "nothing (line 4)"]),
         ("path,label,split\n0.png,x,test\n1.png,y,test\n", {}, ["no training samples"]),
         ("path,label,split\n0.png,x,train\n1.png,y,train\n2.png,z,test\n", {}, ["test has 1 class", "z"]),

@@ -123,6 +123,22 @@ def test_a_damaged_card_is_named(model: Model, tmp_path: Path, content: str) -> 
         Model.load(tmp_path)
 
 
+def test_a_card_of_other_classes_than_the_networks_is_named(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
+    (tmp_path / "card.json").write_text(json.dumps({**card, "classes": card["classes"][:2]}))
+    with pytest.raises(ModelFileError, match=r"card\.json names 2 classes, the network answers 3"):
+        Model.load(tmp_path)
+
+
+def test_without_the_file_of_its_statistics_a_model_has_none(model: Model, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
+    about = {"file": "source_statistics.safetensors", "images": 9, "block": "pool"}
+    (tmp_path / "card.json").write_text(json.dumps({**card, "statistics": about}))
+    assert Model.load(tmp_path).statistics is None
+
+
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"not a saved model.*model/ folder"):
         Model.load(tmp_path)

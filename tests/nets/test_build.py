@@ -201,11 +201,19 @@ def test_a_module_is_copied_and_keeps_its_classifier() -> None:
     assert module.conv1.weight.abs().sum() > 0
 
 
+def test_a_tag_of_weights_is_told_of_those_that_were_loaded() -> None:
+    net = build("timm:resnet10t", pretrained=False)
+    assert net.source is not None
+    assert net.source["name"] == "resnet10t"
+
+
 def test_a_module_without_input_is_asked_for() -> None:
     with pytest.raises(ConfigError, match="--size --mean --std"):
         build(Plain())
     with pytest.raises(ConfigError, match="do not go together"):
         build(Plain(), size=16, mean=(0.5,), std=(0.5, 0.5))
+    with pytest.raises(ConfigError, match="units of 0 to 255; divide"):
+        build(Plain(), size=16, mean=(123.0, 116.0, 103.0), std=(58.0, 57.0, 57.0))
     with pytest.raises(ConfigError, match="not for a module"):
         build(Plain(), size=16, mean=(0.5,), std=(0.5,), args={"depth": 3})
 
@@ -215,7 +223,7 @@ def test_an_untraceable_module_still_works() -> None:
     net = build(module, size=16, mean=(0.5,) * 3, std=(0.5,) * 3)
     assert net.block_names == ["backbone"]
     with torch.no_grad():
-        assert torch.equal(net(_image(16), "source"), module(_image(16)))
+        torch.testing.assert_close(net(_image(16), "source"), module(_image(16)), rtol=1e-6, atol=1e-7)  # its head is ours
     assert isinstance(module.fc, nn.Linear)
 
 

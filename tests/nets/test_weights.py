@@ -146,6 +146,18 @@ def test_a_head_that_does_not_fit_is_dropped(tmp_path: Path) -> None:
         assert torch.equal(module.fc(net.run(x)[net.last]), module(x))
 
 
+def test_a_head_that_reads_other_features_is_no_head_of_this_network(tmp_path: Path) -> None:
+    """Another number of classes is usual and is dropped; another number of features, or parts that disagree, is damage."""
+    _, path = _saved(tmp_path, classes=9)
+    whole = torch.load(path, weights_only=True)
+    width = whole["fc.weight"].shape[1]
+    for name, value in (("fc.weight", torch.zeros(9, width + 7)), ("fc.bias", torch.zeros(8))):
+        torch.save({**whole, name: value}, tmp_path / "other.pth")
+        with pytest.raises(BackboneError, match=rf"of another shape .*{name}") as caught:
+            build(Plain(5), weights=tmp_path / "other.pth", **INPUT)
+        assert "Name the network that it was saved from" in str(caught.value)
+
+
 def test_a_library_network_takes_the_files_number_of_classes(tmp_path: Path) -> None:
     torch.manual_seed(2)
     whole = timm.create_model("resnet10t", num_classes=7).eval().to(memory_format=torch.channels_last)

@@ -158,13 +158,21 @@ def test_the_folder_holds_records_and_no_leavings(finished: AdaptResult) -> None
     assert finished.report.read_text("utf-8").startswith("<!doctype html>")
 
 
-def test_test_images_are_answered_by_the_saved_model(finished: AdaptResult, folder: Path) -> None:
-    """The card's accuracy is that of the model that was saved, on the images that were set aside."""
+def test_test_images_are_answered_by_the_saved_model(finished: AdaptResult, folder: Path, tmp_path: Path) -> None:
+    """The card's accuracy is that of the model that was saved, on the images that were set aside: read once, at the end."""
     model = Model.load(finished.folder)
-    names = sorted(path for path in folder.rglob("*.png"))
-    rows = finished.model.predict(names, top_k=1).rows
-    right = np.mean([row.labels[0] == Path(row.path).parent.name for row in rows])
-    assert right >= finished.summary["test"]["accuracy"] * 12 / 60
+    used = json.loads((finished.folder / "config.json").read_text("utf-8"))
+    data = prepare(open_source(folder), size=SIZE, cache=tmp_path)
+    fraction, folds = used["images"]["test_fraction"], used["folds"]
+    aside = split(data, test_fraction=fraction, folds=folds, seed=used["seed"], log=SILENT).test
+    names = [folder / data.names[row] for row in aside.rows]
+    rows = model.predict(names, top_k=1).rows
+    right = [row.labels[0] == Path(row.path).parent.name for row in rows]
+    assert len(right) == finished.summary["test"]["num_images"]
+    assert np.mean(right) == pytest.approx(finished.summary["test"]["accuracy"])
+    phases = [line["name"] for line in log_of(finished) if line["event"] == "phase"]
+    assert phases.count("test") == 1
+    assert phases.index("test") > max(place for place, name in enumerate(phases) if name in ("trial", "verify", "refit"))
     assert model.classes == tuple(finished.summary["classes"]) == ("digit 0", "digit 1", "digit 2")
 
 
@@ -408,7 +416,9 @@ def test_stopped_anywhere_a_run_goes_on_to_the_same_summary_and_the_same_bits(
             job.adapt(parts, backbone=small_net(), listeners=(stopping(when),))
         STOP.requested = False
         assert not (parts.out / "summary.json").exists(), name
+    before = json.loads((parts.out / "work" / "phases.json").read_text())
     done = job.adapt(parts, backbone=small_net())
+    assert done.summary["seconds"] > before["all"] > before["verify"] > 0  # of all processes together
     assert timeless(done.summary) == timeless(whole.summary)
     assert done.summary["chosen"] == "partial_1"
     for name in ("weights.safetensors", "net.json"):

@@ -14,6 +14,7 @@ import torch
 import headstart
 from headstart import api
 from headstart.catalog.adapt import AdaptConfig
+from headstart.catalog.durations import parse_seconds
 from headstart.catalog.extend import ExtendConfig
 from headstart.catalog.given import configured
 from headstart.engine.fit import FitResult
@@ -22,8 +23,9 @@ from headstart.engine.run import Drive
 from headstart.engine.solve import SolveResult
 from headstart.errors import ConfigError, DataError
 from headstart.stage import Solve
+from headstart.studies.arms import all_arms, base_recipe, pick
 from tests.conftest import images
-from tests.engine.engine_toys import Case, differing, state
+from tests.engine.engine_toys import Case, differing, resnet, state
 
 
 def test_data_are_read_once_into_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,16 +54,14 @@ def test_the_users_cache_is_where_the_desktop_says(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("strategy", ["lpft", "gradual", "svm"])
 def test_driven_by_hand_a_strategy_ends_with_the_same_bits(strategy: str) -> None:
-    """`for stage in strategy(net, task): fit(net, stage)`, with an optimiser's memory handed on where a stage carries it."""
+    """`for stage in strategy(net, task): fit(net, stage)`: an optimiser's memory is kept for a stage that carries it."""
     case = Case(strategy, "images")
     whole, by_hand = case.net(), case.net()
     expected = Drive(whole, seed=5).run(case.stages(whole))
-    after: Any = None
     results = []
     for stage in case.stages(by_hand):
-        after = headstart.fit(by_hand, stage, seed=5, after=after)
-        assert isinstance(after, SolveResult if isinstance(stage, Solve) else FitResult)
-        results.append(after)
+        results.append(headstart.fit(by_hand, stage, seed=5))
+        assert isinstance(results[-1], SolveResult if isinstance(stage, Solve) else FitResult)
     assert not differing(state(by_hand), state(whole))
     assert [result.trained for result in results] == [result.trained for result in expected]
 
@@ -74,6 +74,13 @@ def test_settings_find_their_place() -> None:
             configured(AdaptConfig("photos"), {name: None})
     with pytest.raises(ConfigError, match=r"extend\(\) has no setting 'backbone'"):
         configured(ExtendConfig("model", ("photos",)), {"backbone": "embedded"})
+
+
+@pytest.mark.parametrize("strategies", ["probe,partial_1", ("probe, partial_1",), ("probe", "partial_1")])
+def test_a_budget_may_be_a_number_and_strategies_may_have_commas(strategies: Any) -> None:
+    every = all_arms(resnet(), base_recipe(resnet(), 60, mirror=False, class_weights=False), seed=0)
+    assert [one.name for one in pick(every, strategies)] == ["probe", "partial_1"]
+    assert parse_seconds(90) == parse_seconds("1m30s") == 90
 
 
 def test_adapting_in_a_thread_leaves_signals_alone(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from headstart.engine.fit import Machine
 from headstart.engine.interrupt import STOP
 from headstart.engine.log import RunLog
 from headstart.errors import Interrupted, NonFiniteLoss
+from headstart.studies.elapsed import Elapsed
 from headstart.studies.race import Arm, Race, Standing, Trial
 from tests.conftest import make_image_task
 from tests.engine.engine_toys import resnet
@@ -35,7 +36,7 @@ class MadeUp(Race):
     table: Mapping[str, tuple[float, float]]
     tried: list[tuple[str, int]]
 
-    def _carry_out(self, arm: Arm, fold: int) -> Trial:
+    def _carry_out(self, arm: Arm, fold: int, clock: Elapsed) -> Trial:
         right, seconds = self.table[arm.name]
         self.tried.append((arm.name, fold))
         trial = Trial(arm.name, fold, answers(round(right), IMAGES, fold), seconds, 10)
@@ -261,6 +262,17 @@ def test_a_race_stopped_anywhere_goes_on_to_the_same_end(tmp_path: Path) -> None
         finally:
             STOP.requested = False
     assert outcomes(real(tmp_path / "parts").run()) == whole
+
+
+def test_a_trial_that_was_stopped_costs_the_seconds_before_too(tmp_path: Path) -> None:
+    """What an earlier process spent on it is in a file beside its checkpoints."""
+    (tmp_path / "probe-0").mkdir()
+    (tmp_path / "probe-0" / "seconds.json").write_text('{"trial": 100.0}')
+    made = real(tmp_path, ARMS[:1])
+    (standing,) = made.run()
+    assert standing.trials[0].seconds > 100
+    assert standing.trials[1].seconds < 100
+    assert made.spent > 100
 
 
 def test_finished_trials_leave_no_weights_behind(tmp_path: Path) -> None:

@@ -94,3 +94,18 @@ def test_the_best_of_several_seeds_is_claimed_over_those_it_beats() -> None:
     (text,) = told(3)
     assert "better than crop, jitter" in text
     assert "One seed" not in text
+
+
+def test_of_several_seeds_a_difference_of_one_says_so() -> None:
+    """A budget may end in the second seed: what it did not reach rests on the first alone."""
+    given = answers({"epochs 3": 0.5, "epochs 6": 0.52, "epochs 12": 0.8}, 2)
+    del given["epochs 12"][1]
+    found = between_neighbours(given, [("epochs 6", "epochs 3"), ("epochs 12", "epochs 6")], 0)
+    cells = [
+        {"name": name, "place": name.split(), "accuracy": {"mean": float(np.mean(list(one.values())))}}
+        for name, one in given.items()
+    ]
+    (said,) = sentences({"command": "study scaling", "cells": cells, "differences": found})
+    assert "80.0 % (+28.0 points" in said
+    assert said.partition("; 12 ")[2].partition(")")[0].endswith(", of one seed")
+    assert ", of one seed" not in said.partition("; 12 ")[0]

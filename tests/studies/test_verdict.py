@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headstart.metrics.intervals import wilson
 from headstart.metrics.paired import corrected_t, holm
 from headstart.studies.race import Trial, balancing
 from headstart.studies.verdict import Verdict, difference, interval_of, judge
@@ -62,13 +63,33 @@ def test_a_single_arm_decides_nothing() -> None:
     assert math.isnan(found.regret)  # nothing was compared, so nothing is known of it
 
 
-def test_a_winner_over_arms_that_did_not_finish_is_not_called_decided() -> None:
+def test_a_lead_on_a_single_fold_is_taken_when_it_is_large_and_not_called_decided() -> None:
     """Only the cheap arm had time for every fold; the dear one was far ahead on the first."""
     found = judge([standing(CHEAP, [20] * 5), standing(DEAR, [39])], FIVE, advised="cheap", seed=0)
-    assert (found.best, found.chosen, found.decided, found.against) == ("cheap", "cheap", False, "dear")
+    assert (found.best, found.chosen, found.decided, found.against) == ("dear", "dear", False, "cheap")
     assert found.comparison is not None
-    assert found.comparison.mean == pytest.approx(-19 / 40)
-    assert found.comparison.decided
+    assert found.comparison.mean == pytest.approx(19 / 40)
+    assert found.regret == pytest.approx(19 / 40)
+    near = judge([standing(CHEAP, [33] * 5), standing(DEAR, [34])], FIVE, advised="cheap", seed=0)
+    assert (near.best, near.chosen, near.decided, near.against) == ("cheap", "cheap", False, "dear")
+
+
+def test_an_arm_far_behind_is_not_the_cheaper_of_equals() -> None:
+    """Three folds that disagree cannot decide thirty points (two degrees of freedom); the cheaper is not taken for that."""
+    folds = folds_of(3)
+    arms = [standing(DEAR, [36, 36, 38]), standing(CHEAP, [27, 26, 19])]
+    found = judge(arms, folds, advised="dear", seed=0)
+    assert (found.best, found.chosen, found.decided, found.against) == ("dear", "dear", False, "cheap")
+    assert found.comparison is not None
+    assert found.comparison.low < 0 < found.comparison.mean
+
+
+@pytest.mark.parametrize("right", [[40] * 3, [30] * 3, [0] * 5])
+def test_folds_that_agree_do_not_make_an_interval_narrower_than_their_images_allow(right: list[int]) -> None:
+    found = interval_of(standing(CHEAP, right), folds_of(len(right)))
+    images = wilson(sum(right), 40 * len(right))
+    assert 0 <= found.low <= images.low
+    assert images.high <= found.high <= 1
 
 
 def test_an_arm_without_time_for_every_fold_wins_only_by_a_decided_lead() -> None:
