@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
+from headstart.data import colour_views, views
 from headstart.data.colour_views import Blur, ColourJitter, Grey, Solarise, blend, turn_hue
 from headstart.data.views import Flip, Op, ResizedCrop, View, uniform
 from headstart.errors import ConfigError
+from tests.data.test_views import EVERY as PLACES
 from tests.data.test_views import numbers, pictures
 
 COUNT = 48
@@ -158,6 +160,17 @@ def test_images_too_small_for_a_kernel_are_left_sharp() -> None:
 
 EVERY: list[Op] = [Grey(0.5), Solarise(0.5), Blur(0.5, share=0.3), ColourJitter(0.8, 0.8, 0.8, 0.2, 0.8)]
 VIEWS = [View((op,)) for op in EVERY] + [View((ResizedCrop(), Flip(), *EVERY))]
+
+
+def test_no_op_is_forgotten() -> None:
+    """What is said of every op, here and beside, is said of all that there are: those with `params` and a call."""
+    there = {
+        one
+        for module in (views, colour_views)
+        for one in vars(module).values()
+        if isinstance(one, type) and hasattr(one, "params") and "__call__" in vars(one) and one is not Op
+    }
+    assert {type(op) for op in (*EVERY, *PLACES)} == there
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: "+".join(type(op).__name__ for op in view.ops))
