@@ -110,7 +110,7 @@ def summary_of(f: Found, log: Path | None, seconds: Mapping[str, float], verdict
             "command": "pretrain",
             "data": _data(f),
             "backbone": {
-                "name": name_of(f.network, f.source),
+                "name": f.network.backbone or name_of(f.network, f.source),
                 "start": f.config.start,
                 "parameters": count_parameters(f.source.blocks),
                 "input_size": f.source.input.size,

@@ -15,6 +15,7 @@ import numpy as np
 from headstart.catalog.adapt import BackboneConfig
 from headstart.data.prepare import DataSet
 from headstart.data.task import Task
+from headstart.engine.model import model_folder
 from headstart.nets.net import Net
 
 _HOW = ("data", "model", "out", "resume", "overwrite", "json")
@@ -35,11 +36,12 @@ def plain(value: Any) -> Any:
 
 
 def name_of(network: BackboneConfig, net: Net) -> str:
-    """What people call the network: as they named it, else what its builder calls it."""
-    if network.backbone is not None:
-        return network.backbone
-    source = net.source or {}
-    return str(source.get("name") or source.get("builder") or "a module given from Python")
+    """What people call the network: a saved model's folder as it was given, else the name that tells its weights too, else
+    as they named it."""
+    named, source = network.backbone, net.source or {}
+    if named is not None and model_folder(named) is not None:
+        return named
+    return str(source.get("name") or named or source.get("builder") or "a module given from Python")
 
 
 def data_record(data: DataSet, train: Task, test: Task) -> dict[str, Any]:

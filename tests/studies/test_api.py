@@ -13,7 +13,7 @@ import torch
 
 import headstart
 from headstart import api
-from headstart.catalog.adapt import AdaptConfig
+from headstart.catalog.adapt import AdaptConfig, BackboneConfig
 from headstart.catalog.durations import parse_seconds
 from headstart.catalog.extend import ExtendConfig
 from headstart.catalog.given import configured
@@ -24,6 +24,7 @@ from headstart.engine.solve import SolveResult
 from headstart.errors import ConfigError, DataError
 from headstart.stage import Solve
 from headstart.studies.arms import all_arms, base_recipe, pick
+from headstart.studies.records import name_of
 from tests.conftest import images
 from tests.engine.engine_toys import Case, differing, resnet, state
 
@@ -100,3 +101,14 @@ def test_adapting_in_a_thread_leaves_signals_alone(tmp_path: Path) -> None:
     assert found[0].report.exists()
     assert signal.getsignal(signal.SIGINT) is before
     assert not STOP.requested
+
+
+def test_a_network_is_called_by_what_tells_its_weights_or_as_it_was_named() -> None:
+    for named, told in (
+        ("headstart:resnet8", "headstart:resnet8"),
+        ("timm:resnet10t", "resnet10t"),
+        ("embedded", "embedded"),
+    ):
+        net = headstart.build(named, pretrained=named == "embedded")
+        assert name_of(BackboneConfig(named), net) == told
+    assert name_of(BackboneConfig(), resnet()) == "cifar_resnet"
