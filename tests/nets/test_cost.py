@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+from headstart.nets import cost
 from headstart.nets.build import build
 from headstart.nets.cost import (
     activation_bytes,
@@ -57,6 +59,25 @@ def test_activations_and_parameters() -> None:
     assert parameters(net) == sum(weight.numel() for weight in net.parameters())
     with pytest.raises(KeyError, match="nonsense"):
         activation_elements(net, "nonsense")
+
+
+def test_a_shortened_network_is_counted_for_itself() -> None:
+    """As greedy pretraining shortens it: what is left out has no parameters, so that all tensors are as they were."""
+    whole = build("headstart:resnet8", pretrained=False)
+    short = build("headstart:resnet8", pretrained=False)
+    del short.blocks["pool"]
+    assert short.source == whole.source
+    for first, second in ((short, whole), (whole, short)):
+        cost._KNOWN.clear()
+        assert list(block_flops(first)) == first.block_names
+        assert list(block_flops(second)) == second.block_names
+
+
+def test_layers_of_the_same_weights_are_counted_for_themselves() -> None:
+    net = build("headstart:resnet8", pretrained=False)
+    before, first = block_flops(net)["stem"], next(m for m in net.blocks["stem"].modules() if isinstance(m, nn.Conv2d))
+    first.stride = (2, 2)
+    assert block_flops(net)["stem"] == before // 4
 
 
 def test_counting_changes_nothing() -> None:
