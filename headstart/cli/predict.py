@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Format = Literal["table", "csv", "json"]
 
+ENDINGS: dict[str, Format] = {".csv": "csv", ".json": "json", ".txt": "table", "": "table"}
 SOME_UNREADABLE = 1
 
 
@@ -35,6 +36,8 @@ class PredictConfig:
     inferred. Of a multi-task model the tasks to answer (digit,odd); none: all of them, in one pass"""
     format: Format | None = None
     """how to write the result; none: as the name of --out ends (.csv, .json), else a table"""
+    json: bool = False
+    """the same as --format json"""
     out: Path | None = None
     """file to write the result to; none: print it"""
     device: str = "auto"
@@ -51,7 +54,7 @@ def run(config: PredictConfig) -> int:
     result = Model.load(folder, device=device_of(config.device)).predict(
         list(config.images), top_k=config.top_k, task=_tasks(config)
     )
-    text = as_text(result, config.format or _form_of(config.out))
+    text = as_text(result, _form(config))
     if config.out is None:
         speak.say(text)
     else:
@@ -62,10 +65,11 @@ def run(config: PredictConfig) -> int:
     return SOME_UNREADABLE if result.unreadable else 0
 
 
-def _form_of(out: Path | None) -> Format:
-    """What the ending of a file's name asks for."""
-    endings: dict[str, Format] = {".csv": "csv", ".json": "json"}
-    return endings.get(out.suffix.lower(), "table") if out is not None else "table"
+def _form(config: PredictConfig) -> Format:
+    """The format asked for, or the one that the ending of the file's name stands for."""
+    if config.json or config.format is not None:
+        return config.format or "json"
+    return "table" if config.out is None else ENDINGS[config.out.suffix.lower()]
 
 
 def _tasks(config: PredictConfig) -> list[str] | None:
@@ -95,6 +99,10 @@ def _check(config: PredictConfig) -> None:
         raise ConfigError(f"--top-k {config.top_k}: give 1 or more")
     if not config.images:
         raise DataError("IMAGES: none given; name image files or folders after the model")
+    if config.json and config.format not in (None, "json"):
+        raise ConfigError(f"--json and --format {config.format}: only one of them can be had")
+    if config.out is not None and not config.json and config.format is None and config.out.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"--out {config.out}: name a file that ends in .csv, .json or .txt, or give --format")
     if config.out is not None and (config.out.is_dir() or not config.out.absolute().parent.is_dir()):
         why = "is a folder" if config.out.is_dir() else "lies in a folder that does not exist"
         raise ConfigError(f"--out {config.out} {why}; name a file in a folder that exists")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -120,6 +121,7 @@ def _warnings(found: Inspection, seen: Seen) -> Iterator[str]:
             f"{count(len(found.set_aside), 'sample was', 'samples were')} set aside "
             f"(first: {bad.path} {bad.reason}); repair, label or delete them"
         )
+    yield from _about_names(seen.classes)
     yield from _about_classes(found)
     inside = [c for c in (*found.exact, *found.near) if not c.leaks]
     if inside:
@@ -158,6 +160,16 @@ def _about_classes(found: Inspection) -> Iterator[str]:
         missing = [c for c, n in found.counts[split].items() if n == 0]
         if missing and split != "train":
             yield f"{split} has no image of {some(missing, 5)}, so nothing can be said about them there: add some"
+
+
+def _about_names(classes: Sequence[str]) -> Iterator[str]:
+    """Names that differ by letter case, spaces or hyphens alone are most often one class written in two ways."""
+    alike = dict[str, list[str]]()
+    for name in classes:
+        alike.setdefault(re.sub(r"[\s_-]+", " ", name).strip().casefold(), []).append(name)
+    twins = [" and ".join(map(repr, names)) for names in alike.values() if len(names) > 1]
+    if twins:
+        yield f"classes whose names differ only in how they are written: {some(twins, 3)}; one class should have one name"
 
 
 def _about_shapes(found: Inspection, seen: Seen) -> Iterator[str]:

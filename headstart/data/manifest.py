@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from headstart.data.folder import Found, stat_file
+from headstart.data.folder import Found, is_image_name, stat_file
 from headstart.data.names import BadFile, class_name, count, shown, some, split_named
 from headstart.data.samples import ImageFile
 from headstart.errors import DataError, problems
@@ -111,6 +111,8 @@ def _columns(path: Path, header: Sequence[str], wanted: dict[str, str | None]) -
     chosen, wrong = find_columns(header, wanted)
     if wrong:
         wrong.append(all_columns(header))
+        if any(is_image_name(name) for name in header):
+            wrong.append("its first line looks like a row and not like a header; write one above it, such as path,label")
     problems(DataError, f"the columns of {shown(path)} cannot be understood:", wrong)
     return chosen
 
@@ -147,18 +149,32 @@ def all_columns(header: Sequence[str]) -> str:
     return f"its columns are: {', '.join(repr(shown(name)) for name in header)}"
 
 
+def _unread(problem: csv.Error, line: int) -> str:
+    """What is wrong with the row that begins in `line`, and what to do."""
+    if "end of data" in str(problem):
+        return f'a quote (") opened in line {line} is never closed; close it, or write a quote within a cell twice'
+    return (
+        f"{problem} (line {line}); a cell with a quote or a separator in it goes in quotes, a quote within it written twice"
+    )
+
+
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and rows of a CSV or TSV file with the rows' line numbers; blank lines are left out. Raises `DataError`."""
+    rows: list[tuple[int, list[str]]] = []
+    done = 0
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             first = handle.readline()
             handle.seek(0)
             reader = csv.reader(handle, delimiter=max(",\t;", key=first.count), strict=True)
-            rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+            for row in reader:
+                done = reader.line_num
+                if any(cell.strip() for cell in row):
+                    rows.append((done, row))
     except UnicodeDecodeError as problem:
         raise DataError(f"{shown(path)} is not UTF-8 text; save it as UTF-8 (CSV)") from problem
     except csv.Error as problem:
-        raise DataError(f"{shown(path)} is not a readable CSV file: {problem}") from problem
+        raise DataError(f"{shown(path)} is not a readable CSV file: {_unread(problem, done + 1)}") from problem
     except OSError as problem:
         raise DataError(f"{shown(path)} cannot be read: {problem.strerror}") from problem
     if not rows:

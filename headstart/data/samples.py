@@ -190,7 +190,10 @@ def eight_bit(array: NDArray[Any]) -> NDArray[np.uint8]:
         return np.asarray(np.rint(array * 255), np.uint8)
     if array.dtype.kind in "iu" and low >= 0 and high <= 255:
         return array.astype(np.uint8)
+    if np.isnan([low, high]).any():
+        raise UnreadableError(f"holds values that are not numbers (NaN) among its {array.dtype}; take them out")
+    eight = array.dtype.kind == "f" and low >= 0 and 1 < high <= 255
     raise UnreadableError(
         f"holds {array.dtype} values from {low:.3g} to {high:.3g}, but uint8, or float from 0 to 1, is needed; "
-        "leave out a Normalize step, which belongs to the network"
+        + ("divide them by 255" if eight else "leave out a Normalize step, which belongs to the network")
     )

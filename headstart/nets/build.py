@@ -14,7 +14,7 @@ from torch import nn
 from headstart.catalog.models import nearest, own_name
 from headstart.errors import BackboneError, ConfigError
 from headstart.nets import timm_nets, torchvision_nets
-from headstart.nets.library import Wanted, parse_args
+from headstart.nets.library import Wanted, cannot_build, parse_args
 from headstart.nets.net import Net
 from headstart.nets.patches import amdim_encoder, cpc_encoder
 from headstart.nets.published import adopted
@@ -150,7 +150,7 @@ def _own(name: str, options: dict[str, Any], wanted: Wanted, file: WeightFile | 
     try:
         net = _drawn(name, options)
     except (TypeError, ValueError) as error:
-        raise BackboneError(f"headstart:{name} with {options}: {error}") from error
+        raise cannot_build(f"headstart:{name}", options, error) from error
     if wanted.mean or wanted.std:
         net.input = wanted.over(Wanted(net.input.size, net.input.mean, net.input.std)).spec(f"headstart:{name}")
     assert net.source is not None

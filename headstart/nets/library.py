@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
-from headstart.errors import ConfigError
+from headstart.errors import BackboneError, ConfigError
 from headstart.nets.net import InputSpec
 
 
@@ -81,6 +82,16 @@ def parse_args(options: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(f"builder option {option!r} is not of the form key=value, e.g. pad_type=same")
         found[key] = _value(text)
     return found
+
+
+def cannot_build(who: str, options: Mapping[str, Any], error: Exception) -> BackboneError:
+    """What to say when the builder of `who` refuses its options with `error`."""
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if unknown is not None and unknown[1] in options:
+        return BackboneError(f"{who} has no option {unknown[1]!r}; take it out of --backbone-args")
+    given = " ".join(f"{key}={value}" for key, value in options.items())
+    said = f" with --backbone-args {given}; look at their values" if given else ""
+    return BackboneError(f"{who} cannot be built{said}: {type(error).__name__}: {error}")
 
 
 def _value(text: str) -> Any:

@@ -9,7 +9,7 @@ from torch import nn
 
 from headstart.errors import BackboneError
 from headstart.nets.downloads import cached_by_torch, cached_on_hub, cannot_download, hub_address, reachable
-from headstart.nets.library import Made, Wanted
+from headstart.nets.library import Made, Wanted, cannot_build
 
 
 def _timm() -> Any:
@@ -56,7 +56,7 @@ def make_timm(name: str, args: dict[str, Any], wanted: Wanted, *, pretrained: bo
         options |= _image_size(name, config, wanted.size)
     if pretrained:
         options |= _weights(name, config)
-    module = _create(name, {"pretrained": pretrained, **options})
+    module = _create(name, {"pretrained": pretrained, **options}, args)
     known = getattr(module, "pretrained_cfg", None) or {}
     size = wanted.size or _side(options.get("img_size")) or _side((known.get("input_size") or (None,))[-1])
     spec = Wanted(size, wanted.mean or known.get("mean"), wanted.std or known.get("std")).spec(f"timm:{name}")
@@ -109,15 +109,15 @@ def _weights(name: str, config: Any) -> dict[str, Any]:
     return {"pretrained_cfg_overlay": {"file": str(cached)}}
 
 
-def _create(name: str, options: dict[str, Any]) -> nn.Module:
+def _create(name: str, options: dict[str, Any], args: dict[str, Any]) -> nn.Module:
+    """Build with `options`, of which `args` are the user's own."""
     try:
         module: nn.Module = _timm().create_model(name, **options)
     except (TypeError, ValueError, AssertionError, KeyError) as error:
-        said = {key: value for key, value in options.items() if key not in ("pretrained", "pretrained_cfg_overlay")}
-        raise BackboneError(f"timm cannot build {name} with {said}: {type(error).__name__}: {error}") from error
+        raise cannot_build(f"timm:{name}", args, error) from error
     except Exception as error:
         if not options["pretrained"]:
-            raise
+            raise cannot_build(f"timm:{name}", args, error) from error
         # Any failure of a download: the hub's client has a tree of errors of its own.
         raise cannot_download(f"timm:{name}", f"{type(error).__name__}: {error}".splitlines()[0][:200]) from error
     return module

@@ -8,9 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from headstart.errors import BackboneError
 from headstart.nets.downloads import cached_by_torch, cannot_download, reachable
-from headstart.nets.library import Made, Wanted
+from headstart.nets.library import Made, Wanted, cannot_build
 from headstart.nets.weights import classifier_of
 
 
@@ -45,7 +44,7 @@ def make_torchvision(
     if pretrained and cached_by_torch(weights.url) is None and not reachable(weights.url):
         host = weights.url.split("/")[2]
         raise cannot_download(f"torchvision:{name}", f"no answer from {host}, and they are not in the cache")
-    module = _create(models, name, weights if pretrained else None, options)
+    module = _create(models, name, weights if pretrained else None, options, args)
     _drop_auxiliary(module)
     known = weights.transforms()
     known_input = Wanted(known.crop_size[0], tuple(known.mean), tuple(known.std))
@@ -63,14 +62,15 @@ def make_torchvision(
     return Made(module, spec, source, classifier_of(module))
 
 
-def _create(models: Any, name: str, weights: Any, options: dict[str, Any]) -> nn.Module:
+def _create(models: Any, name: str, weights: Any, options: dict[str, Any], args: dict[str, Any]) -> nn.Module:
+    """Build with `options`, of which `args` are the user's own."""
     try:
         module: nn.Module = models.get_model(name, weights=weights, **({"progress": False} if weights else {}), **options)
     except (TypeError, ValueError) as error:
-        raise BackboneError(f"torchvision cannot build {name} with {options}: {error}") from error
+        raise cannot_build(f"torchvision:{name}", args, error) from error
     except Exception as error:
         if weights is None:
-            raise
+            raise cannot_build(f"torchvision:{name}", args, error) from error
         raise cannot_download(f"torchvision:{name}", f"{type(error).__name__}: {error}".splitlines()[0][:200]) from error
     return module
 

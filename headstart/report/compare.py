@@ -67,13 +67,14 @@ def arms(run: RunFolder) -> Arms | None:
     }
     estimates = [_estimate(arm, tags[id(arm)]) for arm in found if number(arm.get("accuracy_mean")) is not None]
     best = found[0] if won or found[0].get("status") == "finished" else None
+    ahead = None if best is None else _ahead(best, found)
     judged = judged_on(run)
     axis = f"{judged.axis}, with 95 % interval"
     return Arms(
         lead=_arms_lead(found, judged) + _left_out(run),
         plot=both(lambda width: interval_plot(estimates, width, axis)) if estimates else None,
         key=_key(estimates),
-        rows=[_arm(arm, tags[id(arm)], arm is best, judged) for arm in found],
+        rows=[_arm(arm, tags[id(arm)], ahead if arm is best else None, judged) for arm in found],
         metric=judged.metric.capitalize(),
         folds=judged.kind == "folds",
         notes=_notes(found),
@@ -149,12 +150,16 @@ def _notes(found: Sequence[Mapping[str, Any]]) -> list[str]:
     return [words.grouped(note) for note in notes]
 
 
-def _ahead(how: str) -> str:
-    """What is said of the best in place of a difference to itself."""
-    return "highest mean" if how == "finished" else "ahead on its folds"
+def _ahead(best: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> str:
+    """What is said of the best in place of a difference to itself; others may have a higher mean, of fewer folds."""
+    if ending(best) != "finished":
+        return "ahead on its folds"
+    own = number(best.get("accuracy_mean")) or 0.0
+    higher = any((number(arm.get("accuracy_mean")) or 0.0) > own for arm in found if ending(arm) != "diverged")
+    return "highest mean on all folds" if higher else "highest mean"
 
 
-def _arm(arm: Mapping[str, Any], tags: Sequence[str], highest: bool, judged: Judged) -> Arm:
+def _arm(arm: Mapping[str, Any], tags: Sequence[str], ahead: str | None, judged: Judged) -> Arm:
     how, reason = ending(arm), reason_of(arm, judged)
     said = ENDED.get(how, how)
     span, against = interval(arm.get("accuracy_interval")), table_of(arm.get("difference_to_best"))
@@ -166,7 +171,7 @@ def _arm(arm: Mapping[str, Any], tags: Sequence[str], highest: bool, judged: Jud
         description=words.sentence(str(arm.get("description") or "")),
         accuracy=words.percent(number(arm.get("accuracy_mean"))),
         span=words.percent_range(span) if span else "",
-        difference=_ahead(how) if highest else words.points(_minus(against.get("mean")), sign=True),
+        difference=ahead if ahead is not None else words.points(_minus(against.get("mean")), sign=True),
         difference_span=_difference_span(against),
         seconds=words.duration(number(arm.get("seconds"))) if tried else words.UNKNOWN,
         trained=words.compact(number(arm.get("trained_parameters"))),

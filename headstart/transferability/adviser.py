@@ -98,7 +98,7 @@ def advise(
     reasons = [_size(evidence, place), *_similarity(evidence, by_depth), *_capacity(evidence)]
     reasons += [why] if forecast is None else _expected(forecast, by_table)
     change = [] if forecast is None or forecaster is None else _change(forecaster, evidence, strategy)
-    actions = _actions(evidence, by_depth, twice) if place.number == 3 else []
+    actions = _actions(evidence, by_depth, twice, None if forecast is None else strategy) if place.number == 3 else []
     return Advice(place, strategy, by_table, forecast, reasons, change, actions, _measures(evidence, by_depth))
 
 
@@ -220,19 +220,20 @@ def _better(forecaster: Forecaster, e: Evidence, strategy: str) -> str | None:
     return best if forecast.expected(best) > forecast.expected(strategy) + CLOSE else None
 
 
-def _actions(e: Evidence, by_depth: Mapping[str, float], twice: float | None) -> list[str]:
-    """Ways out of the quadrant where nothing is safe."""
+def _actions(e: Evidence, by_depth: Mapping[str, float], twice: float | None, forecast: str | None) -> list[str]:
+    """Ways out of the quadrant where nothing is safe; none that goes against the strategy that past experiments name."""
     blocks, said = list(by_depth), []
-    if e.probe_best - e.probe_last >= WORTH:
+    frozen = forecast is None or forecast in FROZEN
+    if frozen and e.probe_best - e.probe_last >= WORTH:
         peak = blocks[round(e.peak * (len(blocks) - 1))]
         gain = 100 * (e.probe_best - e.probe_last)
         said.append(f"Read an earlier block: {peak} is {gain:.1f} points better than the last (--strategies early_probe).")
-    else:
+    elif frozen and forecast != "early_probe":
         said.append("Read all depths side by side, the lower ones are less specific (--strategies early_probe).")
     said.append("Look for another source, made from more similar images: headstart select.")
-    said.append(
-        f"Train fewer weights than {e.parameters:,}: the top blocks alone (--strategies partial), or a smaller network."
-    )
+    if forecast is None:
+        fewer = "the top blocks alone (--strategies partial), or a smaller network"
+        said.append(f"Train fewer weights than {e.parameters:,}: {fewer}.")
     if twice is not None:
         gain = 100 * (twice - e.probe_best)
         worth = "worth it" if gain >= 100 * WORTH else "little for the work"

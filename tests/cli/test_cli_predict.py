@@ -78,6 +78,7 @@ def test_formats_agree_with_python(run: Any, saved: Path, photos: Path, tmp_path
     expected = Model.load(saved).predict(_good(photos), top_k=3)
     found = json.loads(run("predict", saved, photos, "--format", "json").out)
     assert found["unreadable"] == []
+    assert json.loads(run("predict", saved, photos, "--json").out) == found
     assert [row["labels"] for row in found["predictions"]] == [row.labels for row in expected.rows]
     for row, one in zip(found["predictions"], expected.rows, strict=True):
         assert row["probabilities"] == one.probabilities  # nothing is rounded in JSON
@@ -121,6 +122,7 @@ def test_a_file_is_written_as_its_name_says(
         (["{saved}", "{photos}", "--top-k", "0"], "--top-k 0"),
         (["{saved}", "{photos}", "--out", "{photos}"], "is a folder"),
         (["{saved}", "{photos}", "--out", "{photos}/no/where.csv"], "--out"),
+        (["{saved}", "{photos}", "--out", "new.xlsx"], "ends in .csv, .json or .txt, or give --format"),
         (["{photos}/a.png", "{photos}"], "is a file"),
         (["{photos}/nothing", "{photos}"], "does not exist"),
         (["{photos}", "{photos}"], "not a saved model"),
@@ -135,6 +137,12 @@ def test_what_cannot_be_done_is_said_before_anything_is_done(
     assert said.out == ""
     assert hint in said.err
     assert "Traceback" not in said.err
+
+
+def test_two_formats_cannot_be_had(run: Any, saved: Path, photos: Path) -> None:
+    said = run("predict", saved, photos, "--json", "--format", "csv")
+    assert said.code == 2
+    assert "--json and --format csv" in json.loads(said.out)["error"]["message"]
 
 
 def test_a_missing_image_is_named(run: Any, saved: Path, photos: Path) -> None:

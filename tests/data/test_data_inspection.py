@@ -89,6 +89,14 @@ def test_weak_spots_of_classes(tmp_path: Path) -> None:
     about(found, "test has no image of few, one")
 
 
+def test_a_class_written_in_two_ways(tmp_path: Path) -> None:
+    for place, name in enumerate(("Grey Wolf", "grey_wolf", "dog", "dogs")):
+        fill(tmp_path / name, range(20 * place, 20 * place + 12))
+    said = about(inspect_data(tmp_path, size=16), "differ only in how they are written")
+    assert "'Grey Wolf' and 'grey_wolf'" in said
+    assert "dog" not in said
+
+
 def test_shapes_that_the_fit_spoils(tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()

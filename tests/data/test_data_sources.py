@@ -258,7 +258,9 @@ def test_rows_that_cannot_be_used_are_set_aside(tmp_path: Path) -> None:
         ("path,label,split\n0.png,x,train\n1.png,y,holdout\n2.png,y,\n", {}, ["'split'", "'holdout'", "nothing (line 4)"]),
         ("path,label,split\n0.png,x,test\n1.png,y,test\n", {}, ["no training samples"]),
         ("path,label,split\n0.png,x,train\n1.png,y,train\n2.png,z,test\n", {}, ["test has 1 class", "z"]),
-        ('path,label\n"0.png,x\n', {}, ["not a readable CSV file"]),
+        ('path,label\n"0.png,x\n', {}, ["not a readable CSV file", "opened in line 2 is never closed"]),
+        ('path,label\n\n0.png,x\n1.png,"x"y\n', {}, ["not a readable CSV file", "(line 4)", "written twice"]),
+        ("0.png,x\n1.png,y\n", {}, ["its first line looks like a row", "such as path,label"]),
         ("path,label,label\n0.png,x,y\n1.png,y,x\n", {}, ["several columns are called 'label'", "the label"]),
     ],
 )
@@ -335,7 +337,9 @@ def test_negative_numbers_are_classes_too() -> None:
     [
         ((X, [0, 1]), ["6 images but 2 labels"]),
         ((X, np.eye(6)), ["argmax"]),
-        ((X.astype(np.float32), [0, 1] * 3), ["float32 values", "Normalize"]),
+        ((X.astype(np.float32), [0, 1] * 3), ["float32 values", "to 255", "divide them by 255"]),
+        ((X.astype(np.float32) - 99, [0, 1] * 3), ["float32 values", "Normalize"]),
+        ((np.where(X > 99, np.nan, 0.5), [0, 1] * 3), ["not numbers (NaN)"]),
         ((X[0, 0, 0], [0, 1, 0]), ["have shape (3,)"]),
         ((X, [0.5, 1] * 3), ["0.5"]),
         ((X, [0] * 6), ["only one class"]),

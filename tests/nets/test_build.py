@@ -7,6 +7,7 @@ import json
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -181,11 +182,25 @@ def test_timm_without_pretrained_weights() -> None:
         build("timm:resnet10t.nothing")
 
 
-def test_options_a_library_does_not_take() -> None:
-    with pytest.raises(BackboneError, match="timm cannot build resnet18"):
-        build("timm:resnet18", args={"colour": "red"}, pretrained=False)
-    with pytest.raises(BackboneError, match="torchvision cannot build resnet18"):
-        build("torchvision:resnet18", args={"colour": "red"}, pretrained=False)
+@pytest.mark.parametrize("name", ["timm:resnet18", "torchvision:resnet18", "headstart:resnet8"])
+def test_options_a_builder_does_not_take(name: str) -> None:
+    with pytest.raises(BackboneError, match=f"^{name} has no option 'colour'; take it out of --backbone-args$"):
+        build(name, args={"colour": "red"}, pretrained=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("timm:vit_tiny_patch16_224", {"depth": -1}),
+        ("timm:convnext_atto", {"drop_rate": "much"}),
+        ("torchvision:resnet18", {"width_per_group": "wide"}),
+        ("headstart:resnet8", {"width": "wide"}),
+    ],
+)
+def test_values_a_builder_does_not_take(name: str, options: dict[str, Any]) -> None:
+    ((key, value),) = options.items()
+    with pytest.raises(BackboneError, match=f"^{name} cannot be built with --backbone-args {key}={value}; look at their"):
+        build(name, args=options, pretrained=False)
 
 
 # --- modules -----------------------------------------------------------------------------------------------------------

@@ -166,6 +166,21 @@ def test_the_table_decides_where_experience_ends():
     assert advise(evidence, RISING, forecaster=forecaster(FULL_WINS)).forecast is None
 
 
+def test_no_way_out_goes_against_what_past_experiments_say():
+    full = told([100] * 10, FALLING, 0.5, 270_000, twice=0.76, forecaster=forecaster(FULL_WINS))
+    assert (full.quadrant, full.strategy) == (3, "full")
+    assert [said.split(":")[0] for said in full.actions] == [
+        "Look for another source, made from more similar images",
+        "Label more",
+    ]
+    all_depths = forecaster([[0.0, 1.0, 0.2], [0.0] * 3, [0.0] * 3])
+    frozen = told([100] * 10, FALLING, 0.5, 270_000, forecaster=all_depths)
+    assert frozen.strategy == "early_probe"
+    assert frozen.actions[0].startswith("Read an earlier block")
+    level = told([100] * 10, {"stem": 0.2, "top": 0.3}, 0.25, 270_000, forecaster=all_depths)
+    assert [said.split(":")[0] for said in level.actions] == ["Look for another source, made from more similar images"]
+
+
 def test_what_would_change_the_advice():
     few = told([20] * 10, RISING, 0.5, forecaster=forecaster(MORE_IMAGES))
     assert few.strategy == "early_probe"
