@@ -25,4 +25,5 @@ def unexplained(regressed: Tensor, teacher: Tensor, size: Tensor | None = None) 
     it is the plain difference.
     """
     size = full(teacher).square().mean() if size is None else size
-    return hint(regressed, teacher) / torch.where(size > 0, size, 1)
+    least = torch.finfo(size.dtype).tiny  # one over a smaller number is infinite
+    return hint(regressed, teacher) / torch.where(size > 0, size.clamp(min=least), 1)

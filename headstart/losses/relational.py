@@ -29,8 +29,8 @@ def distance(student: Tensor, teacher: Tensor) -> Tensor:
 def angle(student: Tensor, teacher: Tensor) -> Tensor:
     """`[N]`: per sample the mean Huber loss over the cosines of the angles at it between two others (eqs. 8-9).
 
-    Zero where there are fewer than three samples. Samples at the same place span no angle: their cosine is taken as zero,
-    with no gradient. Takes memory for N^3 numbers.
+    Zero where there are fewer than three samples. Samples at the same place (within 1e-15 of the largest coordinate) span no
+    angle: their cosine is taken as zero, with no gradient. Takes memory for N^3 numbers.
     """
     n = len(student)
     if n < 3:
@@ -54,8 +54,11 @@ def _in_units_of_the_mean(x: Tensor) -> Tensor:
 
 def _cosines(x: Tensor) -> Tensor:
     """`[N, N, N]`: at `[j, i, k]` the cosine of the angle at j between i and k."""
+    top = x.detach().abs().amax()  # angles do not change when all is scaled, but squares may leave float32
+    x = x / top.where(top > 0, 1)
     lengths = _lengths(x)
-    inverse = torch.where(lengths > 0, 1 / torch.where(lengths > 0, lengths, 1), 0)
+    apart = lengths > 1e-15
+    inverse = torch.where(apart, 1 / torch.where(apart, lengths, 1), 0)
     with exact(x):
         if x.shape[1] <= len(x):
             directions = (x[None] - x[:, None]) * inverse[..., None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,6 +23,7 @@ from headstart.engine.run import Drive
 from headstart.errors import NonFiniteLoss
 from headstart.strategies import STRATEGIES
 from headstart.studies import adapt as job
+from headstart.studies import elapsed
 from tests.conftest import make_image_task
 from tests.engine.engine_toys import resnet
 from tests.failures.conftest import Run, Said, refused
@@ -98,6 +100,12 @@ ARMS = ("--strategies", "probe", "--budget", "1h")
 """An hour is enough for everything, so that a run writes as often whatever the machine does besides."""
 
 
+@pytest.fixture
+def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds are written when a phase ends, and not also whenever one has passed: a run writes as often as another."""
+    monkeypatch.setattr(elapsed, "_OFTEN", math.inf)
+
+
 def writes_of(adapt: Run, album: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     """How often a whole run makes a file durable."""
     disk = Disk(10**9)
@@ -121,6 +129,7 @@ def full_after(adapt: Run, album: Path, out: Path, room: int, monkeypatch: pytes
 @pytest.mark.parametrize(
     "share", [pytest.param(0.0, marks=pytest.mark.slow), 0.5, pytest.param(0.95, marks=pytest.mark.slow)]
 )
+@pytest.mark.usefixtures("no_clock")
 def test_a_full_disk_is_said_and_the_run_goes_on_when_there_is_room(
     adapt: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
@@ -132,6 +141,7 @@ def test_a_full_disk_is_said_and_the_run_goes_on_when_there_is_room(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_clock")
 def test_a_disk_that_is_full_at_any_moment(adapt: Run, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     every = writes_of(adapt, album, tmp_path / "whole", monkeypatch)
     for room in range(every):
