@@ -1,4 +1,4 @@
-"""Contracts that every equation in `losses/` keeps: pure, exact under autocast, differentiable, blind to the order of samples.
+"""Contracts of every equation in `losses/`: pure, exact under autocast, differentiable, blind to the order of samples.
 
 What an equation says is tested against its paper in `tests/losses`; here is what all of them have in common.
 """
