@@ -28,7 +28,8 @@ from headstart.data.prepare import DataSet, prepare
 from headstart.data.sources import open_source
 from headstart.engine.fit import FitResult, Machine
 from headstart.engine.fit import fit as fit_stage
-from headstart.engine.run import Result
+from headstart.engine.optim import Carried
+from headstart.engine.run import Result, carried_from
 from headstart.engine.solve import solve
 from headstart.export.bench import BenchResult
 from headstart.export.calls import with_settings
@@ -94,19 +95,20 @@ def fit(
     after  the result of the stage before, whose optimiser memory a stage with `carry=True` goes on with; None: of the stage
            that was carried out on this net last
     """
+    carried = _LAST.get(net)
     if after is not None:
-        _LAST[net] = after
-    last = _LAST.get(net)
-    carried = last.optimizer if isinstance(last, FitResult) else None
+        carried = Carried(after.optimizer) if isinstance(after, FitResult) else None
+    result: Result
     if isinstance(stage, Solve):
-        _LAST[net] = solve(net, stage, seed=seed)
+        result = solve(net, stage, seed=seed)
     else:
-        _LAST[net] = fit_stage(net, stage, seed=seed, machine=machine, carried=carried)
-    return _LAST[net]
+        result = fit_stage(net, stage, seed=seed, machine=machine, carried=carried)
+    _LAST[net] = carried_from(net, stage, result)
+    return result
 
 
-_LAST: WeakKeyDictionary[Net, Result] = WeakKeyDictionary()
-"""What was carried out last on each net, for a stage that goes on from there."""
+_LAST: WeakKeyDictionary[Net, Carried | None] = WeakKeyDictionary()
+"""The optimiser's memory after what was carried out last on each net, for a stage that goes on from there."""
 
 
 def figure(run: JobResult | str | Path) -> Figure:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -42,6 +45,36 @@ def reserve(path: Path, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -
             raise _full(path) from error
         raise
     return array
+
+
+@contextmanager
+def held(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Within, no other process is within this for the same `path`, a file without content that is removed afterwards.
+
+    waiting  called several times a second while another process is; may raise
+    """
+    while True:
+        with path.open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                time.sleep(0.1)
+                continue
+            if not _is(path, handle):  # whoever held it has removed it since it was opened here
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is(path: Path, handle: IO[str]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:

@@ -24,6 +24,7 @@ from headstart.files import reserve
 from headstart.nets.fold import folded
 from headstart.nets.heads import pool
 from headstart.nets.net import Activation, BlockInfo, Net
+from headstart.nets.structure import structure
 
 Features = Mapping[str, NDArray[np.float32]]
 """Block name -> pooled features `[N, C]`."""
@@ -86,7 +87,9 @@ class FeatureBank:
         if self.folder is None:
             return np.empty(shape, np.float32)
         self.folder.mkdir(parents=True, exist_ok=True)
-        return reserve(self.folder / f"features-{key}.npy", shape)
+        path = self.folder / f"features-{key}.npy"
+        path.unlink(missing_ok=True)  # another bank may still read it, and goes on reading what it had
+        return reserve(path, shape)
 
 
 def _pass(
@@ -116,11 +119,11 @@ def _columns(tap: str, info: BlockInfo, tower: int | None) -> slice:
 
 
 def _keys(net: Net, store: Store, taps: Sequence[str]) -> dict[str, str]:
-    """A key per tap: the weights of all blocks up to it, and the data."""
+    """A key per tap: the weights of all blocks up to it and how these are built, and the data."""
     digest = hashlib.blake2b(repr((store.fingerprint, net.input)).encode(), digest_size=16)
     keys = {}
     for name in net.between(None, max(taps, key=net.block_names.index)):
-        digest.update(name.encode())
+        digest.update(f"{name} {structure(net.blocks[name])}".encode())
         for key, tensor in net.blocks[name].state_dict().items():
             digest.update(key.encode())
             digest.update(bytes_of(tensor))

@@ -18,9 +18,18 @@ from headstart.engine.checkpoint import Checkpoints
 from headstart.engine.course import Course
 from headstart.engine.inputs import Inputs
 from headstart.engine.log import SILENT, RunLog
-from headstart.engine.optim import OptimizerState, factor, make_optimizer, restore, set_rate, state_of
+from headstart.engine.optim import Carried, OptimizerState, factor, make_optimizer, restore, set_rate, state_of
 from headstart.engine.sampler import plan_for
-from headstart.engine.trained import Trained, digest, frozen_state, release, resolve, restore_masked, set_modes
+from headstart.engine.trained import (
+    Trained,
+    digest,
+    frozen_state,
+    leave_out_masked,
+    release,
+    resolve,
+    restore_masked,
+    set_modes,
+)
 from headstart.errors import FrozenChanged, Interrupted
 from headstart.nets.net import Net
 from headstart.nets.sync_batchnorm import sync_batchnorm
@@ -84,13 +93,13 @@ def fit(
     machine: Machine | None = None,
     log: RunLog = SILENT,
     checkpoints: Checkpoints | None = None,
-    carried: OptimizerState | None = None,
+    carried: Carried | None = None,
 ) -> FitResult:
     """Train `net` in place as `stage` says.
 
     seed         everything random in the stage follows from it and the stage's name
     checkpoints  where to save and look for an interrupted stage; None: nowhere
-    carried      optimiser memory of the stage before, used when `stage.carry`
+    carried      optimiser memory of the stage before, used when `stage.carry`, for parameters that are still the same ones
 
     Raises NonFiniteLoss naming stage, step and term; Interrupted after saving; ConfigError for a stage that cannot be.
     """
@@ -104,7 +113,8 @@ def fit(
         optimizer = make_optimizer(stage.optimizer, trained)
         # A tower gets its first gradient when somebody asks for its answer, which the first step need not do.
         at_once = plan.mix is None and net.towers is None
-        restore(optimizer, trained.parameters, carried or {} if stage.carry else {}, all_at_once=at_once)
+        memory = carried.still(trained.parameters) if carried is not None and stage.carry else {}
+        restore(optimizer, trained.parameters, memory, all_at_once=at_once)
         inputs = Inputs.of(net, stage, trained, plan, machine, run_seed, log)
         course = Course(net, stage, trained, plan, optimizer, log)
         first = course.resume(checkpoints)
@@ -144,6 +154,7 @@ def _loop(course: Course, inputs: Inputs, first: int, machine: Machine, checkpoi
         for term in stage.terms.values():
             term.after_backward(step)
         if stage.optimizer.clip is not None:
+            leave_out_masked(trained)
             nn.utils.clip_grad_norm_(gradients, stage.optimizer.clip, foreach=False)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,30 @@ from headstart.stage import Optimizer
 
 OptimizerState = dict[str, dict[str, Tensor]]
 """Parameter name -> kind of state (momentum, ...) -> tensor."""
+
+
+@dataclass(frozen=True)
+class Carried:
+    """An optimiser's memory after a stage, and whose it is: what has been put in a parameter's place since starts fresh,
+    though it has its name.
+
+    owners  parameter name -> the parameter; None: whoever hands this over vouches for them
+    """
+
+    state: OptimizerState
+    owners: Mapping[str, ReferenceType[nn.Parameter]] | None = None
+
+    @classmethod
+    def of(cls, state: OptimizerState, parameters: Mapping[str, nn.Parameter]) -> Carried:
+        """The memory `state` of some of `parameters`, as they are now."""
+        return cls(state, {name: ref(parameters[name]) for name in state if name in parameters})
+
+    def still(self, parameters: Mapping[str, nn.Parameter]) -> OptimizerState:
+        """The memory of those parameters that are the same ones as before."""
+        if self.owners is None:
+            return {name: state for name, state in self.state.items() if name in parameters}
+        same = {name for name, one in self.owners.items() if name in parameters and one() is parameters[name]}
+        return {name: self.state[name] for name in same}
 
 
 def make_optimizer(rule: Optimizer, trained: Trained) -> torch.optim.Optimizer:
@@ -64,12 +90,12 @@ def restore(
     *,
     all_at_once: bool = True,
 ) -> None:
-    """Put memory back for the parameters that have some; the others start fresh.
+    """Put memory back for the parameters that have some; the others start fresh, and so do those of another shape by now.
 
     all_at_once  every parameter gets a gradient from the first step on; not so where some tasks are absent from it,
                  or towers
     """
-    known = {name: parameter for name, parameter in parameters.items() if name in saved}
+    known = {name: parameter for name, parameter in parameters.items() if _fits(saved.get(name), parameter)}
     for name, parameter in known.items():
         optimizer.state[parameter] = {kind: _like(value, parameter) for kind, value in saved[name].items()}
     if (known or not all_at_once) and isinstance(optimizer, torch.optim.SGD) and _momentum(optimizer):
@@ -77,6 +103,11 @@ def restore(
             # The fused rule cannot mix old and new momentum in one group; zero momentum is what a fresh start means.
             fresh = torch.zeros_like(parameters[name], memory_format=torch.preserve_format).detach()
             optimizer.state[parameters[name]] = {"momentum_buffer": fresh}
+
+
+def _fits(state: Mapping[str, Tensor] | None, parameter: nn.Parameter) -> bool:
+    """Whether there is memory, and of a parameter of this shape: the fused rules would read beyond a smaller one's end."""
+    return state is not None and all(value.ndim == 0 or value.shape == parameter.shape for value in state.values())
 
 
 def _momentum(optimizer: torch.optim.SGD) -> float:

@@ -19,7 +19,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,9 +34,10 @@ from headstart.engine import distributed, interrupt
 from headstart.engine.checkpoint import bytes_of, load_state, save_state
 from headstart.engine.log import SILENT, RunLog
 from headstart.engine.step import present, render
-from headstart.errors import CheckpointError, DiskFull
-from headstart.files import reserve
+from headstart.errors import CheckpointError, DiskFull, RunError
+from headstart.files import held, reserve
 from headstart.nets.net import Net, single
+from headstart.nets.structure import structure
 
 
 @dataclass(frozen=True)
@@ -99,16 +100,31 @@ def device_name(device: torch.device) -> str:
     return f"cuda {torch.cuda.get_device_name(device)}" if device.type == "cuda" else device.type
 
 
+def surroundings(width: int, device: torch.device) -> tuple[object, ...]:
+    """What decides about the last bits of an activation besides network and data: batch, threads, device, version, and how
+    exactly products of matrices are to be computed."""
+    return width, torch.get_num_threads(), device_name(device), torch.__version__, _exactness()
+
+
+def _exactness() -> tuple[object, ...]:
+    try:
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # set by torch's newer names, which the older ones then refuse to read
+        backends: Any = torch.backends
+        kinds = (backends.cuda.matmul, backends.mkldnn.matmul, backends.cudnn.conv, backends.mkldnn.conv)
+        return tuple(kind.fp32_precision for kind in kinds)
+
+
 def key_of(prefix: Prefix, store: Store, view: View, seed: int, autocast: torch.dtype | None) -> str:
     """Everything a cached activation depends on, hashed (contract 7)."""
     digest = hashlib.blake2b(digest_size=16)
     for name in prefix.names:
+        digest.update(structure(prefix.net.blocks[name]).encode())
         for key, tensor in prefix.net.blocks[name].state_dict().items():
             digest.update(f"{name}.{key}{tuple(tensor.shape)}{tensor.stride()}".encode())
             digest.update(bytes_of(tensor))
     facts = (prefix.names, prefix.net.input, view, 0 if view.is_plain else seed, store.fingerprint, str(autocast), _FORM)
-    surroundings = (prefix.width, torch.get_num_threads(), device_name(prefix.net.device), torch.__version__)
-    digest.update(repr((facts, surroundings)).encode())
+    digest.update(repr((facts, surroundings(prefix.width, prefix.net.device))).encode())
     return digest.hexdigest()
 
 
@@ -220,16 +236,17 @@ def open_cache(
         path = path_of(prefix)
         folder.mkdir(parents=True, exist_ok=True)
         shorter = path_of(prefix.until(below)) if below is not None and below in prefix.names[:-1] else None
-        source = _Source(prefix, task, view, seed, below, _complete(shorter, task.rows, log))
         kept = {cache.path for cache in beside} | ({shorter} if shorter is not None else set())
-        _fill(path, source, log, _Room(folder, limit, kept))
+        with held(path.with_suffix(".lock"), interrupt.check):
+            source = _Source(prefix, task, view, seed, below, _complete(shorter, task.rows, log))
+            _fill(path, source, log, _Room(folder, limit, kept))
         if shorter is not None:
             _remove(shorter)
         return path
 
-    path = distributed.first(fill)
-    found = _existing(path, "r", log)
-    assert found is not None
+    found = _existing(distributed.first(fill), "r", log)
+    if found is None:
+        raise RunError(f"another run removed a cached prefix from {folder}, for want of room: give each a folder of its own")
     found.array = found.array.view(np.ndarray)  # `np.memmap` itself makes every look a little slower
     return found
 
@@ -334,6 +351,7 @@ _DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16, torch.
 
 def _new(path: Path, x: Tensor, count: int, places: tuple[int, int], room: _Room) -> CachedPrefix:
     """A file with `places` (draws, rows) for activations like `x` `[count P, ...]`."""
+    _filled(path).unlink(missing_ok=True)  # a list of what was there before would vouch for what is not there yet
     path.unlink(missing_ok=True)
     maps = x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
     shape = (x.permute(0, 2, 3, 1) if maps else x).shape[1:]

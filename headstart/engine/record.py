@@ -8,7 +8,6 @@ a method compares answers on the plain view with an augmented one, because its p
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +25,11 @@ from headstart.engine.answer_format import Format, marks
 from headstart.engine.checkpoint import load_state, save_state
 from headstart.engine.inputs import view_seed
 from headstart.engine.log import SILENT, RunLog
-from headstart.engine.prefix_cache import device_name
+from headstart.engine.prefix_cache import surroundings
 from headstart.engine.step import render
 from headstart.errors import CheckpointError, ConfigError
-from headstart.files import reserve
+from headstart.files import held, reserve
+from headstart.nets.structure import structure
 from headstart.terms.base import StepLike
 from headstart.terms.teacher import Live
 
@@ -207,12 +207,10 @@ class _Asked:
     def key(self) -> str:
         """Everything the records depend on, hashed."""
         live = self.teacher
-        # The network written out says how its layers are put together, which weights do not; addresses say nothing.
-        layers = re.sub(r"0x[0-9a-f]+", "", repr(live.net))
-        teacher = (live.digest(), live.net.input, live.who, live.order, layers)
+        teacher = (live.digest(again=True), live.net.input, live.who, live.order, structure(live.net.blocks))
         facts = (teacher, self.view, self.seed, self.task.store.fingerprint, self.format)
-        surroundings = (self.width, str(self.autocast), torch.get_num_threads(), device_name(self.device), torch.__version__)
-        return hashlib.blake2b(repr((facts, surroundings)).encode(), digest_size=16).hexdigest()
+        where = (str(self.autocast), surroundings(self.width, self.device))
+        return hashlib.blake2b(repr((facts, where)).encode(), digest_size=16).hexdigest()
 
     def held(self) -> _Opened:
         """In memory; every process computes the same."""
@@ -228,12 +226,13 @@ class _Asked:
         def fill() -> Path:
             path = folder / f"answers-{self.key}.npy"
             folder.mkdir(parents=True, exist_ok=True)
-            array, filled, classes = self._existing(path) or self._new(path)
-            try:
-                self._fill(array, filled)
-            finally:
-                array.flush()
-                save_state(_list_of(path), {"filled": torch.from_numpy(filled), "classes": classes})
+            with held(path.with_suffix(".lock"), interrupt.check):
+                array, filled, classes = self._existing(path) or self._new(path)
+                try:
+                    self._fill(array, filled)
+                finally:
+                    array.flush()
+                    save_state(_list_of(path), {"filled": torch.from_numpy(filled), "classes": classes})
             return path
 
         path = distributed.first(fill)

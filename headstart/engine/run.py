@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ from headstart.engine.checkpoint import Checkpoints, State, load_state, save_sta
 from headstart.engine.features import FeatureBank
 from headstart.engine.fit import FitResult, Machine, fit
 from headstart.engine.log import SILENT, RunLog
-from headstart.engine.optim import OptimizerState
+from headstart.engine.optim import Carried
 from headstart.engine.solve import SolveResult, solve
-from headstart.engine.trained import release
+from headstart.engine.trained import named_parameters, release
 from headstart.errors import CheckpointError, RunFolderMismatch
 from headstart.nets.net import Net
 from headstart.stage import Solve, Stage
@@ -45,12 +45,12 @@ class Drive:
     def run(self, strategy: Iterable[Stage | Solve]) -> list[Result]:
         """Carry out every stage; finished ones are loaded instead. The net ends as the strategy leaves it."""
         results: list[Result] = []
-        carried: OptimizerState = {}
+        carried: Carried | None = None
         with self._current():
             release(self.net)
             for number, stage in enumerate(strategy):
                 result = self._restore(number, stage) or self._carry_out(number, stage, carried)
-                carried = result.optimizer if isinstance(result, FitResult) else {}
+                carried = carried_from(self.net, stage, result)
                 results.append(result)
                 release(self.net)
             return results
@@ -86,7 +86,7 @@ class Drive:
             self._held[name] = value
         return value
 
-    def _carry_out(self, number: int, stage: Stage | Solve, carried: OptimizerState) -> Result:
+    def _carry_out(self, number: int, stage: Stage | Solve, carried: Carried | None) -> Result:
         place = self._place(number, stage)
         if isinstance(stage, Solve):
             result: Result = self._solve(stage)
@@ -108,9 +108,14 @@ class Drive:
         """The first process solves; its head goes to all."""
         result = distributed.first(lambda: solve(self.net, stage, seed=self.seed, bank=self.bank, log=self.log))
         if self.net.head(stage.head).reads != tuple(result.reads):
-            self.net.add_head(stage.head, stage.task.num_classes, result.reads)
+            self._read_by(stage, result.reads)
         distributed.from_first(self.net.head(stage.head).state_dict().values())
         return result
+
+    def _read_by(self, stage: Solve, reads: Sequence[str]) -> None:
+        """The head of a stage that chose what to read, reading that."""
+        tower = self.net.head(stage.head).tower if stage.head in self.net.heads else None
+        self.net.add_head(stage.head, stage.task.num_classes, tuple(reads), tower=tower)
 
     def _keep(self, place: Path | None, stage: Stage | Solve, result: Result) -> None:
         if place is not None:
@@ -138,7 +143,7 @@ class Drive:
             self.log.event("warning", text=f"{error}; stage {stage.name!r} is done again")
             return None
         if isinstance(stage, Solve) and stage.reads:
-            self.net.add_head(stage.head, stage.task.num_classes, state["result"]["reads"])
+            self._read_by(stage, state["result"]["reads"])
         if state["name"] != stage.name or set(state["net"]) != set(self.net.state_dict()):
             raise RunFolderMismatch(f"{place} holds another network or stage; start again in a new --out folder")
         self.net.load_state_dict(state["net"])
@@ -148,6 +153,13 @@ class Drive:
             term.load_state_dict(state["terms"][name])
         stage.balance.load_state_dict(state["balance"])
         return FitResult(**state["result"])
+
+
+def carried_from(net: Net, stage: Stage | Solve, result: Result) -> Carried | None:
+    """What a next stage may carry on of the one that has just ended (or was loaded)."""
+    if not (isinstance(stage, Stage) and isinstance(result, FitResult)):
+        return None
+    return Carried.of(result.optimizer, dict(named_parameters(net, stage)))
 
 
 _CURRENT: ContextVar[Drive | None] = ContextVar("drive", default=None)
@@ -182,6 +194,7 @@ def stored(path: Path | None, compute: Callable[[], Any], log: RunLog = SILENT) 
         value = compute()
         if path is not None:
             save_state(path, {"value": value})
+            return load_state(path)["value"]  # as a run that goes on finds it: a tuple is a list by then
         return value
 
     return distributed.first(made)

@@ -15,7 +15,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from typing import IO, Any
 import torch
 
 from headstart.engine import distributed
+from headstart.engine.log import Listener, RunLog
 from headstart.errors import ConfigError, InputError, RunError, RunFolderInUse, RunFolderMismatch
 from headstart.files import write_json
 
@@ -65,11 +66,16 @@ class RunFolder:
         path = self.path / "summary.json"
         return _read(path) if path.exists() else None
 
-    def finished(self) -> dict[str, Any] | None:
-        """The result of a resumed run that had ended before, in all processes; what it kept for going on is removed."""
+    def finished(self, listeners: Sequence[Listener] = ()) -> dict[str, Any] | None:
+        """The result of a resumed run that had ended before, in all processes; what it kept for going on is removed.
+
+        listeners  are told that it is that, for images and networks may have changed since
+        """
         done: dict[str, Any] | None = distributed.first(lambda: self.summary if self.resumed else None)
         if done is not None:
             self.clean()
+            text = f"{self.path} holds a finished run: this is its result, and nothing was read or learned again"
+            RunLog(None, tuple(listeners)).event("note", text=text)
         return done
 
     def begin(self, **inputs: str) -> None:

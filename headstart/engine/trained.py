@@ -184,6 +184,14 @@ def release(net: Net) -> None:
         parameter.grad = None
 
 
+def leave_out_masked(trained: Trained) -> None:
+    """Set the gradient of masked elements to zero: what stays as it is has no part in how long the gradient is."""
+    for name, rule in trained.rules.items():
+        parameter = trained.parameters[name]
+        if name in (rule.mask or {}) and parameter.grad is not None:
+            parameter.grad.masked_fill_((rule.mask or {})[name].to(parameter.device) == 0, 0)
+
+
 def restore_masked(trained: Trained, kept: Mapping[str, Tensor]) -> None:
     """Put masked elements back after an optimiser step (momentum and decay would move them)."""
     for name, values in kept.items():

@@ -15,7 +15,7 @@ from scipy.special import bdtr, stdtr
 
 from headstart.errors import DataError
 from headstart.metrics.intervals import DRAWS, corrected_error, normal_quantile, stretched, t_quantile
-from headstart.metrics.resample import degrees_of_freedom, resampled_means, spread_seeds
+from headstart.metrics.resample import chunks, degrees_of_freedom, resampled_means, spread_seeds
 from headstart.seeding import generator
 
 Floats = NDArray[np.float64]
@@ -50,22 +50,37 @@ class Difference:
         return f"{self.mean:+.3f} ({interval}, p = {self.p_value:.3g}; {verdict})"
 
 
-def paired_bootstrap(a: ArrayLike, b: ArrayLike, seed: int, *, level: float = 0.95, draws: int = DRAWS) -> Difference:
+def paired_bootstrap(
+    a: ArrayLike,
+    b: ArrayLike,
+    seed: int,
+    *,
+    weights: ArrayLike | None = None,
+    level: float = 0.95,
+    draws: int = DRAWS,
+) -> Difference:
     """Compare two arms by drawing their shared images anew.
 
-    a, b  `[N]` one value per image (right or wrong; any score with higher better), or `[S, N]` for S seeds, see
-          `paired_hierarchical`.
+    a, b     `[N]` one value per image (right or wrong; any score with higher better), or `[S, N]` for S seeds, see
+             `paired_hierarchical`.
+    weights  `[N]` multiply the values, of mean one: every class is to count the same, say; None: every image counts the same
 
     Of two right-or-wrong arms only the images on which they differ speak, and these can be few. So half an image is added
     to each of the four cells of the paired table (Agresti & Min 2005), which keeps two equal arms on fifty images from
-    being called equal to any precision. Training is taken as it is: what another seed would give is not in this interval.
+    being called equal to any precision; with weights, of their root mean square. Training is taken as it is: what another
+    seed would give is not in this interval.
     """
     first, second = _pair(a, b)
+    right_or_wrong = _right_or_wrong(first) and _right_or_wrong(second)
+    each = np.ones(first.shape[-1]) if weights is None else np.asarray(weights, np.float64)
+    if each.shape != first.shape[-1:] or not np.isfinite(each).all():
+        raise DataError(f"{each.shape} weights of {first.shape[-1]} images; give a finite one for each")
+    first, second = first * each, second * each
     if first.ndim == 2 and len(first) > 1:
         return paired_hierarchical(first, second, seed, level=level, draws=draws)
     gaps = (first - second).reshape(1, -1)
-    if _right_or_wrong(first) and _right_or_wrong(second):
-        drawn, error = _smoothed(gaps[0], seed, draws)
+    if right_or_wrong:
+        drawn, error = _smoothed(gaps[0], float(np.sqrt(np.square(each).mean())), seed, draws)
     else:
         drawn = resampled_means(gaps, seed, draws)
         error = float(gaps.std(ddof=1)) / math.sqrt(gaps.size) if gaps.size > 1 else math.inf
@@ -156,14 +171,18 @@ def holm_differences(differences: Mapping[str, Difference]) -> dict[str, Differe
     }
 
 
-def _smoothed(gaps: Floats, seed: int, draws: int) -> tuple[Floats, float]:
-    """Redrawn mean differences of right-or-wrong arms from the smoothed paired table, and their standard error."""
+def _smoothed(gaps: Floats, size: float, seed: int, draws: int) -> tuple[Floats, float]:
+    """Redrawn mean differences of right-or-wrong arms from the smoothed paired table, and their standard error.
+
+    size  by which the half images that are added differ
+    """
     images = gaps.size
-    better, worse = (gaps > 0).sum() + 0.5, (gaps < 0).sum() + 0.5
-    shares = np.array([better, worse, images + 2 - better - worse]) / (images + 2)
-    cells = generator(seed, "bootstrap", "paired").multinomial(images, shares, size=draws)
-    error = math.sqrt((shares[0] + shares[1] - (shares[0] - shares[1]) ** 2) / images)
-    return (cells[:, 0] - cells[:, 1]) / images, error
+    values, which = np.unique(np.append(gaps, [size, -size, 0.0]), return_inverse=True)
+    shares = np.bincount(which, np.append(np.ones(images), [0.5, 0.5, 1.0])) / (images + 2)
+    rng = generator(seed, "bootstrap", "paired")
+    drawn = [rng.multinomial(images, shares, size=some) @ values / images for some in chunks(draws, len(values))]
+    mean = shares @ values
+    return np.concatenate(drawn), math.sqrt((shares @ np.square(values) - mean**2) / images)
 
 
 def _right_or_wrong(values: Floats) -> bool:

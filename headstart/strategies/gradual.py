@@ -22,9 +22,11 @@ def gradual(net: Net, task: Task, cfg: GradualConfig | None = None) -> Iterator[
     names = weighted_blocks(net)
     rates = layerwise(net, cfg.scale, cfg.decay)
     stages = max(min(cfg.stages, len(names) + 1), 2)
+    begun = False
     for number in range(stages):
         open_blocks = names[len(names) - round(len(names) * number / (stages - 1)) :]
         trains = {f"blocks.{name}": rates[f"blocks.{name}"] for name in open_blocks} | {f"heads.{task.name}": 1.0}
         epochs = cfg.recipe.epochs * (number + 1) // stages - cfg.recipe.epochs * number // stages
         if epochs:
-            yield supervised_stage(f"unfreeze_{number}", net, task, trains, cfg.recipe, epochs=epochs, carry=number > 0)
+            yield supervised_stage(f"unfreeze_{number}", net, task, trains, cfg.recipe, epochs=epochs, carry=begun)
+            begun = True

@@ -81,7 +81,7 @@ def adapt(
     distributed.start(device_of(config.device))
     settings = {"command": "adapt", **asdict(config)}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
-        done = folder.finished()
+        done = folder.finished(listeners)
         if done is not None:
             return AdaptResult(folder.path, done)
         given = tuple(name for name, value in (("data", data), ("backbone", backbone)) if value is not None)

@@ -106,7 +106,7 @@ def compare(
     distributed.start(device_of(config.device))
     settings = {"command": "compare", **asdict(config)}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
-        done = folder.finished()
+        done = folder.finished(listeners)
         if done is not None:
             return CompareResult(folder.path, done)
         given = tuple(name for name, value in (("data", data), ("backbone", backbone)) if value is not None)

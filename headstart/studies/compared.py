@@ -18,7 +18,7 @@ from headstart.seeding import seed_for
 from headstart.studies.compare_plan import Plan
 from headstart.studies.costs import Course
 from headstart.studies.observed import Look
-from headstart.studies.race import Arm, Fold, Trial
+from headstart.studies.race import Arm, Fold, Trial, weights_of
 from headstart.studies.source_task import OwnHead, SourceTask
 from headstart.studies.splitting import Splits
 from headstart.studies.verdict import spanning
@@ -63,6 +63,18 @@ class Entry:
         """`[S, N]` what each held-out image contributes to the accuracy, fold after fold."""
         seeds, folds = (sorted({key[place] for key in self.trials}) for place in (0, 1))
         return np.stack([np.concatenate([self.trials[seed, fold].values for fold in folds]) for seed in seeds])
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """`[S, N]` right or wrong, in the same order."""
+        seeds, folds = (sorted({key[place] for key in self.trials}) for place in (0, 1))
+        return np.stack([np.concatenate([self.trials[seed, fold].correct for fold in folds]) for seed in seeds])
+
+    @property
+    def weights(self) -> Floats | None:
+        """`[N]` of the images, the same for every seed; None where each counts the same."""
+        first = min(seed for seed, _ in self.trials)
+        return weights_of([self.trials[key] for key in sorted(self.trials) if key[0] == first])
 
     @property
     def mean(self) -> float:
@@ -122,7 +134,7 @@ def difference(a: Entry, b: Entry, folds: Sequence[Fold], seed: int) -> Differen
     A bootstrap over the images (and seeds, where there are several), and from three folds on the corrected resampled t-test
     over folds; the more cautious of the two counts, as in the race of `adapt`.
     """
-    found = [paired_bootstrap(a.values, b.values, seed)]
+    found = [paired_bootstrap(a.correct, b.correct, seed, weights=a.weights)]
     if len(folds) >= 3:
         found.append(corrected_t(a.scores.mean(0), b.scores.mean(0), *_sizes(folds)))
     return max(found, key=lambda one: (one.p_value, one.high - one.low))

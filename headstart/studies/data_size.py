@@ -74,7 +74,7 @@ def data_size(
     distributed.start(device_of(config.device))
     settings = {"command": "study data-size", **asdict(config)}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
-        done = folder.finished()
+        done = folder.finished(listeners)
         if done is not None:
             return DataSizeResult(folder.path, done)
         given = tuple(name for name, value in (("data", data), ("backbone", backbone)) if value is not None)

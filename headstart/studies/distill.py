@@ -82,7 +82,7 @@ def distill(
     distributed.start(device)
     settings = {"command": distill_multitask.COMMAND if several else "distill", **asdict(config)}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
-        done = folder.finished()
+        done = folder.finished(listeners)
         if done is not None:
             return DistillResult(folder.path, done)
         objects = {"data": data, "teacher": teachers, "student": student}

@@ -83,7 +83,7 @@ def extend(
     with open_run(
         config.out, {"command": "extend", **asdict(config)}, resume=config.resume, overwrite=config.overwrite
     ) as folder:
-        done = folder.finished()
+        done = folder.finished(listeners)
         if done is not None:
             return ExtendResult(folder.path, done)
         objects = {"model": model, "data": data, "old": old}

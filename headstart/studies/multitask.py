@@ -70,7 +70,7 @@ def multitask(
     with open_run(
         config.out, {"command": "multitask", **asdict(config)}, resume=config.resume, overwrite=config.overwrite
     ) as folder:
-        done = folder.finished()
+        done = folder.finished(listeners)
         if done is not None:
             return MultitaskResult(folder.path, done)
         given = tuple(name for name, value in {"data": data, "backbone": backbone}.items() if value is not None)

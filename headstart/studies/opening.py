@@ -20,6 +20,7 @@ from headstart.engine.run_folder import RunFolder
 from headstart.engine.trained import digest
 from headstart.nets.net import Net
 from headstart.nets.norms import folded_away
+from headstart.nets.structure import structure
 from headstart.studies.backbone import choose, untrained
 from headstart.studies.checks import check_kind
 from headstart.studies.elapsed import Elapsed
@@ -51,9 +52,10 @@ def shrunk(data: DataSet, net: Net) -> list[str]:
 
 
 def fingerprint_of(net: Net) -> str:
-    """Hash of all weights, buffers and heads."""
+    """Hash of all weights, buffers and heads, and of how blocks and heads are built."""
     state = digest(net.state_dict())
-    return hashlib.blake2b("".join(name + state[name] for name in sorted(state)).encode(), digest_size=16).hexdigest()
+    told = [name + state[name] for name in sorted(state)] + [structure(net.blocks), structure(net.heads)]
+    return hashlib.blake2b("".join(told).encode(), digest_size=16).hexdigest()
 
 
 @dataclass

@@ -80,7 +80,7 @@ def pretrain(
     with open_run(
         config.out, {"command": "pretrain", **asdict(config)}, resume=config.resume, overwrite=config.overwrite
     ) as folder:
-        done = folder.finished()
+        done = folder.finished(listeners)
         if done is not None:
             return PretrainResult(folder.path, done)
         given = tuple(name for name, value in {"data": data, "backbone": backbone}.items() if value is not None)

@@ -94,6 +94,12 @@ class Trial:
         return float(self.values.mean())
 
 
+def weights_of(trials: Sequence[Trial]) -> NDArray[np.float64] | None:
+    """`[N]` the weights of all images of `trials`, one after the other; None where every image counts the same."""
+    every = [np.ones(len(trial.correct)) if trial.weights is None else trial.weights for trial in trials]
+    return None if all(trial.weights is None for trial in trials) else np.concatenate(every)
+
+
 @dataclass(frozen=True)
 class Divergence:
     """A trial that ended in a loss that is no number: what it said, and the seconds it took."""

@@ -83,7 +83,7 @@ def select(
         check_apart(replace(config.followed(one), out=config.out), None if data is not None else Path(config.data))
     settings = {"command": "select", **asdict(config), "candidates": [str(one) for one in found]}
     with open_run(config.out, settings, resume=config.resume, overwrite=config.overwrite) as folder:
-        done = folder.finished()
+        done = folder.finished(listeners)
         if done is not None:
             return SelectResult(folder.path, done)
         opening = Opening(

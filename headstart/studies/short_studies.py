@@ -60,7 +60,7 @@ def _study(command: str, config: ShortRunsConfig, data: Any, listeners: Sequence
     with open_run(
         config.out, {"command": command, **asdict(config)}, resume=config.resume, overwrite=config.overwrite
     ) as folder:
-        done = folder.finished()
+        done = folder.finished(listeners)
         if done is not None:
             return ShortRunsResult(folder.path, done)
         opening = Opening(folder, config.network, config.images, _FOLDS, config.seed, tuple(listeners), chooses=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from headstart.metrics.intervals import Interval, bootstrap_mean, corrected_error, over_folds, wilson
 from headstart.metrics.paired import Difference, corrected_t, holm_differences, paired_bootstrap
-from headstart.studies.race import Fold, Standing
+from headstart.studies.race import Fold, Standing, weights_of
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,9 @@ def difference(a: Standing, b: Standing, folds: Sequence[Fold], seed: int) -> Di
     much training varies.
     """
     shared = sorted(set(a.trials) & set(b.trials))
-    right = [np.concatenate([s.trials[fold].values for fold in shared]) for s in (a, b)]
-    found = [paired_bootstrap(right[0], right[1], seed)]
+    right = [np.concatenate([s.trials[fold].correct for fold in shared]) for s in (a, b)]
+    weights = weights_of([a.trials[fold] for fold in shared])
+    found = [paired_bootstrap(right[0], right[1], seed, weights=weights)]
     if len(shared) >= 3:
         found.append(corrected_t(a.scores(shared), b.scores(shared), *_sizes(folds, shared)))
     return max(found, key=lambda one: (one.p_value, one.high - one.low))

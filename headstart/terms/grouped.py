@@ -35,6 +35,6 @@ class Grouped(Live):
         fine = super()._answer(passed)
         return torch.stack([part.logsumexp(1) for part in torch.split(fine, list(self.sizes), 1)], 1)
 
-    def digest(self) -> str:
+    def digest(self, *, again: bool = False) -> str:
         """As `Live.digest`, of the groups too."""
-        return hashlib.blake2b(repr((super().digest(), self.sizes)).encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(repr((super().digest(again=again), self.sizes)).encode(), digest_size=16).hexdigest()

@@ -138,6 +138,20 @@ def test_a_largest_gradient_norm_is_kept() -> None:
     assert float(change.norm()) == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_a_largest_gradient_norm_is_that_of_what_may_move() -> None:
+    net, task = vectors()
+    with torch.no_grad():
+        net.head("toy").linear.weight.copy_(torch.linspace(-1, 1, net.head("toy").linear.weight.numel()).view(3, -1))
+    name = "blocks.layer0.0.weight"
+    mask = torch.zeros_like(state(net)[name])
+    mask[0] = 1
+    rule = Optimizer(lr=1.0, momentum=0, weight_decay=0, warmup=0, clip=1e-4)
+    before = state(net)[name]
+    one = {"trains": {name: Train(1.0, mask={name: mask})}, "budget": Budget(steps=1), "batch_size": 35}
+    fit(net, stage(task, optimizer=rule, **one))
+    assert float((state(net)[name] - before).norm()) == pytest.approx(1e-4, rel=1e-3)
+
+
 def test_the_average_replaces_the_weights() -> None:
     """Against the recursion over the weights after every step, which a term records."""
     net, task = images()

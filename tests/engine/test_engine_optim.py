@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.engine.optim import WeightAverage, factor, make_optimizer, restore, set_rate, state_of
+from headstart.engine.optim import Carried, WeightAverage, factor, make_optimizer, restore, set_rate, state_of
 from headstart.engine.trained import Trained
 from headstart.stage import Optimizer, Train
 
@@ -138,6 +138,30 @@ def test_carried_memory_is_a_copy_in_the_parameters_own_format() -> None:
     assert buffer.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(buffer, kept)
     assert buffer.data_ptr() != kept.data_ptr()
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_memory_of_another_shape_is_not_taken(kind: str) -> None:
+    """The fused rules would read beyond the end of what is smaller."""
+    rule = Optimizer(lr=0.1, kind=kind)  # type: ignore[arg-type]
+    small, large = trained({"w": (2, 3)}), trained({"w": (200, 3)})
+    before = make_optimizer(rule, small)
+    take(before, small.parameters, {"w": gradients((2, 3), 3, 0)})
+    after, fresh = make_optimizer(rule, large), make_optimizer(rule, same := trained({"w": (200, 3)}))
+    restore(after, large.parameters, state_of(before, small.parameters))
+    for optimizer, parts in ((after, large), (fresh, same)):
+        take(optimizer, parts.parameters, {"w": gradients((200, 3), 2, 1)})
+    assert torch.equal(large.parameters["w"], same.parameters["w"])
+
+
+def test_memory_is_carried_by_the_parameter_and_not_by_its_name() -> None:
+    first, second = trained({"w": (2, 3), "v": (2,)}), trained({"w": (2, 3)})
+    optimizer = make_optimizer(Optimizer(), first)
+    take(optimizer, first.parameters, {"w": gradients((2, 3), 1, 0), "v": gradients((2,), 1, 1)})
+    carried = Carried.of(state_of(optimizer, first.parameters), first.parameters)
+    assert set(carried.still(first.parameters)) == {"w", "v"}
+    assert set(carried.still({**first.parameters, **second.parameters})) == {"v"}
+    assert set(Carried(carried.state).still(second.parameters)) == {"w"}  # whoever hands it over says that it fits
 
 
 def test_weight_average_is_the_recursion_with_its_warm_up() -> None:

@@ -17,9 +17,10 @@ from headstart import files
 from headstart.data.store import store_of
 from headstart.data.task import Task
 from headstart.data.views import PLAIN, Flip, Shift, View
+from headstart.engine import interrupt
 from headstart.engine.interrupt import STOP
 from headstart.engine.log import RunLog
-from headstart.engine.prefix_cache import Prefix, key_of, open_cache, worthwhile
+from headstart.engine.prefix_cache import CachedPrefix, Prefix, key_of, open_cache, worthwhile
 from headstart.engine.step import render
 from headstart.errors import DiskFull, Interrupted
 from headstart.nets.net import BlockInfo, InputSpec, Net
@@ -177,6 +178,15 @@ def test_the_key_follows_everything_an_activation_depends_on() -> None:
     moved.input = replace(moved.input, mean=(0.5, 0.5, 0.5))
     other.append(keys(moved, task))
     assert len({base, *other}) == len(other) + 1
+    bent = resnet()
+    bent.blocks["stem"].relu = torch.nn.Tanh()
+    assert keys(bent, task) != base  # the same weights, put together otherwise
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        assert keys(resnet(), task) != base
+    finally:
+        torch.set_float32_matmul_precision(before)
     above = resnet()
     with torch.no_grad():
         above.blocks["layer3_0"].conv1.weight.mul_(2)
@@ -189,10 +199,14 @@ class Counting(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen = 0
+        self._seen = np.zeros(1, np.int64)  # a number of its own would be one of the things that tell blocks apart
+
+    @property
+    def seen(self) -> int:
+        return int(self._seen[0])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.seen += len(x)
+        self._seen += len(x)
         return x * 2
 
 
@@ -242,6 +256,55 @@ def test_a_lost_file_is_computed_anew(tmp_path: Path, lost: str) -> None:
         np.lib.format.open_memmap(path, "r+")[:, 5:] = 7
     cache = open_cache(tmp_path, prefix, task, PLAIN, seed=0, autocast=None)
     assert torch.equal(cache.gather(0, task.rows), task.store.gather(task.rows) * 2)
+
+
+def test_a_list_does_not_vouch_for_the_file_that_took_anothers_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file was lost, another was begun in its place, and the process killed before it wrote a list of its own."""
+    net, _ = counting()
+    task, prefix = make_vector_task(12), frozen(net, None, 4)
+
+    def opened() -> CachedPrefix:
+        return open_cache(tmp_path, prefix, task, PLAIN, seed=0, autocast=None)
+
+    opened()
+    next(tmp_path.glob("*.npy")).unlink()
+    keep = CachedPrefix.keep
+
+    def last(self: CachedPrefix, *given: Any) -> None:
+        keep(self, *given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(CachedPrefix, "keep", last)
+        killed.setattr(CachedPrefix, "save", lambda self: None)
+        with pytest.raises(KeyboardInterrupt):
+            opened()
+    assert torch.equal(opened().gather(0, task.rows), task.store.gather(task.rows) * 2)
+
+
+def test_two_runs_that_share_a_folder_fill_a_file_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, block = counting()
+    task, prefix = make_vector_task(12), frozen(net, None, 4)
+    lock = tmp_path / f"prefix-{key_of(prefix, task.store, PLAIN, 0, None)}.lock"
+    waited: list[int] = []
+
+    def impatient() -> None:
+        waited.append(1)
+        if len(waited) == 3:
+            raise Interrupted("stopped")
+
+    with files.held(lock), monkeypatch.context() as other:
+        other.setattr(interrupt, "check", impatient)
+        with pytest.raises(Interrupted):
+            open_cache(tmp_path, prefix, task, PLAIN, seed=0, autocast=None)
+    assert (len(waited), block.seen) == (3, 0)
+    open_cache(tmp_path, prefix, task, PLAIN, seed=0, autocast=None)
+    assert block.seen == 12
+    assert not lock.exists()
 
 
 @pytest.mark.parametrize("name", ["*.filled.safetensors", "*.npy"])

@@ -215,6 +215,17 @@ def _other_weight(live: Live) -> Live:
     return live
 
 
+def _unheard(live: Live) -> Live:
+    """By a way of which torch does not hear."""
+    live.net.head("toy").linear.bias.data[0] += 1
+    return live
+
+
+def _other_layers(live: Live) -> Live:
+    live.net.blocks["stem"].relu = torch.nn.Tanh()
+    return live
+
+
 def _other_statistics(live: Live) -> Live:
     with torch.no_grad():
         live.net.get_buffer("blocks.stem.bn1.running_mean")[0] += 1
@@ -230,7 +241,7 @@ def _other_order(live: Live) -> Live:
     return Live(live.net, "toy", order=(1, 0, 2))
 
 
-@pytest.mark.parametrize("change", [_other_weight, _other_statistics, _other_input, _other_order])
+@pytest.mark.parametrize("change", [_other_weight, _unheard, _other_layers, _other_statistics, _other_input, _other_order])
 def test_another_teacher_is_never_served_what_was_kept(change: Callable[[Live], Live], tmp_path: Path) -> None:
     task, live = make_image_task(8, size=12), teacher()
     first = record(live, task, PLAIN, run_seed=0, folder=tmp_path, width=8)

@@ -19,7 +19,7 @@ from headstart.engine.features import FeatureBank
 from headstart.engine.fit import FitResult, Machine
 from headstart.engine.interrupt import STOP
 from headstart.engine.log import RunLog
-from headstart.engine.run import Drive, memo
+from headstart.engine.run import Drive, memo, stored
 from headstart.engine.solve import SolveResult, solve
 from headstart.engine.solvers import fit
 from headstart.errors import ConfigError, Interrupted, RunFolderMismatch
@@ -79,6 +79,30 @@ def test_momentum_is_carried_between_stages_and_only_when_asked() -> None:
         return state(net)
 
     assert differing(run(True), run(False))
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+@pytest.mark.parametrize("classes", [3, 60])
+def test_what_is_put_in_a_parameters_place_starts_fresh_under_carry(kind: Any, classes: int, tmp_path: Path) -> None:
+    """A new head of the same name, as large as the one before or larger; the same when the first stage was loaded."""
+
+    def run(carry: bool, folder: Path | None = None) -> Mapping[str, Tensor]:
+        net, task = vectors()
+        rule = Optimizer(lr=0.05, schedule="constant", warmup=0, kind=kind)
+        whole = stage(task, trains={"blocks": 1.0, "heads.toy": 1.0}, budget=Budget(steps=3), optimizer=rule)
+
+        def strategy() -> Iterator[Stage]:
+            yield replace(whole, name="one")
+            net.add_head("toy", classes)
+            yield replace(whole, name="two", trains={"heads.toy": 1.0}, carry=carry)
+
+        Drive(net, folder=folder).run(strategy())
+        return state(net)
+
+    assert not differing(run(True), run(False))
+    run(True, tmp_path)
+    (tmp_path / "01-two" / "finished.safetensors").unlink()
+    assert not differing(run(True, tmp_path), run(False))
 
 
 def test_a_stage_that_was_finished_is_not_done_again(tmp_path: Path) -> None:
@@ -147,6 +171,13 @@ def test_memo_is_computed_once_and_stored_with_the_run(tmp_path: Path) -> None:
     assert [one["count"] for one in found] == [1, 1, 2, 3]
     assert torch.equal(found[1]["teacher"], torch.arange(3.0))
     assert memo("alone", compute)["count"] == 4
+
+
+def test_what_is_remembered_is_the_same_the_first_time(tmp_path: Path) -> None:
+    """JSON makes a list of a tuple: a run that goes on must not find something else than the one before."""
+    first, again = (stored(tmp_path / "memo.safetensors", lambda: {"shape": (2, 3), "x": torch.ones(2)}) for _ in range(2))
+    assert first["shape"] == again["shape"] == [2, 3]
+    assert torch.equal(first["x"], again["x"])
 
 
 def test_a_drive_ends_on_a_released_net_even_after_trouble() -> None:
@@ -223,6 +254,17 @@ def test_features_are_those_of_the_plain_net_and_are_kept_by_weights(tmp_path: P
     with torch.no_grad():
         net.blocks["stem"].conv1.weight.mul_(2)
     assert not (bank.get(net, task.store, task.rows, ("pool",))["pool"] == found["pool"]).all()
+
+
+def test_a_bank_serves_no_features_of_other_layers_or_of_another_bank(tmp_path: Path) -> None:
+    net, task = images()
+    bank, rows = FeatureBank(tmp_path), task.rows
+    found = bank.get(net, task.store, rows, ("pool",))["pool"].copy()
+    bent, _ = images()
+    bent.blocks["stem"].relu = torch.nn.Tanh()
+    assert not np.array_equal(bank.get(bent, task.store, rows, ("pool",))["pool"], found)
+    FeatureBank(tmp_path).get(net, task.store, rows[:3], ("pool",))  # in the same folder, of three images alone
+    np.testing.assert_array_equal(bank.get(net, task.store, rows, ("pool",))["pool"], found)
 
 
 @pytest.mark.parametrize("kept", [True, False])

@@ -142,6 +142,18 @@ def test_a_file_in_the_way_and_a_damaged_config(tmp_path: Path) -> None:
         pass
 
 
+def test_a_finished_run_says_that_nothing_was_read_again(tmp_path: Path) -> None:
+    heard: list[Any] = []
+    with open_run(tmp_path / "run", {"lr": 1}) as run:
+        assert run.finished((heard.append,)) is None
+        run.begin()
+        run.write("summary.json", {"accuracy": 0.5})
+    with open_run(tmp_path / "run", {"lr": 1}, resume=True) as run:
+        assert run.finished((heard.append,)) == {"accuracy": 0.5}
+    (said,) = heard
+    assert "holds a finished run: this is its result, and nothing was read" in said["text"]
+
+
 def test_what_only_an_unfinished_run_needs_is_removed_at_the_end(tmp_path: Path) -> None:
     with open_run(tmp_path / "run", CONFIG) as run:
         run.begin()

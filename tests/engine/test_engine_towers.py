@@ -275,3 +275,20 @@ def test_perceptrons_have_towers_too() -> None:
         "layer1",
         "layer1_stitch",
     ]
+
+
+def test_a_solved_head_of_a_tower_is_found_again(tmp_path: Path) -> None:
+    task = both_tasks("images").tasks["which"]
+
+    def strategy(net: Net) -> list[Solve]:
+        net.add_head("which", 3, "stem", tower=1)
+        choices = (("stem",), (net.block_names[-1],))
+        return [Solve("choose", task, "which", choices, "ridge", (1e-3, 1e-1), 3)]
+
+    found = []
+    for _ in range(2):
+        net = towers(resnet(), TASKS)
+        Drive(net, folder=tmp_path).run(strategy(net))
+        found.append((net.head("which").reads, net.head("which").tower, state(net)))
+    assert found[0][:2] == found[1][:2]
+    assert not differing(found[0][2], found[1][2])

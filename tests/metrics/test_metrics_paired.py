@@ -64,6 +64,42 @@ def test_equal_arms_are_rarely_told_apart():
     assert all(count / rounds <= 0.1 for count in wrong.values()), wrong
 
 
+def test_weights_of_one_change_nothing_and_nearly_one_nearly_nothing():
+    plain = pd.paired_bootstrap(*arms(0, 4, 40, 6), seed=0)
+    assert pd.paired_bootstrap(*arms(0, 4, 40, 6), seed=0, weights=np.ones(50)) == plain
+    nearly = pd.paired_bootstrap(*arms(0, 4, 40, 6), seed=0, weights=np.full(50, 1.0001))
+    assert not nearly.decided
+    assert nearly.p_value == pytest.approx(plain.p_value, abs=0.01)
+    assert nearly.detectable == pytest.approx(plain.detectable, rel=1e-3)
+
+
+def test_weighted_equal_arms_are_rarely_told_apart_however_few_images_differ():
+    """A rare class of a fifth of the images counts as much as the rest: type I error, and equal arms have an interval."""
+    for images, differing in ((50, 0.1), (200, 0.2)):
+        weights = np.where(np.arange(images) % 5 == 0, 2.5, 0.625)
+        rng, wrong = generator(0, "weighted", images), 0
+        for seed in range(300):
+            luck = rng.random(images)
+            a, b = luck >= differing / 2, (luck < differing / 2) | (luck >= differing)
+            wrong += pd.paired_bootstrap(a, b, seed=seed, weights=weights, draws=1000).decided
+        assert wrong / 300 <= 0.08
+        same = pd.paired_bootstrap(a, a, seed=0, weights=weights)
+        assert same.low < 0 < same.high
+        assert not same.decided
+        assert same.detectable > 0.01
+
+
+def test_the_weighted_mean_is_that_of_the_weighted_values():
+    a, b = arms(9, 4, 30, 7)
+    weights = generator(0, "weights").uniform(0.5, 1.5, 50)
+    found = pd.paired_bootstrap(a, b, seed=0, weights=weights)
+    assert found.mean == pytest.approx(float(np.mean(weights * (a - b))))
+    many = pd.paired_bootstrap([a, a, b], [b, b, a], seed=0, weights=weights)
+    assert many.mean == pytest.approx(found.mean / 3)
+    with pytest.raises(DataError, match="weights of 50 images"):
+        pd.paired_bootstrap(a, b, seed=0, weights=np.ones(49))
+
+
 def test_p_value_and_interval_agree():
     rng = generator(0, "agree")
     for seed in range(30):

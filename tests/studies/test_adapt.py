@@ -452,6 +452,10 @@ def test_a_run_is_not_resumed_with_other_images_or_another_network(tmp_path: Pat
         next(other.parameters()).add_(1)
     with pytest.raises(RunFolderMismatch, match="begun with other network"):
         job.adapt(config, backbone=other)
+    bent = small_net()
+    next(m for m in bent.modules() if isinstance(m, torch.nn.BatchNorm2d)).eps = 1e-2
+    with pytest.raises(RunFolderMismatch, match="begun with other network"):
+        job.adapt(config, backbone=bent)
     (tmp_path / "data" / "digit 1" / "001.png").unlink()
     with pytest.raises(RunFolderMismatch, match="begun with other images,"):
         job.adapt(config, backbone=small_net())

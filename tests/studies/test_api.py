@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from headstart.catalog.adapt import AdaptConfig, BackboneConfig
 from headstart.catalog.durations import parse_seconds
 from headstart.catalog.extend import ExtendConfig
 from headstart.catalog.given import configured
+from headstart.catalog.strategies import GradualConfig
 from headstart.engine.fit import FitResult
 from headstart.engine.interrupt import STOP
 from headstart.engine.run import Drive
@@ -26,7 +28,7 @@ from headstart.stage import Solve
 from headstart.studies.arms import all_arms, base_recipe, pick
 from headstart.studies.records import name_of
 from tests.conftest import images
-from tests.engine.engine_toys import Case, differing, resnet, state
+from tests.engine.engine_toys import RECIPE, Case, differing, resnet, state
 
 
 def test_data_are_read_once_into_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +67,22 @@ def test_driven_by_hand_a_strategy_ends_with_the_same_bits(strategy: str) -> Non
         assert isinstance(results[-1], SolveResult if isinstance(stage, Solve) else FitResult)
     assert not differing(state(by_hand), state(whole))
     assert [result.trained for result in results] == [result.trained for result in expected]
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_by_hand_nothing_is_carried_from_an_earlier_strategy(epochs: int) -> None:
+    """With fewer epochs than stages the first stage of gradual unfreezing is not the one of number nought."""
+    earlier, case = Case("full", "images"), Case("gradual", "images")
+    plain, again = case.net(), case.net()
+    begun = {name: value.clone() for name, value in again.blocks.state_dict().items()}
+    for stage in earlier.stages(again):
+        headstart.fit(again, stage)
+    again.blocks.load_state_dict(begun)
+    config = GradualConfig(replace(RECIPE, epochs=epochs), stages=3)
+    for net in (plain, again):
+        for stage in headstart.STRATEGIES["gradual"](net, case.task(), config):
+            headstart.fit(net, stage, seed=5)
+    assert not differing(state(plain), state(again))
 
 
 def test_settings_find_their_place() -> None:
