@@ -31,6 +31,7 @@ from headstart.data.decode import DECODER_VERSION, Picture, UnreadableError, qui
 from headstart.data.duplicates import VERSION, Rows, coarse, exact_clusters, near_clusters, perceptual_hashes
 from headstart.data.names import shown
 from headstart.data.samples import Samples
+from headstart.data.store import in_use, mapped
 from headstart.errors import DiskFull, RunError
 
 _CHUNK_BYTES = 8 << 20
@@ -266,8 +267,14 @@ class DecodedFile:
         os.replace(temporary, pixel_file)
         os.replace(handle.name, fact_file)
         os.replace(index, self.cache / f"{self.stem}.json")
+        self._sweep(pixel_file)
+
+    def _sweep(self, kept: Path) -> None:
+        """Remove what an older JSON named. Without a key nothing tells that two reads are of the same source, and what
+        another one still has in use stays until a later sweep."""
         for old in self.cache.glob(f"{self.stem}-*.np[yz]"):
-            if old not in (pixel_file, fact_file):
+            pixels = old.with_suffix(".npy")
+            if pixels != kept and (self.key is not None or not in_use(pixels)):
                 old.unlink(missing_ok=True)
 
     def _check_space(self, need: int) -> None:
@@ -292,7 +299,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """The pixel file, read-only; one without rows cannot be mapped and is an ordinary empty array."""
     if not shape[0]:
         return np.empty(shape, np.uint8)
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = mapped(path)
     if array.shape != shape or array.dtype != np.uint8:
         raise ValueError("shape of the pixel file")
     return np.asarray(array) if not isinstance(array, np.memmap) else array

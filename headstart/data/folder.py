@@ -235,7 +235,7 @@ def stat_file(path: str, name: str, found: Found) -> None:
     elif not stat.S_ISREG(info.st_mode):
         found.bad.append(BadFile(name, "is a pipe, socket or device, which is never opened"))
     else:
-        found.files.append(ImageFile(path, name, info.st_size, info.st_mtime_ns))
+        found.files.append(ImageFile(path, name, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino))
 
 
 def _identity(path: Path) -> tuple[int, int]:

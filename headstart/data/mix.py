@@ -175,11 +175,15 @@ def mix_of(
 def chunks(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     """Batches of `size` in this order; the last may be smaller.
 
-    A single sample left over takes one from the batch before it, because batch normalisation cannot learn from one.
+    A single sample left over takes one from the batch before it, or where that is a pair joins it, because batch
+    normalisation cannot learn from one.
     """
     edges = [*range(0, len(order), size), len(order)]
-    if len(order) % size == 1 and size > 2 and len(edges) > 2:
-        edges[-2] -= 1
+    if len(order) % size == 1 and len(edges) > 2:
+        if size > 2:
+            edges[-2] -= 1
+        else:
+            del edges[-2]
     return [order[low:high] for low, high in itertools.pairwise(edges)]
 
 

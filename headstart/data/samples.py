@@ -17,12 +17,17 @@ from headstart.errors import DataError
 
 
 class ImageFile(NamedTuple):
-    """A file on disk: its path, how it is shown, and what changes when it is edited."""
+    """A file on disk: its path, how it is shown, and what changes when it is edited or replaced.
+
+    The time of its content can be set by whoever writes it (archives with fixed times do); `ctime_ns` and `inode` cannot.
+    """
 
     path: str
     name: str
     size: int
     mtime_ns: int
+    ctime_ns: int
+    inode: int
 
 
 class Samples(Protocol):
@@ -61,7 +66,7 @@ class FileSamples:
     def key(self) -> str:
         digest = hashlib.blake2b(digest_size=16)
         for file in self.files:
-            digest.update(f"{file.name}\0{file.size}\0{file.mtime_ns}\n".encode("utf-8", "surrogateescape"))
+            digest.update("\0".join(map(str, file[1:])).encode("utf-8", "surrogateescape") + b"\n")
         return digest.hexdigest()
 
     def read(self, place: int, size: int, fit: str) -> tuple[Picture, Any]:
@@ -164,6 +169,21 @@ def image_of(item: Any) -> Image.Image:
         raise UnreadableError(f"is a {type(item).__name__}, but a Pillow image, an array or a tensor is needed")
     array = eight_bit(channels_last(item, axis=0))
     return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)
+
+
+def several(images: NDArray[Any]) -> NDArray[Any]:
+    """Pictures `[N, ...]` of an array that holds several, or one `[H, W, C]` of 3 or 4 channels.
+
+    Raises `DataError` where `[N, H, W]` of pictures so narrow may be meant as well.
+    """
+    if images.ndim != 3 or images.shape[-1] not in (3, 4):
+        return images
+    if images.shape[1] in (3, 4):
+        raise DataError(
+            f"an array of shape {images.shape} is one picture in {images.shape[-1]} channels or {len(images)} grey ones: "
+            "give images[None] for the one, images[..., None] for the others"
+        )
+    return images[None]
 
 
 def channels_last(array: NDArray[Any], axis: int) -> NDArray[Any]:

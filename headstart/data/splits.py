@@ -52,19 +52,58 @@ def folds(
     Every known class is in every train part. Raises `DataError` where that cannot be: a class of one image or within one
     group, fewer images or groups than folds.
     """
-    units = _units(labels, groups)
+    units, known = _units(labels, groups), _num_known(labels)
     problems(DataError, f"{k} folds cannot be made:", _obstacles(np.asarray(labels), groups, units, k, classes))
-    rng = generator(seed, "folds", k, repeat)
-    place = _deal(units, k, rng)
-    _mend(units, place, k)
-    known = units.table[:, : _num_known(labels)]
-    torn = [c for c in range(known.shape[1]) if known[:, c].any() and len(set(place[known[:, c] > 0].tolist())) < 2]
+    place = _placed(units, k, seed, repeat)
     problems(
         DataError,
         f"{k} folds cannot be made:",
-        [f"{_called(c, classes)} falls into one fold whole, because its groups hang together; use more folds" for c in torn],
+        [
+            f"{_called(c, classes)} falls into one fold whole, because its groups hang together; use more folds"
+            for c in _torn(units, place, known)
+        ],
     )
-    in_fold = place[units.of]
+    return _pairs(place[units.of], k)
+
+
+def folds_within(
+    labels: NDArray[np.integer],
+    groups: NDArray[np.integer] | None,
+    k: int,
+    seed: int,
+    *,
+    classes: Sequence[str] | None = None,
+) -> list[tuple[Positions, Positions]]:
+    """The pairs of `folds`, as many as the rarest class has groups (without groups: samples), but 2 to `k` of them.
+
+    There are more only where a class would otherwise fall into one fold whole, because its groups hang together. Raises
+    `DataError` for a class of one image or within one group.
+    """
+    units, known = _units(labels, groups), _num_known(labels)
+    spread = units.spread[:known]
+    fewest = max(int(spread[spread > 0].min(initial=k)), 2)
+    problems(DataError, f"{fewest} folds cannot be made:", _obstacles(np.asarray(labels), groups, units, fewest, classes))
+    for number in range(fewest, len(units.table) + 1):
+        place = _placed(units, number, seed)
+        if not _torn(units, place, known):
+            return _pairs(place[units.of], number)
+    raise AssertionError("a unit to each fold leaves every class in two of them")
+
+
+def _placed(units: _Units, k: int, seed: int, repeat: int = 0) -> Positions:
+    """`[U]` the fold of each unit."""
+    place = _deal(units, k, generator(seed, "folds", k, repeat))
+    _mend(units, place, k)
+    return place
+
+
+def _torn(units: _Units, place: Positions, known: int) -> list[int]:
+    """The classes, of `known` ones, that lie in one fold whole."""
+    table = units.table[:, :known]
+    return [c for c in range(known) if table[:, c].any() and len(set(place[table[:, c] > 0].tolist())) < 2]
+
+
+def _pairs(in_fold: Positions, k: int) -> list[tuple[Positions, Positions]]:
     return [(np.flatnonzero(in_fold != f).astype(np.int64), np.flatnonzero(in_fold == f).astype(np.int64)) for f in range(k)]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,7 @@ class Store:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.file is None:
             return Store, (self.array, self.fingerprint)
-        return _mapped, (self.file, self.fingerprint)
+        return _reopened, (self.file, self.fingerprint)
 
     @property
     def is_image(self) -> bool:
@@ -42,8 +45,34 @@ class Store:
         return torch.from_numpy(np.ascontiguousarray(self.array[rows]))
 
 
-def _mapped(file: Path, fingerprint: str) -> Store:
-    return Store(np.load(file, mmap_mode="r", allow_pickle=False), fingerprint, file)
+def _reopened(file: Path, fingerprint: str) -> Store:
+    return Store(mapped(file), fingerprint, file)
+
+
+def mapped(file: Path) -> NDArray[Any]:
+    """The array in a `.npy` file, mapped read-only from the disk; the file is `in_use` for as long as the array lives."""
+    handle = file.open("rb")
+    with suppress(OSError):  # on a file system without locks every file counts as in use
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except BaseException:
+        handle.close()
+        raise
+    weakref.finalize(array, handle.close)
+    return array  # type: ignore[no-any-return]
+
+
+def in_use(file: Path) -> bool:
+    """Whether an array of this or another living process is `mapped` from the file, or nothing can tell."""
+    try:
+        with file.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def store_of(array: NDArray[Any]) -> Store:

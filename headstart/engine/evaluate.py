@@ -101,5 +101,7 @@ def _inputs(
 
 
 def accuracy(net: Net, task: Task, head: str | None = None) -> float:
-    """Share of the task's samples answered rightly."""
-    return float((answers(net, task, head).argmax(1) == task.targets).mean())
+    """Share answered rightly of the task's samples whose label is known; 0 where none is."""
+    known = task.take(np.flatnonzero(task.known))
+    right = answers(net, known, head).argmax(1) == known.targets
+    return float(right.mean()) if len(known) else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,7 @@ class RunLog:
         for listener in self.listeners:
             listener(line)
         if self.path is not None and kind != "tick":
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False, default=float) + "\n")
+            _append(self.path, json.dumps(line, ensure_ascii=False, default=float).encode())
 
     def tick(self, done: int, total: int, what: str) -> None:
         """Progress within something."""
@@ -54,11 +54,21 @@ class RunLog:
                 file.truncate(size)
 
 
+def _append(path: Path, line: bytes) -> None:
+    """Write a line at the end of the file; on a new one where a kill cut the last one short, which would swallow it."""
+    with path.open("ab+") as file:
+        cut = False
+        if size := file.seek(0, os.SEEK_END):
+            file.seek(size - 1)
+            cut = file.read(1) != b"\n"
+        file.write(b"\n" * cut + line + b"\n")
+
+
 def read_lines(path: Path | None) -> Iterator[dict[str, Any]]:
     """The events of a log file, without a line that a kill cut short; none where there is no file."""
     if path is None or not path.exists():
         return
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:  # a letter may be cut short too
         for text in file:
             try:
                 found = json.loads(text)

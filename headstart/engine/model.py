@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -272,7 +272,7 @@ class Model:
     def predict(
         self, images: Any, *, top_k: int = 3, task: str | Sequence[str] | None = None, batch_size: int = 128
     ) -> Predictions:
-        """Answers for images: a file, a folder, a list of these, or an array `[N, H, W, 3]` uint8.
+        """Answers for images: a file, a folder, a list of these, or an array `[N, H, W, 3]` uint8, of one image `[H, W, 3]`.
 
         task  that the images are known to belong to, where a model has learned several; None: it is inferred. Of a model for
               several questions at once those to answer, one or more; None: all of them
@@ -283,8 +283,15 @@ class Model:
         ask = self._ask(names, top_k)
         questions = asked(self.card.questions, names) if self.card.questions else ()
         if isinstance(images, np.ndarray):
-            return Predictions(ask([str(n) for n in range(len(images))], self._rendered(images)), [], questions)
-        given = [images] if isinstance(images, (str, Path)) else list(images)
+            rendered = self._rendered(images)
+            return Predictions(ask([str(n) for n in range(len(rendered))], rendered), [], questions)
+        given = [images] if isinstance(images, (str, Path)) or not isinstance(images, Iterable) else list(images)
+        others = [type(one).__name__ for one in given if not isinstance(one, (str, Path))]
+        if others:
+            raise DataError(
+                f"images are given as {others[0]}; give files, folders or a NumPy array [N, H, W, 3] uint8: "
+                "np.stack([np.asarray(one) for one in images]) makes one of pictures of one size"
+            )
         found = find_images(given)
         unreadable = list(found.bad)
         if not found.files and not unreadable:
@@ -322,14 +329,19 @@ class Model:
         return lambda names, samples: self._rows(names, self.answered(samples, task), top_k)
 
     def _rendered(self, images: NDArray[Any]) -> NDArray[Any]:
-        """An array of images as the network takes them; vectors as they are."""
+        """An array of images as the network takes them; vectors as they are. Raises DataError for what is no image."""
         from headstart.data.decode import render
-        from headstart.data.samples import image_of
+        from headstart.data.samples import image_of, several
 
+        if not images.size:
+            raise DataError(f"no images in an array of shape {images.shape}; give at least one")
+        if self.net.input.kind != "image":
+            return images
         size, fit = self.net.input.size, self.card.fit
-        if self.net.input.kind == "image":
-            images = np.stack([render(image_of(image), size, fit).pixels for image in images])
-        return images
+        try:
+            return np.stack([render(image_of(image), size, fit).pixels for image in several(images)])
+        except UnreadableError as error:
+            raise DataError(f"the array has an image that cannot be used: it {error}") from error
 
     def _rows(self, names: Sequence[str], found: Answered, top_k: int) -> list[Prediction]:
         count = min(max(top_k, 1), len(found.classes))

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor, nn
@@ -27,19 +26,18 @@ class Carried:
     """
 
     state: OptimizerState
-    owners: Mapping[str, ReferenceType[nn.Parameter]] | None = None
+    owners: Mapping[str, nn.Parameter] | None = None
 
     @classmethod
     def of(cls, state: OptimizerState, parameters: Mapping[str, nn.Parameter]) -> Carried:
         """The memory `state` of some of `parameters`, as they are now."""
-        return cls(state, {name: ref(parameters[name]) for name in state if name in parameters})
+        return cls(state, {name: parameters[name] for name in state if name in parameters})
 
     def still(self, parameters: Mapping[str, nn.Parameter]) -> OptimizerState:
         """The memory of those parameters that are the same ones as before."""
         if self.owners is None:
             return {name: state for name, state in self.state.items() if name in parameters}
-        same = {name for name, one in self.owners.items() if name in parameters and one() is parameters[name]}
-        return {name: self.state[name] for name in same}
+        return {name: self.state[name] for name, one in self.owners.items() if parameters.get(name) is one}
 
 
 def make_optimizer(rule: Optimizer, trained: Trained) -> torch.optim.Optimizer:

@@ -17,8 +17,8 @@ from headstart.stage import Stage
 class Plan:
     """The whole course of a stage in steps.
 
-    An epoch visits every sample once in a fresh order; its last batch may be smaller. A single sample left over takes one
-    from the batch before it, because batch normalisation cannot learn from one. A mix is drawn as it says (`data/mix.py`).
+    An epoch visits every sample once in a fresh order; its last batch may be smaller, but is never of one sample (`chunks`).
+    A mix is drawn as it says (`data/mix.py`).
 
     even  as many batches, but of sizes that differ by one at most (`even_sizes`); `batch_size` is then the largest
     """
@@ -70,7 +70,7 @@ def plan_for(stage: Stage, seed: int) -> Plan:
     mix = stage.data if isinstance(stage.data, Mix) else None
     if stage.even and mix is not None:
         raise ConfigError(f"stage {stage.name!r}: even batches are of one task; a mix is drawn as its sampling says")
-    per_epoch = -(-samples // size) if mix is None else len(mix.batches(size, seed, 0))
+    per_epoch = len(chunks(np.arange(samples), size) if mix is None else mix.batches(size, seed, 0))
     if stage.even:
         sizes = even_sizes(samples, size)
         size, per_epoch = max(sizes), len(sizes)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from headstart.data.splits import folds as make_folds
+from headstart.data.splits import folds_within
 from headstart.engine.features import FeatureBank, Features, beside
 from headstart.engine.log import SILENT, RunLog
 from headstart.engine.solvers import cross_validate, fit, prepared
@@ -112,9 +112,9 @@ def _try_all(
         return {(sets[0], stage.penalty[0]): _Choice(0.0)}
     task = stage.task
     groups = None if task.groups is None else task.groups[task.rows]
-    fewest = int(task.counts[task.counts > 0].min())
-    count = max(min(stage.folds, fewest), 2)
-    parts = make_folds(task.targets, groups, count, seed_for(seed, "penalty", stage.name), classes=task.classes)
+    parts = folds_within(
+        task.targets, groups, max(stage.folds, 2), seed_for(seed, "penalty", stage.name), classes=task.classes
+    )
     tried: _Tried = {}
     for names in sets:
         features, classes = beside(every, names), task.num_classes

@@ -12,7 +12,8 @@ from headstart.data.splits import split_off
 from headstart.data.task import Task
 from headstart.data.views import PLAIN, View, standard_view
 from headstart.engine.evaluate import accuracy
-from headstart.errors import ConfigError
+from headstart.engine.run import under_way
+from headstart.errors import ConfigError, DataError
 from headstart.nets.net import Net, count_parameters
 from headstart.nets.norms import folded_away
 from headstart.nets.parallel import units_of
@@ -74,11 +75,12 @@ def supervised_stage(
 ) -> Stage:
     """A stage that trains the head called like the task, and whatever else `trains` names, by a recipe.
 
-    Batch normalisation that was folded away stays as it is, see `nets/norms.py`.
+    Batch normalisation that was folded away stays as it is, see `nets/norms.py`. Where early stopping is asked for and
+    nothing can be held out, the stage trains to its end, and the log says so.
     """
-    held_out: Task | None = None
-    if recipe.patience is not None:
-        task, held_out = _watched_apart(task, recipe)
+    task, held_out = watched_apart(task, recipe)
+    if recipe.patience is not None and held_out is None:
+        tell_unwatched(name, net, task)
     weights = class_weights(task) if recipe.class_weights else None
     return Stage(
         name,
@@ -112,17 +114,36 @@ def _kept(net: Net, name: str, rule: float | Train | Adapt) -> float | Train | A
 
 def learned_part(task: Task, recipe: Recipe) -> Task:
     """What `supervised_stage` learns from: all of the task, or with early stopping what is not held out for it."""
-    return task if recipe.patience is None else _watched_apart(task, recipe)[0]
+    return watched_apart(task, recipe)[0]
 
 
-def _watched_apart(task: Task, recipe: Recipe) -> tuple[Task, Task]:
-    return hold_out(task, seed_for(recipe.seed, "early-stopping"))
+def watched_apart(task: Task, recipe: Recipe) -> tuple[Task, Task | None]:
+    """What is learned from and what early stopping watches; None without early stopping, or where nothing can be spared."""
+    if recipe.patience is None:
+        return task, None
+    try:
+        return hold_out(task, seed_for(recipe.seed, "early-stopping"))
+    except DataError:
+        return task, None
+
+
+def tell_unwatched(name: str, net: Net, task: Task) -> None:
+    """Say that early stopping was asked for in vain."""
+    text = (
+        f"stage {name!r}: no class of {task.name!r} has three samples or groups, two to learn from and one to watch; "
+        "without early stopping it trains to its end"
+    )
+    under_way(net).log.event("warning", text=text)
 
 
 def hold_out(task: Task, seed: int) -> tuple[Task, Task]:
-    """Nine tenths to learn from and a tenth to watch, by class and group."""
+    """Nine tenths to learn from and a tenth to watch, by class and group.
+
+    Two samples or groups of a class stay to learn from, for a head that is chosen by folds. Raises `DataError` when nothing
+    can be taken.
+    """
     groups = None if task.groups is None else task.groups[task.rows]
-    rest, taken = split_off(task.targets, groups, 0.1, seed)
+    rest, taken = split_off(task.targets, groups, 0.1, seed, keep=2)
     return task.take(rest), task.take(taken)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import gc
 import json
 import os
+import pickle
 import resource
 import shutil
 import threading
@@ -120,6 +123,59 @@ def test_any_change_decodes_anew_and_leaves_no_old_file(tmp_path: Path, reads: l
     np.testing.assert_array_equal(new.store.array[0], expected)
     assert len(list(cache.glob("*.npy"))) == (2 if change in ("size", "fit") else 1)
     assert len(old.store.gather(np.arange(8))) == 8, "an old data set in use stays readable"
+
+
+def test_pictures_replaced_in_place_are_decoded_anew(tmp_path: Path) -> None:
+    """Of one size, and with one time as some archives write it: only the time the system keeps itself tells."""
+    root, cache = tmp_path / "a", tmp_path / "cache"
+
+    def written(first: int) -> DataSet:
+        for number in range(8):
+            file = root / ("cats", "dogs")[number % 2] / f"{number}.bmp"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            picture(first + number).save(file)
+            os.utime(file, (1e9, 1e9))
+        return make(root, cache)
+
+    old, new = written(0), written(50)
+    assert not np.array_equal(old.store.array, new.store.array)
+    np.testing.assert_array_equal(new.store.array[0], decode_file(root / new.names[0], 16, "squash").pixels)
+
+
+class Pictures:
+    """A Dataset of eight pictures, other ones for every seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, place: int) -> tuple[Image.Image, int]:
+        return picture(10 * self.seed + place), place % 2
+
+
+def test_a_second_dataset_leaves_the_first_ones_pictures_alone(tmp_path: Path) -> None:
+    first, second = make(Pictures(0), tmp_path), make(Pictures(1), tmp_path)
+    for data in (first, second):
+        again = pickle.loads(pickle.dumps(data.task()))
+        np.testing.assert_array_equal(again.store.array, data.store.array)
+    assert not np.array_equal(first.store.array, second.store.array)
+
+
+def test_pictures_of_a_dataset_that_nobody_has_in_use_are_removed(tmp_path: Path) -> None:
+    first = make(Pictures(0), tmp_path)
+    copied = copy.deepcopy(first.task())
+    del first
+    gc.collect()
+    kept = make(Pictures(1), tmp_path)
+    assert len(list(tmp_path.glob("*.npy"))) == 2, "a copy has the first in use"
+    del copied
+    gc.collect()
+    last = make(Pictures(2), tmp_path)
+    assert {path.with_suffix("") for path in tmp_path.glob("*.np[yz]")} == {
+        data.store.file.with_suffix("") for data in (kept, last) if data.store.file
+    }
 
 
 def test_new_labels_alone_decode_nothing(tmp_path: Path, reads: list[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from headstart.data.splits import folds, split_off
+from headstart.data.splits import folds, folds_within, split_off
 from headstart.errors import DataError
 
 FAST = settings(max_examples=60, deadline=None)
@@ -142,6 +142,31 @@ def test_folds_that_cannot_be_made(labels: list[int], groups: list[int] | None, 
     with pytest.raises(DataError) as caught:
         folds(np.array(labels), None if groups is None else np.array(groups), k, 0, classes=("a", "b", "c"))
     assert words in str(caught.value)
+
+
+@FAST
+@given(grouped(), K, SEED)
+def test_folds_within_are_as_many_as_the_rarest_class_has_groups(
+    data: tuple[np.ndarray, np.ndarray], k: int, seed: int
+) -> None:
+    labels, groups = data
+    rarest = min(len(np.unique(groups[labels == c])) for c in np.unique(labels))
+    if rarest < 2:
+        with pytest.raises(DataError, match="2 folds cannot be made"):
+            folds_within(labels, groups, k, seed)
+        return
+    made = folds_within(labels, groups, k, seed)
+    assert len(made) >= min(k, rarest)
+    for train, valid in made:
+        assert not set(groups[train]) & set(groups[valid])
+        assert set(labels[train]) == set(labels), "every class is learned from"
+
+
+def test_folds_within_are_the_usual_ones_where_nothing_hangs_together() -> None:
+    labels = labels_of([9, 4, 7], 0)
+    for made, usual in zip(folds_within(labels, None, 5, 3), folds(labels, None, 4, 3), strict=True):
+        np.testing.assert_array_equal(made[0], usual[0])
+        np.testing.assert_array_equal(made[1], usual[1])
 
 
 def test_what_one_class_cannot_give_is_not_taken_from_another_beyond_its_share() -> None:

@@ -44,9 +44,14 @@ def test_every_epoch_has_as_many_batches_none_too_large_and_repeats_for_one_seed
     mix = made(parts, sampling, per)
     first = mix.batches(batch_size, 3, 0)
     assert {len(mix.batches(batch_size, 3, epoch)) for epoch in (1, 2)} == {len(first)}
-    assert max(map(len, first)) <= batch_size
+    assert max(map(len, first)) <= (3 if batch_size == 2 else batch_size)
     again = made(parts, sampling, per).batches(batch_size, 3, 0)
     assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+@given(sizes, st.integers(2, 24), st.sampled_from(SAMPLINGS), st.sampled_from(("batch", "sample")))
+def test_no_batch_has_a_single_sample(parts, batch_size, sampling, per):
+    assert min(map(len, made(parts, sampling, per).batches(batch_size, 3, 0))) >= 2
 
 
 @given(sizes, st.integers(2, 24), st.sampled_from(SAMPLINGS))

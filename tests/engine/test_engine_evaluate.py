@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from headstart.data.task import Task
-from headstart.engine.evaluate import answers
+from headstart.data.task import UNKNOWN, Task
+from headstart.engine.evaluate import accuracy, answers
 from headstart.engine.prefix_cache import Prefix
 from headstart.nets.net import Net
 from tests.conftest import make_vector_task
@@ -44,6 +45,14 @@ def test_other_weights_are_never_served_what_these_put_out(tmp_path: Path) -> No
     after = answers(net, task, prefix=prefix, cache=tmp_path)
     assert np.array_equal(after, answers(net, task, prefix=prefix))
     assert not np.array_equal(after, before)
+
+
+def test_samples_whose_label_is_not_known_do_not_count() -> None:
+    net, task = perceptron(), make_vector_task(60)
+    _answering(net, task)
+    labels = task.labels.copy()
+    labels[::2] = UNKNOWN
+    assert accuracy(net, replace(task, labels=labels)) == accuracy(net, task.take(np.arange(1, 60, 2)))
 
 
 def _answering(net: Net, task: Task) -> None:

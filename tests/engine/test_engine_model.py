@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +109,37 @@ def test_nothing_to_look_at_is_an_error(model: Model, tmp_path: Path) -> None:
         model.predict([])
 
 
+def test_an_array_may_be_one_picture_or_several(model: Model) -> None:
+    colour = make_image_task(4, size=12).store.array
+    opaque = np.concatenate([colour, np.full_like(colour[..., :1], 255)], -1)
+    expected = model.predict(colour[:1]).to_json()
+    assert model.predict(colour[0]).to_json() == expected
+    assert model.predict(opaque[0]).to_json() == expected
+    grey = model.predict(colour[..., 0])
+    assert len(grey.rows) == 4
+    assert grey.to_json() == model.predict(colour[..., :1]).to_json()
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((5, 4, 4), r"shape \(5, 4, 4\) is one picture .* or 5 grey ones: give images\[None\] .* images\[..., None\]"),
+        ((0, 12, 12, 3), r"no images in an array of shape \(0, 12, 12, 3\)"),
+        ((0,), r"no images in an array of shape \(0,\)"),
+        ((2, 12, 12, 5), r"the array has an image that cannot be used: it has shape \(12, 12, 5\)"),
+    ],
+)
+def test_arrays_that_cannot_be_answered_are_named(model: Model, shape: tuple[int, ...], words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        model.predict(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("given", [torch.zeros(2, 12, 12, 3), [Image.new("RGB", (12, 12))], Image.new("RGB", (12, 12)), 3])
+def test_what_is_neither_file_nor_array_is_named(model: Model, given: Any) -> None:
+    with pytest.raises(DataError, match=r"images are given as (Tensor|Image|int); give files, folders or a NumPy array"):
+        model.predict(given)
+
+
 def test_the_card_tells_the_chain_of_ancestors(model: Model, tmp_path: Path) -> None:
     model.save(tmp_path)
     text = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
@@ -142,6 +174,13 @@ def test_without_the_file_of_its_statistics_a_model_has_none(model: Model, tmp_p
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"not a saved model.*model/ folder"):
         Model.load(tmp_path)
+
+
+def test_no_vectors_are_no_answer() -> None:
+    net = perceptron()
+    net.add_head("toy", 2)
+    with pytest.raises(DataError, match="no images in an array of shape"):
+        Model(net, Card("toy", ("a", "b"), "squash", (), "0.1.0")).predict(np.zeros((0, 6), np.float32))
 
 
 def test_vectors_are_answered_too() -> None:

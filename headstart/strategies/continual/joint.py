@@ -19,9 +19,8 @@ from headstart.engine.run import under_way
 from headstart.errors import ConfigError, problems
 from headstart.losses.incremental import within_head
 from headstart.nets.net import Net
-from headstart.seeding import seed_for
 from headstart.stage import Evaluate, Stage
-from headstart.strategies.common import class_weights, hold_out
+from headstart.strategies.common import class_weights, tell_unwatched, watched_apart
 from headstart.strategies.continual.common import Place, new_loss, settle, stage, trains
 from headstart.terms.base import Term
 from headstart.terms.listed import SideBySide
@@ -95,8 +94,12 @@ def _losses(net: Net, every: Task, place: Place, cfg: JointConfig, past: Past) -
 
 
 def _watched(made: Stage, net: Net, place: Place, cfg: JointConfig, past: Past) -> Stage:
-    """The stage on nine tenths of the samples, stopped by the accuracy on the last, each asked of its own head."""
-    kept, held_out = hold_out(made.task, seed_for(cfg.learn.recipe.seed, "early-stopping"))
+    """The stage on nine tenths of the samples, stopped by the accuracy on the last, each asked of its own head; as it is
+    where none can be spared."""
+    kept, held_out = watched_apart(made.task, cfg.learn.recipe)
+    if held_out is None:
+        tell_unwatched(made.name, net, made.task)
+        return made
     heads = (place.head,) if past.scenario == "domain" else (*place.old, place.head)
     sizes = [net.head(name).num_classes for name in heads]
 

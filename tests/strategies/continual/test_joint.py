@@ -10,6 +10,7 @@ import pytest
 
 from headstart.catalog.continual import FineTuneConfig, JointConfig, Learn
 from headstart.catalog.strategies import Recipe
+from headstart.data.task import Task
 from headstart.engine.past import Learned
 from headstart.errors import ConfigError
 from headstart.stage import Stage
@@ -90,6 +91,21 @@ def test_early_stopping_looks_at_all_tasks_each_by_its_own_head() -> None:
     first, second = (accuracy_of(net, case.task(0), ("task0",), (3,), per_head=False) for _ in range(2))
     assert first == second == share_right(net, case.task(0), "task0")
     assert 0 <= made.evaluate.fn(net)["valid_accuracy"] <= 1
+
+
+def test_where_no_sample_can_be_spared_it_trains_to_its_end() -> None:
+    case = Case("joint", "vectors", "task")
+    net, past = sequence(case, 1)
+
+    def few(task: Task) -> Task:
+        return task.take(np.concatenate([np.flatnonzero(task.targets == label)[:2] for label in range(3)]))
+
+    past.old = (few(case.task(0)),)
+    (made,) = joint(
+        net, few(case.task(1)), JointConfig(replace(LEARN, recipe=replace(LEARN.recipe, patience=2)), 0), past=past
+    )
+    assert made.evaluate is None
+    assert len(made.data) == 12
 
 
 def test_per_head_accuracy_asks_the_label_s_own_head() -> None:
