@@ -80,9 +80,14 @@ def _is(path: Path, handle: IO[str]) -> bool:
 def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file beside `path`, make it durable, and rename it into place.
 
-    Raises DiskFull when there is no space; whatever `path` held before is then still there.
+    Where `path` is a link, what it leads to is replaced; a pipe or a device is written to and stays what it is. Raises
+    DiskFull when there is no space; whatever `path` held before is then still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        write(path)
+        return
+    path = path.resolve() if path.is_symlink() else path
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)

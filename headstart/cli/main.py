@@ -8,11 +8,13 @@ import errno
 import os
 import select
 import shlex
+import signal
 import sys
 import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Any
 
 from headstart import __version__
@@ -92,7 +94,33 @@ def main(words: Sequence[str] | None = None) -> int:
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = SPINS  # read once, when torch is first imported
     with _streams():
-        return _main(sys.argv[1:] if words is None else list(words))
+        if words is not None:
+            return _main(list(words))
+        with _stoppable():
+            return _main(sys.argv[1:])
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C as usual, but for modules that are being imported: they may hide it, or break. Nothing has begun by then."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code.co_filename.startswith("<frozen importlib"):
+                speak.complain("stopped at once", label="stopped", style="bold yellow")
+                sys.stderr.flush()
+                os._exit(Interrupted.exit_code)
+            frame = frame.f_back
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) not in (signal.SIG_DFL, signal.default_int_handler):
+        yield  # it is ignored, as for what runs in the background
+        return
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
@@ -229,7 +257,9 @@ def _defect(error: BaseException, words: Sequence[str]) -> int:
 
 def _tell_machine(words: Sequence[str], error: BaseException, message: str, code: int, extra: dict[str, str]) -> None:
     if speak.wants_json(words):
-        speak.say_json({"error": {"kind": type(error).__name__, "message": message, "exit_code": code, **extra}})
+        with contextlib.suppress(OSError):  # it may be stdout itself that cannot be written to
+            speak.say_json({"error": {"kind": type(error).__name__, "message": message, "exit_code": code, **extra}})
+            sys.stdout.flush()
 
 
 def _reader_left() -> bool:

@@ -137,10 +137,15 @@ def _lead(data: Mapping[str, Any], seen: Mapping[str, Any], counts: Mapping[str,
 
 
 def _split_sizes(data: Mapping[str, Any], counts: Mapping[str, Mapping[str, int]]) -> dict[str, float]:
-    """Images per split. The run counts a validation split to what is learned from; here it is told apart."""
-    if any("val" in row for row in counts.values()):
+    """Images per split. The run counts a validation split to what is learned from; here it is told apart. Test images that
+    the run set aside itself are none of the splits that `counts` knows."""
+    sizes = {str(split): number(n) or 0 for split, n in table_of(data.get("splits")).items()}
+    val = sum(row.get("val", 0) for row in counts.values())
+    if not val:
+        return sizes
+    if not sizes:
         return {split: sum(row.get(split, 0) for row in counts.values()) for split in ("train", "val", "test")}
-    return {str(split): number(n) or 0 for split, n in table_of(data.get("splits")).items()}
+    return {"train": sizes.get("train", 0) - val, "val": val, "test": sizes.get("test", 0)}
 
 
 def _class_rows(counts: Mapping[str, Mapping[str, int]], pictures: Pictures) -> list[ClassRow]:

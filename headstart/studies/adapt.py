@@ -185,6 +185,7 @@ class _Job:
             folder=self.folder.work / "trials",
             log=self.log,
             balanced=config.class_weights,
+            left_out=plan.left_out,
         )
 
     def _plan(self, net: Net, arms: Sequence[Arm], advised: Arm, splits: Splits, measured: Measures) -> Plan:

@@ -88,6 +88,7 @@ def summarise(o: Outcome, seconds: Mapping[str, float]) -> dict[str, Any]:
             },
             **records(o.measures, o.source, every, advised, len(o.train)),
             "arms": [_arm(o, standing) for standing in o.standings],
+            "left_out": list(o.race.left_out),
             "metric": "balanced accuracy" if o.race.balanced else "accuracy",
             "chosen": verdict.chosen,
             "best": verdict.best,
@@ -263,12 +264,13 @@ def origin_of(o: Origin) -> Ancestor:
 def as_text(summary: Mapping[str, Any]) -> str:
     """The verdict as a plain table."""
     quadrant, test = summary["quadrant"], summary["test"]
+    balanced = summary.get("metric") == "balanced accuracy"
     lines = [
         f"{summary['data']['num_images']} images, {summary['data']['num_classes']} classes; "
         f"quadrant {quadrant['number']}: {quadrant['size']} data, {quadrant['similarity']} similarity; "
         f"advice: {summary['advice']['arm']}",
         "",
-        f"{'arm':<20} {'accuracy':>8}  {'interval':<17} {'folds':>5} {'s/fold':>7} {'weights':>9}",
+        f"{'arm':<20} {'balanced' if balanced else 'accuracy'}  {'interval':<17} {'folds':>5} {'s/fold':>7} {'weights':>9}",
     ]
     order = sorted(summary["arms"], key=lambda arm: (-arm["folds_run"], -(arm["accuracy_mean"] or 0)))
     for arm in order:
@@ -281,7 +283,8 @@ def as_text(summary: Mapping[str, Any]) -> str:
             f"{arm['name'] + mark:<20} {arm['accuracy_mean']:>8.3f}  {low:.3f} to {high:.3f}    "
             f"{arm['folds_run']:>5} {arm['seconds']:>7.2f} {arm['trained_parameters']:>9}"
         )
-    lines += ["(* chosen, + advised)", "", sentence(summary), ""]
+    marks = "* chosen, + advised" + ("; balanced accuracy, in which every class counts the same" if balanced else "")
+    lines += [f"({marks})", "", sentence(summary), ""]
     low, high = test["interval"]
     lines.append(
         f"test, read once: accuracy {test['accuracy']:.3f} ({low:.3f} to {high:.3f}) on {test['num_images']} images, "
@@ -293,6 +296,12 @@ def as_text(summary: Mapping[str, Any]) -> str:
 def sentence(summary: Mapping[str, Any]) -> str:
     """Which arm won and by how much, or that it cannot be said."""
     comparison = summary["comparison"]
+    left_out = summary.get("left_out") or []
+    if comparison is None and len(summary["arms"]) == 1 and left_out:
+        return (
+            f"{summary['chosen']} alone was tried, so nothing is compared: the time would not do for {', '.join(left_out)}. "
+            "A longer --budget would."
+        )
     if comparison is None and len(summary["arms"]) == 1:
         return f"{summary['chosen']} was the only arm asked for, so nothing is compared."
     if comparison is None:
@@ -309,6 +318,12 @@ def sentence(summary: Mapping[str, Any]) -> str:
         return (
             f"{summary['best']} was taken, the best that had time for every fold: {gap} against {comparison['against']} "
             f"on the folds both ran. A longer --budget lets it finish.{tail}"
+        )
+    if folds[summary["best"]] < folds[comparison["against"]] and summary["chosen"] != summary["best"]:
+        return (
+            f"Undecided between {summary['best']}, for every fold of which time did not reach, and {summary['chosen']}: "
+            f"{gap} on the folds both ran. {summary['chosen']}, cheaper to train, was taken. A longer --budget would "
+            f"tell.{tail}"
         )
     if folds[summary["best"]] < folds[comparison["against"]]:
         return (

@@ -153,6 +153,7 @@ class Race:
     budget    seconds for all trials together; the first frozen arm and a first trial of the advised one always run
     estimate  seconds that one trial of each arm should take, before any was measured
     balanced  judge by balanced accuracy
+    left_out  what was asked for besides the arms, and the time would not do for
     """
 
     net: Net
@@ -168,6 +169,7 @@ class Race:
     folder: Path | None = None
     log: RunLog = SILENT
     balanced: bool = False
+    left_out: Sequence[str] = ()
     observer: Observer | None = None
     spent: float = 0.0
     _measured: dict[str, float] = field(default_factory=dict)

@@ -85,13 +85,14 @@ def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, se
     Of arms that cannot be told apart the cheapest is taken that is within one standard error of the best (Breiman et al.
     1984): a few folds tell nothing apart, and an arm far behind on them is not likely to be as good. An arm that did not run
     as many folds as the finished ones wins only when its lead over the best of them has an interval without zero; on a
-    single fold that decides nothing. Arms that diverged cannot win.
+    single fold that decides nothing, and what is taken in its place must not have been near it by luck on a few folds (see
+    `_holds`). Arms that diverged cannot win.
     """
     ran = [standing for standing in standings if standing.trials]
-    eligible, best = _eligible(ran, folds, seed)
+    eligible, best, base = _eligible(ran, folds, seed)
     differences = _differences(best, ran, folds, seed)
     equals = [s for s in eligible if s is best or not differences[s.arm.name].decided]
-    near = [s for s in equals if s is best or _gap(best, s) <= _standard_error(best, s, folds)]
+    near = [s for s in equals if s is best or (_is_near(best, s, folds) and (best is base or _holds(s, base, ran, folds)))]
     chosen = min(near, key=lambda standing: (standing.arm.cost, -standing.mean))
     ahead = [s for s in ran if s not in eligible and s.status != "diverged" and _gap(best, s) < 0]
     equal_rivals = [s for s in equals if s is not best]
@@ -111,8 +112,19 @@ def judge(standings: Sequence[Standing], folds: Sequence[Fold], advised: str, se
     )
 
 
-def _eligible(ran: Sequence[Standing], folds: Sequence[Fold], seed: int) -> tuple[list[Standing], Standing]:
-    """The arms that may win, and the best of them."""
+def _is_near(best: Standing, other: Standing, folds: Sequence[Fold]) -> bool:
+    """Whether `other` is at most a standard error behind `best` on the folds both ran."""
+    return other is best or _gap(best, other) <= _standard_error(best, other, folds)
+
+
+def _holds(s: Standing, base: Standing, ran: Sequence[Standing], folds: Sequence[Fold]) -> bool:
+    """Whether `s` stands up to those on the most folds, of which `base` is the best: near it, and behind none as cheap."""
+    finished = [other for other in ran if len(other.trials) == len(base.trials) and other.status != "diverged"]
+    return _is_near(base, s, folds) and not any(t.arm.cost <= s.arm.cost and _gap(t, s) > 0 for t in finished)
+
+
+def _eligible(ran: Sequence[Standing], folds: Sequence[Fold], seed: int) -> tuple[list[Standing], Standing, Standing]:
+    """The arms that may win, the best of them, and the best of those that ran the most folds."""
     steady = [standing for standing in ran if standing.status != "diverged"] or list(ran)
     most = max(len(standing.trials) for standing in steady)
     finished = [standing for standing in steady if len(standing.trials) == most]
@@ -120,7 +132,7 @@ def _eligible(ran: Sequence[Standing], folds: Sequence[Fold], seed: int) -> tupl
     shared = [s for s in steady if s not in finished and set(s.trials) & set(base.trials)]
     ahead = [s for s in shared if difference(base, s, folds, seed).high < 0]
     eligible = [*finished, *ahead]
-    return eligible, max(eligible, key=lambda s: (-_gap(base, s), -s.arm.cost)) if ahead else base
+    return eligible, max(eligible, key=lambda s: (-_gap(base, s), -s.arm.cost)) if ahead else base, base
 
 
 def _differences(best: Standing, others: Sequence[Standing], folds: Sequence[Fold], seed: int) -> dict[str, Difference]:

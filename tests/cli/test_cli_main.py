@@ -257,3 +257,37 @@ def test_an_ascii_terminal_does_not_stop_a_result() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30, env=environment
     )
     assert done.stdout.strip() == r"K\xe4fer \xb7 \u7532\u866b"
+
+
+@pytest.mark.parametrize(("where", "code", "said"), [("import", 130, "stopped: stopped at once"), ("call", 0, "caught")])
+def test_ctrl_c_while_modules_are_imported_ends_at_once(where: str, code: int, said: str, tmp_path: Path) -> None:
+    """NumPy hides it and then breaks; outside of an import it is the usual exception."""
+    (tmp_path / "hit.py").write_text(
+        "import os, signal, time\n"
+        "def hit():\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(5)\n"
+        + ("try:\n    hit()\nexcept BaseException:\n    pass\n" if where == "import" else "")
+    )
+    script = (
+        "import signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from headstart.cli.main import _stoppable\n"
+        "with _stoppable():\n    try:\n        import hit\n        hit.hit()\n"
+        "    except KeyboardInterrupt:\n        print('caught', file=sys.stderr)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert (done.returncode, done.stderr.strip()) == (code, said)
+
+
+def test_stdout_that_cannot_be_written_to_is_said_once(tmp_path: Path) -> None:
+    if not Path("/dev/full").is_char_device():
+        pytest.skip("there is no /dev/full here")
+    for words in (["models", "--json"], ["models"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "headstart", *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+            )
+        assert done.returncode == 3
+        assert done.stderr.count("No space left on device") == 1
+        assert "Traceback" not in done.stderr

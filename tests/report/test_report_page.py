@@ -19,7 +19,7 @@ from headstart.errors import DiskFull, RunError
 from headstart.report import page_of, render
 from headstart.report.compare import arms
 from headstart.report.folder import read_run
-from headstart.report.found import class_counts
+from headstart.report.found import _split_sizes, class_counts
 
 Maker = Callable[..., Path]
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -355,6 +355,20 @@ def test_the_best_stands_first_though_the_clock_stopped_it(run_maker) -> None:  
     assert rows[0].name == last["name"]
     assert rows[0].difference == "ahead on its folds"
     assert all(row.difference not in ("highest mean", "ahead on its folds") for row in rows[1:])
+
+
+@pytest.mark.parametrize(
+    ("splits", "counts", "sizes"),
+    [
+        ({"train": 300, "test": 50}, {"train": 125, "val": 50}, {"train": 200, "val": 100, "test": 50}),
+        ({"train": 300, "test": 80}, {"train": 100, "val": 50, "test": 40}, {"train": 200, "val": 100, "test": 80}),
+        ({"train": 200, "test": 50}, {"train": 125}, {"train": 200, "test": 50}),
+        (None, {"train": 125, "val": 50}, {"train": 250, "val": 100, "test": 0}),
+    ],
+)
+def test_sizes_of_splits_are_those_of_the_run(splits: Any, counts: dict[str, int], sizes: dict[str, int]) -> None:
+    """Test images may have been set aside from what was given as training; a val split is learned from in the end."""
+    assert _split_sizes({"splits": splits}, {"cat": counts, "dog": counts}) == sizes
 
 
 def test_the_best_has_the_highest_mean_of_those_on_all_folds(run_maker) -> None:  # type: ignore[no-untyped-def]

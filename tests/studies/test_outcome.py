@@ -138,6 +138,29 @@ def test_a_race_that_ran_out_of_time_does_not_call_anything_best() -> None:
     assert "won" not in said
 
 
+def test_an_arm_that_is_taken_in_place_of_a_better_one_without_time_is_the_one_named() -> None:
+    gap = {"difference": 0.02, "interval": [-0.05, 0.09], "detectable": 0.1, "against": "probe", "best": "full"}
+    arms = [arm("probe", 0.7), arm("full", 0.9, 1)]
+    said = sentence(summary(arms=arms, chosen="probe", best="full", decided=False, comparison=gap))
+    assert said.startswith("Undecided between full, for every fold of which time did not reach, and probe: +2.0 points")
+    assert "probe, cheaper to train, was taken" in said
+    assert "full was taken" not in said
+
+
+def test_what_the_time_would_not_do_for_is_named() -> None:
+    said = sentence(summary(comparison=None, arms=[arm("full", 0.9)], left_out=["retrain", "gradual"]))
+    assert said.startswith("full alone was tried, so nothing is compared: the time would not do for retrain, gradual.")
+    assert "asked for" not in said
+    assert sentence(summary(comparison=None, arms=[arm("full", 0.9)])).startswith("full was the only arm asked for")
+
+
+def test_balanced_accuracy_is_called_that() -> None:
+    plain, balanced = as_text(summary()), as_text(summary(metric="balanced accuracy"))
+    assert "balanced accuracy, in which every class counts the same" in balanced
+    assert balanced.splitlines()[2].split()[:2] == ["arm", "balanced"]
+    assert plain.splitlines()[2].split()[:2] == ["arm", "accuracy"]
+
+
 def test_an_unknown_regret_is_not_mentioned() -> None:
     assert "Regret" not in sentence(summary(regret=None))
 

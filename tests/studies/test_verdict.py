@@ -103,6 +103,23 @@ def test_an_arm_without_time_for_every_fold_wins_only_by_a_decided_lead() -> Non
     assert slight.differences["dearest"].mean == pytest.approx((35 - 36 + 36 - 37) / 80)
 
 
+def test_luck_on_the_folds_that_an_arm_without_time_ran_is_not_enough() -> None:
+    """The dear arm led on the two folds it ran, on which another was lucky: behind one as cheap on all five, it is not taken
+    for that; where it is cheaper than those ahead of it and near to them, it is."""
+    dear = standing(DEAR, [39, 40])
+    free, lucky = standing(arm("free", 1), [35, 35, 38, 38, 39]), standing(arm("lucky", 1), [39, 40, 31, 30, 29])
+    found = judge([free, lucky, dear], FIVE, advised="free", seed=0)
+    assert free.mean > lucky.mean + 0.05
+    assert not found.differences["lucky"].decided
+    assert found.differences["free"].decided
+    assert (found.best, found.chosen, found.decided) == ("dear", "dear", False)
+    near = standing(arm("near", 0), [39, 40, 36, 34, 34])
+    assert free.mean > near.mean
+    assert judge([free, near, dear], FIVE, advised="free", seed=0).chosen == "near"
+    far = standing(arm("far", 0), [39, 40, 12, 12, 12])
+    assert judge([free, far, dear], FIVE, advised="free", seed=0).chosen == "dear"
+
+
 def test_nothing_is_decided_while_an_arm_without_time_was_ahead() -> None:
     arms = [standing(CHEAP, [20, 22, 21, 20, 20]), standing(DEAR, [35, 36, 34, 35, 36]), standing(DEAREST, [39])]
     found = judge(arms, FIVE, advised="dearest", seed=0)
