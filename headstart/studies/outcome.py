@@ -296,16 +296,8 @@ def as_text(summary: Mapping[str, Any]) -> str:
 def sentence(summary: Mapping[str, Any]) -> str:
     """Which arm won and by how much, or that it cannot be said."""
     comparison = summary["comparison"]
-    left_out = summary.get("left_out") or []
-    if comparison is None and len(summary["arms"]) == 1 and left_out:
-        return (
-            f"{summary['chosen']} alone was tried, so nothing is compared: the time would not do for {', '.join(left_out)}. "
-            "A longer --budget would."
-        )
-    if comparison is None and len(summary["arms"]) == 1:
-        return f"{summary['chosen']} was the only arm asked for, so nothing is compared."
     if comparison is None:
-        return f"{summary['chosen']} was taken: no rival ran on the same folds within the time, so nothing is compared."
+        return _uncompared(summary)
     low, high = comparison["interval"]
     gap = f"{100 * comparison['difference']:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
     regret = summary["regret"]
@@ -313,35 +305,49 @@ def sentence(summary: Mapping[str, Any]) -> str:
     if summary["decided"]:
         return f"{summary['best']} won: {gap} against {comparison['against']}.{tail}"
     limit = f"this design can detect {100 * comparison['detectable']:.1f} points"
+    return (_short_of_time(summary, gap) or _undecided(summary, f"{gap}; {limit}")) + tail
+
+
+def _uncompared(summary: Mapping[str, Any]) -> str:
+    chosen, left_out = summary["chosen"], summary.get("left_out") or []
+    if len(summary["arms"]) > 1:
+        return f"{chosen} was taken: no rival ran on the same folds within the time, so nothing is compared."
+    if not left_out:
+        return f"{chosen} was the only arm asked for, so nothing is compared."
+    missed = ", ".join(left_out)
+    return f"{chosen} alone was tried, so nothing is compared: the time would not do for {missed}. A longer --budget would."
+
+
+def _short_of_time(summary: Mapping[str, Any], gap: str) -> str | None:
+    """What is said where one of the two compared did not run every fold that the other did."""
+    best, chosen, against = summary["best"], summary["chosen"], summary["comparison"]["against"]
     folds = {arm["name"]: arm["folds_run"] for arm in summary["arms"]}
-    if folds[comparison["against"]] < folds[summary["best"]]:
+    if folds[against] < folds[best]:
         return (
-            f"{summary['best']} was taken, the best that had time for every fold: {gap} against {comparison['against']} "
-            f"on the folds both ran. A longer --budget lets it finish.{tail}"
+            f"{best} was taken, the best that had time for every fold: {gap} against {against} on the folds both ran. "
+            "A longer --budget lets it finish."
         )
-    if folds[summary["best"]] < folds[comparison["against"]] and summary["chosen"] != summary["best"]:
+    if folds[best] == folds[against]:
+        return None
+    if chosen != best:
         return (
-            f"Undecided between {summary['best']}, for every fold of which time did not reach, and {summary['chosen']}: "
-            f"{gap} on the folds both ran. {summary['chosen']}, cheaper to train, was taken. A longer --budget would "
-            f"tell.{tail}"
-        )
-    if folds[summary["best"]] < folds[comparison["against"]]:
-        return (
-            f"{summary['best']} was taken for its lead, though time did not reach for every fold: {gap} against "
-            f"{comparison['against']} on the folds both ran. A longer --budget would tell.{tail}"
-        )
-    cost = {arm["name"]: arm.get("cost", 0) for arm in summary["arms"]}
-    if summary["chosen"] == summary["best"] and cost[summary["best"]] > cost[comparison["against"]]:
-        return (
-            f"{summary['best']} was taken: that it is better than {comparison['against']} is not decided, but its lead is "
-            f"more than a standard error: {gap}; {limit}.{tail}"
-        )
-    if summary["chosen"] == summary["best"]:
-        return (
-            f"{summary['best']} was best and no dearer to train than {comparison['against']}, "
-            f"from which it could not be told: {gap}; {limit}.{tail}"
+            f"Undecided between {best}, for every fold of which time did not reach, and {chosen}: {gap} on the folds both "
+            f"ran. {chosen}, cheaper to train, was taken. A longer --budget would tell."
         )
     return (
-        f"Undecided between {summary['best']} and {summary['chosen']}: {gap}; {limit}. "
-        f"The one cheaper to train, {summary['chosen']}, was taken.{tail}"
+        f"{best} was taken for its lead, though time did not reach for every fold: {gap} against {against} on the folds "
+        "both ran. A longer --budget would tell."
     )
+
+
+def _undecided(summary: Mapping[str, Any], gap: str) -> str:
+    best, chosen, against = summary["best"], summary["chosen"], summary["comparison"]["against"]
+    cost = {arm["name"]: arm.get("cost", 0) for arm in summary["arms"]}
+    if chosen != best:
+        return f"Undecided between {best} and {chosen}: {gap}. The one cheaper to train, {chosen}, was taken."
+    if cost[best] > cost[against]:
+        return (
+            f"{best} was taken: that it is better than {against} is not decided, but its lead is more than a standard "
+            f"error: {gap}."
+        )
+    return f"{best} was best and no dearer to train than {against}, from which it could not be told: {gap}."
