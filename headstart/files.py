@@ -61,7 +61,7 @@ def held(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Non
                 waiting()
                 time.sleep(0.1)
                 continue
-            if not _is(path, handle):  # whoever held it has removed it since it was opened here
+            if not is_open_at(path, handle):  # whoever held it has removed it since it was opened here
                 continue
             try:
                 yield
@@ -70,7 +70,8 @@ def held(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Non
             return
 
 
-def _is(path: Path, handle: IO[str]) -> bool:
+def is_open_at(path: Path, handle: IO[str]) -> bool:
+    """Whether what `handle` has open is still the file at `path`, and not one that was removed or replaced since."""
     try:
         return os.path.samestat(path.stat(), os.fstat(handle.fileno()))
     except FileNotFoundError:

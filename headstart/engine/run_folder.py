@@ -28,7 +28,7 @@ import torch
 from headstart.engine import distributed
 from headstart.engine.log import Listener, RunLog
 from headstart.errors import ConfigError, InputError, RunError, RunFolderInUse, RunFolderMismatch
-from headstart.files import write_json
+from headstart.files import is_open_at, write_json
 
 _OURS = ("config.json", "env.json", "log.jsonl", "summary.json", "inspection.json", "report.html", ".lock")
 _OUR_FOLDERS = ("work", "model", "report_data")
@@ -172,7 +172,7 @@ def _lock(path: Path) -> IO[str]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise _not_locked(path, handle, error) from error
-        if _is_there(handle, path):
+        if is_open_at(path / ".lock", handle):
             break
         handle.close()
     handle.truncate(0)
@@ -188,13 +188,6 @@ def _not_locked(path: Path, handle: IO[str], error: OSError) -> Exception:
     if not isinstance(error, BlockingIOError):
         return ConfigError(f"--out {path}: files cannot be locked there ({error.strerror}); choose a folder on a local disk")
     return RunFolderInUse(f"{path} is in use by process {holder}; wait for it, stop it, or choose another folder with --out")
-
-
-def _is_there(handle: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle.fileno()), (path / ".lock").stat())
-    except FileNotFoundError:
-        return False
 
 
 def _unlock(path: Path, handle: IO[str]) -> None:
